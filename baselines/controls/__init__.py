@@ -1,0 +1,46 @@
+"""Controls: what needs no training and fixes the scale of every table.
+
+The ground truth must score perfectly and the mean fill poorly. If they do not, a picture is paired with the wrong
+truth or a mask is inverted.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from skimage.restoration import inpaint_biharmonic
+from torch import Tensor
+
+
+class GroundTruth:
+    """The complete picture itself; its YAML says ``sees_truth``, so the harness does not empty the hole."""
+
+    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Return the pictures as they come."""
+        return images
+
+
+class MeanFill:
+    """The mean colour of the picture's known pixels, everywhere in the hole."""
+
+    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1], (B, 1, H, W), 1 = hole -> (B, 3, H, W); a picture that is all hole becomes grey."""
+        known = 1 - masks
+        count = known.sum((2, 3), keepdim=True)
+        mean = (images * known).sum((2, 3), keepdim=True) / count.clamp_min(1)
+        mean = torch.where(count > 0, mean, 0.5)
+        return images * known + mean * masks
+
+
+class Biharmonic:
+    """Smooth continuation into the hole: scikit-image's biharmonic inpainting (Damelin and Hoang, 2018)."""
+
+    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1], (B, 1, H, W), 1 = hole -> (B, 3, H, W) in [0, 1]."""
+        filled = [
+            inpaint_biharmonic(
+                image.movedim(0, -1).double().cpu().numpy(), mask[0].bool().cpu().numpy(), channel_axis=-1
+            )
+            for image, mask in zip(images, masks, strict=True)
+        ]
+        return torch.from_numpy(np.stack(filled)).movedim(-1, 1).clamp(0, 1).to(images)

@@ -1,0 +1,171 @@
+"""LaMa (Suvorov et al., WACV 2022): resolution-robust large mask inpainting with Fourier convolutions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from baselines.lama import losses
+from baselines.lama.checkpoint import load_authors_checkpoint
+from baselines.lama.discriminator import PatchDiscriminator
+from baselines.lama.model import LaMaGenerator
+
+__all__ = ["LaMa", "LaMaGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
+
+Step = Callable[[str, Tensor], None]
+PERCEPTUAL = (None, "vgg16")
+
+
+class LaMa(nn.Module):
+    """The method: generator, discriminator and their alternating training step.
+
+    The defaults are the published ``lama-fourier`` (9 blocks); ``blocks=18`` is ``big-lama``.
+
+    Args:
+        base_channels: generator's width after its first convolution.
+        blocks: residual blocks of the generator.
+        ratio: global share of the blocks' channels.
+        downsamplings: halvings of the side before the blocks; the published models have 3 for 256 pixels.
+        discriminator_channels: width of the discriminator's first layer.
+        discriminator_layers: halvings of the side in the discriminator; sets its patch (142 pixels with 4).
+        l1_weight: L1 on known pixels.
+        l1_hole_weight: L1 in the hole, none in the published training.
+        adversarial_weight: generator's adversarial loss.
+        feature_matching_weight: distance in the discriminator's features.
+        perceptual_weight: distance in VGG16's features. The published 30 belongs to the authors' own network; where
+            they ablate it with a VGG, they weigh 0.03 and sum over a batch of 10, which is 0.3 times the mean.
+        r1_weight: gradient penalty of the discriminator.
+        generator_lr: Adam's learning rate for the generator.
+        discriminator_lr: Adam's learning rate for the discriminator.
+        perceptual: ``vgg16`` or none. The authors' network is not among the choices, see ``card.yaml``.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_channels: int = 64,
+        blocks: int = 9,
+        ratio: float = 0.75,
+        downsamplings: int = 3,
+        discriminator_channels: int = 64,
+        discriminator_layers: int = 4,
+        l1_weight: float = 10.0,
+        l1_hole_weight: float = 0.0,
+        adversarial_weight: float = 10.0,
+        feature_matching_weight: float = 100.0,
+        perceptual_weight: float = 0.3,
+        r1_weight: float = 0.001,
+        generator_lr: float = 1e-3,
+        discriminator_lr: float = 1e-4,
+        perceptual: str | None = None,
+    ) -> None:
+        super().__init__()
+        if perceptual not in PERCEPTUAL:
+            raise ValueError(f"perceptual {perceptual!r}: expected one of {', '.join(map(str, PERCEPTUAL))}.")
+        self.generator = LaMaGenerator(base_channels, blocks, ratio, downsamplings)
+        self.discriminator = PatchDiscriminator(discriminator_channels, discriminator_layers)
+        self.l1_weight = l1_weight
+        self.l1_hole_weight = l1_hole_weight
+        self.adversarial_weight = adversarial_weight
+        self.feature_matching_weight = feature_matching_weight
+        self.perceptual_weight = perceptual_weight
+        self.r1_weight = r1_weight
+        self.learning_rates = {"generator": generator_lr, "discriminator": discriminator_lr}
+        self.perceptual = perceptual
+        self._feature_networks: list[nn.Module] = []
+
+    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Fill holes with the generator, in evaluation mode and without gradients.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1], hole pixels zero.
+            masks: (B, 1, H, W) in {0, 1}, 1 = hole.
+
+        Returns:
+            (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
+        """
+        was_training = self.generator.training
+        self.generator.eval()
+        try:
+            with torch.no_grad():
+                return self.generator(images, masks)
+        finally:
+            self.generator.train(was_training)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam with default betas for each network, as published."""
+        return {
+            name: torch.optim.Adam(getattr(self, name).parameters(), lr=rate)
+            for name, rate in self.learning_rates.items()
+        }
+
+    def training_step(self, batch: Mapping[str, Tensor], step: Step) -> dict[str, Tensor]:
+        """One step of the generator, then one of the discriminator against the updated generator, as published.
+
+        Args:
+            batch: ``images`` (B, 3, H, W) complete, in [0, 1]; ``masks`` (B, 1, H, W), 1 = hole.
+            step: called with an optimizer's name and its loss; runs backward and the update.
+
+        Returns:
+            scalars to log, weighted as they enter the losses.
+        """
+        images, masks = batch["images"], batch["masks"]
+        with _frozen(self.discriminator):
+            terms = self._generator_terms(images, masks)
+            loss = sum(terms.values())
+            step("generator", loss)
+        terms_d = self._discriminator_terms(images, masks)
+        step("discriminator", sum(terms_d.values()))
+        logged = {"loss": loss} | terms | terms_d
+        return {name: value.detach() for name, value in logged.items()}
+
+    def _generator_terms(self, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        painted = self.generator(images, masks)
+        with torch.no_grad():
+            _, real_features = self.discriminator(images)
+        fake_logits, fake_features = self.discriminator(painted)
+        terms = {
+            "l1": losses.masked_l1(painted, images, masks, self.l1_weight, self.l1_hole_weight),
+            "adv": self.adversarial_weight * losses.adversarial_generator(fake_logits),
+            "fm": self.feature_matching_weight * losses.feature_matching(fake_features, real_features),
+        }
+        if self.perceptual is not None:
+            features = self._features(images.device)
+            terms["perceptual"] = self.perceptual_weight * losses.perceptual(features, painted, images)
+        return terms
+
+    def _discriminator_terms(self, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            painted = self.generator(images, masks)
+        # R1 differentiates twice through this pass, which reduced precision would spoil (or refuse).
+        with torch.autocast(images.device.type, enabled=False):
+            real = images.float().detach().requires_grad_(True)
+            real_logits, _ = self.discriminator(real)
+            r1 = losses.r1_penalty(real_logits, real)
+        fake_logits, _ = self.discriminator(painted)
+        adversarial = losses.adversarial_discriminator(real_logits, fake_logits, masks)
+        return {"d": adversarial, "r1": self.r1_weight * r1}
+
+    def _features(self, device: torch.device) -> nn.Module:
+        # In a list, the frozen network is no sub-module: it stays out of the checkpoint and out of train().
+        if not self._feature_networks:
+            from sair.weights import vgg16_features  # Only training needs its weights.
+
+            self._feature_networks.append(vgg16_features())
+        return self._feature_networks[0].to(device)
+
+    def weights_to_save(self) -> dict[str, Tensor]:
+        """What inference needs: the generator's state, names prefixed ``generator.``."""
+        return {f"generator.{key}": value for key, value in self.generator.state_dict().items()}
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)

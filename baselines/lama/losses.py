@@ -1,0 +1,74 @@
+"""LaMa's training losses as pure functions computed in float32.
+
+Source: Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions", WACV 2022, section 2.2,
+and the authors' training configuration, which adds the L1 term on known pixels. Predictions are never composited
+before a loss, and pictures are (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def masked_l1(
+    prediction: Tensor, target: Tensor, mask: Tensor, known_weight: float = 10.0, hole_weight: float = 0.0
+) -> Tensor:
+    """Absolute error, weighted apart on known and on hole pixels, mean over all pixels.
+
+    The published configuration gives the hole no weight: many fillings are right there.
+    """
+    weights = known_weight * (1 - mask.float()) + hole_weight * mask.float()
+    return (weights * (prediction.float() - target.float()).abs()).mean()
+
+
+def adversarial_generator(fake_logits: Tensor) -> Tensor:
+    """Non-saturating generator loss, -log D(fake), over all patches (equation 3)."""
+    return functional.softplus(-fake_logits.float()).mean()
+
+
+def adversarial_discriminator(real_logits: Tensor, fake_logits: Tensor, mask: Tensor) -> Tensor:
+    """Non-saturating discriminator loss with a mask-aware target (equation 2).
+
+    Only patches that touch generated pixels are called fake; the rest of a painted picture counts as real. The mask
+    is brought to the logits' size by nearest neighbour.
+    """
+    fake_logits = fake_logits.float()
+    hole = functional.interpolate(mask.float(), size=fake_logits.shape[-2:], mode="nearest")
+    fake = hole * functional.softplus(fake_logits) + (1 - hole) * functional.softplus(-fake_logits)
+    return functional.softplus(-real_logits.float()).mean() + fake.mean()
+
+
+def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
+    """Squared gradient of the discriminator on real pictures, mean over the batch (section 2.2.3, R1).
+
+    ``real_images`` must require a gradient, and ``real_logits`` must come from them in float32.
+    """
+    (gradient,) = torch.autograd.grad(real_logits.sum(), real_images, create_graph=True)
+    return gradient.square().sum(dim=(1, 2, 3)).mean()
+
+
+def feature_matching(fake_features: Sequence[Tensor], real_features: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of the MSE between the discriminator's features (section 2.2.3, L_DiscPL)."""
+    return torch.stack(_layer_errors(fake_features, real_features)).mean()
+
+
+def perceptual(features: Callable[[Tensor], Sequence[Tensor]], prediction: Tensor, target: Tensor) -> Tensor:
+    """High-receptive-field perceptual loss: sum over layers of the MSE between features (equation 1).
+
+    Args:
+        features: any frozen extractor of a list of feature maps from pictures in [0, 1]. The authors' is a dilated
+            ResNet-50 trained for segmentation on ADE20K.
+        prediction: painted pictures.
+        target: complete pictures; no gradient flows into them.
+    """
+    with torch.no_grad():
+        wanted = features(target)
+    return torch.stack(_layer_errors(features(prediction), wanted)).sum()
+
+
+def _layer_errors(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
+    return [functional.mse_loss(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)]

@@ -1,0 +1,126 @@
+"""Mask sets: irregular strokes drawn from a seed, or any folder of mask pictures with a declared polarity.
+
+Either way the test gets the same number of masks in every bucket, and training gets other masks than the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from sair.data.buckets import Bucket, bucket_of
+from sair.data.sources import mix
+from sair.data.strokes import draw_strokes
+from sair.files import InputError, list_images, read_mask
+
+
+class MaskSet:
+    """Masks of one size, split into test and training.
+
+    Args:
+        spec: a mask set of the config: ``source`` and its keys (config/README.md).
+        size: side of the finished square masks in pixels.
+        buckets: the hole-ratio buckets of the test.
+        count: test masks a bucket.
+
+    Raises:
+        InputError: see the sources.
+    """
+
+    def __init__(self, spec: dict[str, Any], size: int, buckets: Sequence[Bucket], count: int) -> None:
+        source = {"strokes": _Strokes, "folder": _MaskFolder}[spec["source"]]
+        self._source = source(spec, size, buckets, count)
+
+    def test(self, bucket: Bucket) -> Iterator[np.ndarray]:
+        """The test masks of a bucket, bool (size, size), True = hole."""
+        return self._source.test(bucket)
+
+    def training(self) -> Iterator[np.ndarray]:
+        """The training masks; none of them is a test mask."""
+        return self._source.training()
+
+
+class _Strokes:
+    def __init__(self, spec: dict[str, Any], size: int, buckets: Sequence[Bucket], count: int) -> None:
+        self.spec, self.size, self.buckets, self.count = spec, size, buckets, count
+
+    def _draw(self, bucket: Bucket, split: str, number: int) -> np.ndarray:
+        seed = mix("strokes", self.spec.get("seed", 0), split, bucket.label, number)
+        return draw_strokes(seed, self.size, self.size, bucket.low, bucket.high)
+
+    def test(self, bucket: Bucket) -> Iterator[np.ndarray]:
+        return (self._draw(bucket, "test", number) for number in range(self.count))
+
+    def training(self) -> Iterator[np.ndarray]:
+        # The buckets in turn, so that every stretch of the training masks has all hole ratios.
+        for number in range(self.spec["train"]):
+            yield self._draw(self.buckets[number % len(self.buckets)], "train", number)
+
+
+class _MaskFolder:
+    """A folder of masks; one seeded draw decides which of them are the test's."""
+
+    def __init__(self, spec: dict[str, Any], size: int, buckets: Sequence[Bucket], count: int) -> None:
+        self.size, self.hole, self.buckets = size, spec["hole"], buckets
+        self.limit = spec["train"]
+        files = list_images(spec["path"])
+        holes = [int(self._read(path).sum()) for path in files]
+        self._check_polarity(spec["path"], np.array(holes) / size**2)
+        by_bucket: dict[str, list[Path]] = {bucket.label: [] for bucket in buckets}
+        for path, hole_pixels in zip(files, holes, strict=True):
+            by_bucket.setdefault(bucket_of(hole_pixels, size**2, buckets), []).append(path)
+        by_bucket.pop("", None)
+        self._chosen = {}
+        for label, candidates in by_bucket.items():
+            if not candidates:
+                counts = ", ".join(f"{name}: {len(paths)}" for name, paths in by_bucket.items())
+                raise InputError(
+                    f"{spec['path']}: no mask has a hole ratio of {label} % (masks a bucket: {counts}). "
+                    "Add masks or change `buckets`."
+                )
+            rng = np.random.Generator(np.random.PCG64(mix("test masks", spec.get("seed", 0), label)))
+            order = rng.permutation(len(candidates))
+            # A small mask set serves several pictures with one mask; the manifest's hashes show it.
+            self._chosen[label] = [candidates[order[n % len(order)]] for n in range(count)]
+        test = {path for paths in self._chosen.values() for path in paths}
+        usable = [path for paths in by_bucket.values() for path in paths]
+        self._training = sorted(set(usable) - test)
+        if not self._training:
+            raise InputError(
+                f"{spec['path']}: all {len(usable)} masks are needed for the test and none is left for training. "
+                "Lower the dataset's `test` or add masks."
+            )
+
+    def _read(self, path: Path) -> np.ndarray:
+        mask = read_mask(path, self.hole)
+        height, width = mask.shape
+        if height != width or height < self.size:
+            raise InputError(
+                f"{path}: mask of {width}x{height} pixels; expected a square one of at least {self.size} pixels, as the "
+                "evaluated pictures are square. Crop the mask, or lower `image_size`."
+            )
+        # Nearest neighbour: any smooth resize makes grey borders, and thresholding those dilates the hole.
+        return np.array(Image.fromarray(mask).resize((self.size, self.size), Image.Resampling.NEAREST))
+
+    def _check_polarity(self, folder: str, ratios: np.ndarray) -> None:
+        top = max(bucket.high for bucket in self.buckets) / 100
+        declared, opposite = (ratios < top).mean(), (1 - ratios < top).mean()
+        if declared < 0.5 < opposite:
+            other = "black" if self.hole == "white" else "white"
+            raise InputError(
+                f"{folder}: with `hole: {self.hole}` the masks hide {ratios.mean():.0%} of the picture on average and "
+                f"only {declared:.0%} of them fit any bucket; with `hole: {other}` {opposite:.0%} would. The declared "
+                "polarity cannot be right: change `hole`, or the buckets if the holes really are so large."
+            )
+
+    def test(self, bucket: Bucket) -> Iterator[np.ndarray]:
+        return (self._read(path) for path in self._chosen[bucket.label])
+
+    def training(self) -> Iterator[np.ndarray]:
+        rng = np.random.Generator(np.random.PCG64(mix("training masks")))
+        for number in rng.permutation(len(self._training))[: self.limit]:
+            yield self._read(self._training[number])

@@ -1,0 +1,79 @@
+"""Training and validation samples: frozen pictures under frozen masks.
+
+Sample k of a training run is a pure function of (seed, k): its picture, mirroring, and mask with one of the square's
+eight symmetries. So a run needs no data-loader state to be resumed, and any number of workers gives the same samples.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from sair.data.manifest import MASK_COLUMNS, PICTURE_COLUMNS, checked_labels, checked_mask, checked_rgb, read_table
+from sair.data.sources import mix
+
+
+def to_tensor(pixels: np.ndarray) -> torch.Tensor:
+    """uint8 (H, W, 3) -> float (3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
+
+
+class Samples(Dataset):
+    """Pictures of one split with masks.
+
+    Args:
+        pictures: path of pictures.csv.
+        masks: path of training_masks.csv.
+        split: ``train`` or ``validation``.
+        seed: decides order, mirroring and masks. The validation split is never mirrored, and sample k is picture k
+            under mask k.
+    """
+
+    def __init__(self, pictures: str | Path, masks: str | Path, split: str, seed: int) -> None:
+        self.folder = Path(pictures).parent
+        table = read_table(pictures, PICTURE_COLUMNS)
+        self.pictures = table[table.split == split].reset_index(drop=True)
+        self.masks = read_table(masks, MASK_COLUMNS)
+        self.split, self.seed = split, seed
+        self._order: tuple[int, np.ndarray] | None = None
+
+    def __len__(self) -> int:
+        """Pictures in the split; a training run goes through them again and again."""
+        return len(self.pictures)
+
+    def __getitem__(self, k: int) -> dict[str, Any]:
+        """Sample k, 0 <= k: ``images`` (3, H, W), ``masks`` (1, H, W), and ``labels`` (H, W), ``captions`` if any."""
+        training = self.split == "train"
+        rng = np.random.Generator(np.random.PCG64(mix("sample", self.seed, self.split, k)))
+        row = self.pictures.iloc[self._picture(k) if training else k]
+        mirrored = training and rng.random() < 0.5
+        mask = self._mask(int(rng.integers(len(self.masks))) if training else k % len(self.masks))
+        if training:
+            mask = np.rot90(mask, int(rng.integers(4)))
+            mask = mask[:, ::-1] if rng.random() < 0.5 else mask
+        image = checked_rgb(self.folder / row.image, row.sha256)
+        sample = {
+            "id": row.id,
+            "images": to_tensor(image[:, ::-1] if mirrored else image),
+            "masks": torch.from_numpy(np.ascontiguousarray(mask)).float()[None],
+        }
+        if row.labels:
+            labels = checked_labels(self.folder / row.labels, row.labels_sha256)
+            sample["labels"] = torch.from_numpy(np.ascontiguousarray(labels[:, ::-1] if mirrored else labels))
+            sample["captions"] = row.caption
+        return sample
+
+    def _picture(self, k: int) -> int:
+        epoch, place = divmod(k, len(self.pictures))
+        if self._order is None or self._order[0] != epoch:
+            rng = np.random.Generator(np.random.PCG64(mix("epoch", self.seed, epoch)))
+            self._order = epoch, rng.permutation(len(self.pictures))
+        return int(self._order[1][place])
+
+    def _mask(self, number: int) -> np.ndarray:
+        row = self.masks.iloc[number]
+        return checked_mask(self.folder / row["mask"], row.sha256)

@@ -1,0 +1,202 @@
+"""CLIP as the source of text-aligned embeddings, whole-picture and dense (paper, section 4.2).
+
+Dense: MaskCLIP's read-out (Zhou et al., ECCV 2022). In the last block attention is replaced by its value path, so every
+patch keeps its own content; the layers behind it are applied to every patch instead of to the class token. No weight
+is added and the joint space is unchanged, so a patch can be compared with text. It works on any open_clip ViT: the
+small one that a rule trains on the embedded faces, or ViT-B/16 with OpenAI's weights. Only config and weights differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import open_clip
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+PROMPTS = ("a photo of {}.", "{}.", "a photo of the {}.", "a close-up of the {}.")
+
+
+class DenseCLIP(nn.Module):
+    """The image tower of an open_clip ViT, read densely.
+
+    Args:
+        visual: open_clip's VisionTransformer.
+        residual: keep the last block's residual connection around the value path, as MaskCLIP's code does.
+        mlp: keep the last block's MLP, as MaskCLIP's code does.
+        mean, std: CLIP's own input normalisation, three values each. (MaskCLIP's fork uses ImageNet's.)
+    """
+
+    def __init__(
+        self,
+        visual: nn.Module,
+        residual: bool = True,
+        mlp: bool = True,
+        mean: Sequence[float] = open_clip.OPENAI_DATASET_MEAN,
+        std: Sequence[float] = open_clip.OPENAI_DATASET_STD,
+    ) -> None:
+        super().__init__()
+        self.visual, self.residual, self.mlp = visual, residual, mlp
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """Size of an embedding."""
+        return self.visual.proj.shape[1]
+
+    def normalise(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> CLIP's input; holes become 0, that is, CLIP's mean colour."""
+        x = (images - self.mean) / self.std
+        return x if masks is None else x * (1 - masks)
+
+    def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """Dense embeddings, (B, 3, H, W) in [0, 1] -> (B, channels, ceil(H / patch), ceil(W / patch)), unit length.
+
+        Args:
+            images: any size; the positional embedding is resized (bicubic) to the picture's grid.
+            masks: (B, 1, H, W), 1 = hole, shown to CLIP as its mean colour.
+        """
+        tokens, grid = self.trunk(images, masks)
+        return self.read_densely(tokens).transpose(1, 2).unflatten(2, grid)
+
+    def trunk(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
+        """Tokens in front of the last block, (B, 1 + h * w, width), the class token first; and (h, w)."""
+        visual = self.visual
+        x = self.normalise(images, masks)
+        patch_height, patch_width = visual.patch_size
+        x = F.pad(x, (0, -x.shape[-1] % patch_width, 0, -x.shape[-2] % patch_height))
+        x = visual.conv1(x)
+        batch, _, height, width = x.shape
+        x = x.flatten(2).transpose(1, 2)
+        x = torch.cat([visual.class_embedding.to(x.dtype).expand(batch, 1, -1), x], dim=1)
+        x = visual.ln_pre(x + self._positions(height, width).to(x.dtype))
+        for block in visual.transformer.resblocks[:-1]:
+            x = block(x)
+        return x, (height, width)
+
+    def read_densely(self, tokens: Tensor) -> Tensor:
+        """MaskCLIP's last block: (B, 1 + N, width) -> (B, N, channels), unit length."""
+        x, last = tokens[:, 1:], self.visual.transformer.resblocks[-1]
+        width = x.shape[-1]
+        value = F.linear(last.ln_1(x), last.attn.in_proj_weight[-width:], last.attn.in_proj_bias[-width:])
+        value = last.attn.out_proj(value)
+        x = x + value if self.residual else value
+        if self.mlp:
+            x = x + last.mlp(last.ln_2(x))
+        return self._project(x)
+
+    def read_whole(self, tokens: Tensor) -> Tensor:
+        """CLIP's own last block, the picture's embedding: (B, 1 + N, width) -> (B, channels), unit length."""
+        return self._project(self.visual.transformer.resblocks[-1](tokens)[:, 0])
+
+    def _project(self, x: Tensor) -> Tensor:
+        return F.normalize((self.visual.ln_post(x) @ self.visual.proj).float(), dim=-1)
+
+    def _positions(self, height: int, width: int) -> Tensor:
+        table = self.visual.positional_embedding
+        grid_height, grid_width = self.visual.grid_size
+        if (height, width) == (grid_height, grid_width):
+            return table
+        grid = table[1:].T.unflatten(1, (grid_height, grid_width))[None]
+        grid = F.interpolate(grid.float(), (height, width), mode="bicubic", align_corners=False)
+        return torch.cat([table[:1], grid[0].flatten(1).T.to(table.dtype)])
+
+
+def build_clip(architecture: str | dict[str, Any]) -> open_clip.CLIP:
+    """An untrained CLIP: open_clip's name of one (``ViT-B-16-quickgelu``) or a model config of our own."""
+    if isinstance(architecture, str):
+        config = open_clip.get_model_config(architecture)
+        if config is None:
+            raise ValueError(f"open_clip knows no architecture {architecture!r}; see open_clip.list_models().")
+        architecture = config
+    return open_clip.CLIP(**architecture)
+
+
+class CLIP(nn.Module):
+    """A CLIP that can be trained on labelled pictures with captions, and read densely.
+
+    Training contrasts two things with text: the whole picture with its caption (Radford et al., 2021), and every pixel
+    of the upsampled dense map with the names of the classes. Without the second the dense map of so small a model is
+    not text-aligned at all.
+
+    Args:
+        architecture: see ``build_clip``.
+        pretrained: a tag of open_clip (``openai``) or a weights file; None trains from random weights.
+        residual, mlp: see ``DenseCLIP``.
+        lr: Adam's learning rate.
+        caption_weight: weight of the caption loss beside the region loss.
+        temperature: fixed softmax temperature of the pixel loss.
+    """
+
+    def __init__(
+        self,
+        *,
+        architecture: str | dict[str, Any],
+        classes: Sequence[str] = (),
+        pretrained: str | None = None,
+        residual: bool = True,
+        mlp: bool = True,
+        lr: float = 5e-4,
+        caption_weight: float = 0.2,
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__()
+        self.clip = build_clip(architecture)
+        if pretrained:
+            open_clip.load_checkpoint(self.clip, _pretrained_file(architecture, pretrained), weights_only=True)
+        self.dense = DenseCLIP(self.clip.visual, residual, mlp)
+        self.classes = tuple(classes)
+        self.lr, self.caption_weight, self.temperature = lr, caption_weight, temperature
+        self._tokenize = open_clip.SimpleTokenizer(context_length=self.clip.context_length)
+
+    def text(self, prompts: Sequence[str]) -> Tensor:
+        """Embeddings of texts, (K, channels), unit length."""
+        tokens = self._tokenize(list(prompts)).to(self.clip.text_projection.device)
+        return self.clip.encode_text(tokens, normalize=True).float()
+
+    def class_embeddings(self, classes: Sequence[str] | None = None) -> Tensor:
+        """One embedding a class: the mean over ``PROMPTS``, (K, channels), unit length."""
+        names = self.classes if classes is None else classes
+        embeddings = self.text([prompt.format(name) for name in names for prompt in PROMPTS])
+        return F.normalize(embeddings.unflatten(0, (len(names), len(PROMPTS))).mean(1), dim=-1)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers that ``training_step`` steps, by name."""
+        return {"clip": torch.optim.Adam(self.parameters(), lr=self.lr)}
+
+    def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
+        """One step on ``images`` (B, 3, H, W), ``labels`` (B, H, W) and ``captions`` (B strings)."""
+        images, labels = batch["images"], batch["labels"]
+        # The fused attention kernel's backward takes half of a training step on a CPU; plain products do not.
+        with sdpa_kernel(SDPBackend.MATH) if images.device.type == "cpu" else nullcontext():
+            tokens, grid = self.dense.trunk(images)
+            dense = self.dense.read_densely(tokens).transpose(1, 2).unflatten(2, grid)
+            pixel = self._pixel_loss(dense, labels)
+            caption = self._caption_loss(self.dense.read_whole(tokens), batch["captions"])
+        loss = pixel + self.caption_weight * caption
+        step("clip", loss)
+        return {"loss": loss, "pixel": pixel, "caption": caption}
+
+    def _pixel_loss(self, dense: Tensor, labels: Tensor) -> Tensor:
+        text = self.class_embeddings()
+        cosine = torch.einsum("bchw,kc->bkhw", dense, text)
+        cosine = F.interpolate(cosine, labels.shape[-2:], mode="bilinear", align_corners=False)
+        share = torch.bincount(labels.flatten().long(), minlength=len(text)) / labels.numel()
+        # Between one vote a pixel, which forgets the eyes, and one vote a class, which paints them over the skin.
+        weight = share.clamp_min(1e-4).rsqrt()
+        return F.cross_entropy(cosine / self.temperature, labels.long(), weight)
+
+    def _caption_loss(self, pictures: Tensor, captions: Sequence[str]) -> Tensor:
+        logits = self.clip.logit_scale.exp().clamp(max=100) * pictures @ self.text(captions).T
+        target = torch.arange(len(logits), device=logits.device)
+        return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def _pretrained_file(architecture: str | dict[str, Any], pretrained: str) -> str:
+    config = open_clip.get_pretrained_cfg(architecture, pretrained) if isinstance(architecture, str) else {}
+    return open_clip.download_pretrained(config) if config else pretrained

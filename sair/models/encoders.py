@@ -1,0 +1,65 @@
+"""Appearance encoders: a masked picture and its mask in, a feature map of the picture's size out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), 3x3, no normalisation."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(), nn.Conv2d(channels, channels, 3, padding=1)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, h, w) -> the same shape."""
+        return x + self.body(x)
+
+
+class AppEncoder(nn.Module):
+    """The paper's AppEncoder (Table 4 of the paper, "detail the architecture").
+
+    The table prints its last two layers as Conv(., ., 4, 2, 1); these must be transposed convolutions, because only
+    then is the output "of the same size as the input image" (section 4.4). At the paper's size a feature sees 160
+    pixels, 0.6 of a 256-pixel side.
+
+    Args:
+        channels: width of the first and last layer (paper: 64); the inner ones are two and four times as wide.
+        blocks: residual blocks at a quarter of the size (paper: 8).
+    """
+
+    def __init__(self, channels: int = 64, blocks: int = 8) -> None:
+        super().__init__()
+        self.channels = channels
+        self.layers = nn.Sequential(
+            nn.Conv2d(4, channels, 7, padding=3),
+            nn.ReLU(),
+            nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(2 * channels, 4 * channels, 4, stride=2, padding=1),
+            nn.ReLU(),
+            *[ResidualBlock(4 * channels) for _ in range(blocks)],
+            nn.Conv2d(4 * channels, 4 * channels, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(4 * channels, 4 * channels, 3, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(4 * channels, 2 * channels, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1),
+            nn.ReLU(),
+        )
+
+    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] with holes at 0 and (B, 1, H, W), 1 = hole -> (B, channels, H, W)."""
+        height, width = images.shape[-2:]
+        x = torch.cat([images, masks], dim=1)
+        # Two halvings need sides divisible by four; the border is repeated outwards and cut off again.
+        x = nn.functional.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")
+        return self.layers(x)[..., :height, :width]
+
+
+ENCODERS = {"app": AppEncoder}

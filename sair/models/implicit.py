@@ -1,0 +1,205 @@
+"""The local implicit function that SIR and AIR share (paper, equations 1, 4 and 5; LIIF, Chen et al. 2021).
+
+A continuous coordinate p gets the weighted mean of an MLP's answers for the four feature cells around it:
+
+    value(p) = sum_q w_q(p) * mlp([z_q, extra_q, p - q, cell])
+
+The weights are the areas of the rectangles opposite to q, that is, the bilinear ones. Three exact identities make it
+fast: the MLP's first layer is linear, so its feature part is a convolution of the grid when many cells are asked for
+and a gather when few are; and on the cells' own centres three of the four weights are zero, so one answer is enough.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+# LIIF's own constants: the nudge that decides ties between cells, and the floor under the areas.
+_UPSTREAM_SHIFT = 1e-6
+_UPSTREAM_AREA = 1e-9
+
+
+def pixel_centres(height: int, width: int, device: torch.device | None = None) -> Tensor:
+    """Centres of a grid's cells as coordinates, (height * width, 2), (y, x) in [-1, 1], row by row."""
+    y = (torch.arange(height, device=device, dtype=torch.float32) * 2 + 1) / height - 1
+    x = (torch.arange(width, device=device, dtype=torch.float32) * 2 + 1) / width - 1
+    return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).view(-1, 2)
+
+
+class Members(NamedTuple):
+    """The feature cells that answer for each query.
+
+    index: flat cell number in the grid, (K, B, Q) int64.
+    offset: p - q in LIIF's unit, in which one cell is 2, (K, B, Q, 2).
+    weight: (K, B, Q), summing to 1 over the K members.
+    """
+
+    index: Tensor
+    offset: Tensor
+    weight: Tensor
+
+
+def neighbours(coords: Tensor, height: int, width: int, upstream: bool = False) -> Members:
+    """The four cells around each coordinate, with bilinear weights.
+
+    Args:
+        coords: (B, Q, 2), (y, x) in [-1, 1].
+        height, width: size of the feature grid.
+        upstream: reproduce the authors' LIIF to the last bit of behaviour: in the last row and column of a grid
+            rendered at its own size its clamped look-up averages four members instead of taking one, which shows as
+            a faint line. Needed to agree with their checkpoints, off otherwise.
+    """
+    size = coords.new_tensor([height, width])
+    limit = torch.tensor([height - 1, width - 1], device=coords.device)
+    position = (coords + 1) / 2 * size - 0.5
+    if upstream:
+        corners = [_upstream_corner(coords, size, limit, sign) for sign in (-1, 1)]
+    else:
+        low = torch.floor(position + 1e-4)
+        corners = [torch.minimum((low + step).long().clamp_min(0), limit) for step in (0, 1)]
+        fraction = (position - low).clamp(0, 1)
+        axis_weight = (1 - fraction, fraction)
+
+    index, offset, weight = [], [], []
+    for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        cell = torch.stack([corners[i][..., 0], corners[j][..., 1]], dim=-1)
+        index.append(cell[..., 0] * width + cell[..., 1])
+        offset.append((position - cell) * 2)
+        if not upstream:
+            weight.append(axis_weight[i][..., 0] * axis_weight[j][..., 1])
+    if upstream:
+        area = [(o[..., 0] * o[..., 1]).abs() + _UPSTREAM_AREA for o in offset]
+        total = sum(area)
+        weight = [a / total for a in reversed(area)]
+    return Members(torch.stack(index), torch.stack(offset), torch.stack(weight))
+
+
+def _upstream_corner(coords: Tensor, size: Tensor, limit: Tensor, sign: int) -> Tensor:
+    shifted = (coords + sign / size + _UPSTREAM_SHIFT).clamp(-1 + _UPSTREAM_SHIFT, 1 - _UPSTREAM_SHIFT)
+    return torch.minimum(torch.round(((shifted + 1) * size - 1) / 2).long().clamp_min(0), limit)
+
+
+def own_cells(index: Tensor) -> Members:
+    """The members of queries that lie on cell centres: the cell itself. ``index`` is (B, Q) int64."""
+    weight = torch.ones(1, *index.shape, device=index.device)
+    return Members(index[None], weight.new_zeros(*weight.shape, 2), weight)
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them; parameter names as in LIIF's ``imnet``."""
+
+    def __init__(self, inputs: int, outputs: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layers += [nn.Linear(inputs, width), nn.ReLU()]
+            inputs = width
+        self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+
+class LocalImplicitFunction(nn.Module):
+    """Map a feature grid and coordinates to values, (B, C, h, w) and (B, Q, 2) -> (B, Q, outputs).
+
+    Args:
+        channels: C of the feature grid.
+        outputs: size of a value.
+        hidden: widths of the MLP's hidden layers (paper, section 4.4: four layers of width 256).
+        unfold: give the MLP the 3x3 neighbourhood of a cell instead of the cell (LIIF's feature unfolding).
+        cell: give the MLP the size of the pixel asked for (LIIF's cell decoding).
+        extra: size of a further vector per cell, see ``forward``.
+        zero_start: start the last layer at zero, so that a residual function starts as the identity.
+        upstream: see ``neighbours``.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        hidden: Sequence[int] = (256, 256, 256),
+        *,
+        unfold: bool = False,
+        cell: bool = False,
+        extra: int = 0,
+        zero_start: bool = False,
+        upstream: bool = False,
+    ) -> None:
+        super().__init__()
+        self.outputs, self.unfold, self.cell, self.extra, self.upstream = outputs, unfold, cell, extra, upstream
+        self._grid_inputs = channels * (9 if unfold else 1)
+        self.imnet = MLP(self._grid_inputs + extra + 2 + (2 if cell else 0), outputs, hidden)
+        if zero_start:
+            nn.init.zeros_(self.imnet.layers[-1].weight)
+            nn.init.zeros_(self.imnet.layers[-1].bias)
+
+    def forward(
+        self,
+        features: Tensor,
+        members: Members,
+        cell: Tensor | None = None,
+        extra: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Answer the queries that ``neighbours`` or ``own_cells`` prepared.
+
+        Args:
+            features: (B, C, h, w).
+            members: which cells answer for the Q queries.
+            cell: (2,) height and width of the pixel asked for, in the coordinates' unit (2 / output size).
+            extra: called with cell numbers (B, N); returns the further vectors of these cells, (B, N, extra). A
+                function and not a grid, so that it is evaluated only where it is needed.
+
+        Returns:
+            (B, Q, outputs)
+        """
+        first = self.imnet.layers[0]
+        weights = first.weight.split([self._grid_inputs, self.extra, 2] + ([2] if self.cell else []), dim=1)
+        bias = first.bias
+        if self.cell:
+            size = features.new_tensor(features.shape[-2:])
+            bias = bias + F.linear(cell.to(size) * size, weights[3])
+        count, batch, queries = members.index.shape
+        index = members.index.movedim(0, 1).reshape(batch, count * queries)
+        hidden = self._grid_part(features, index, weights[0], bias)
+        hidden = hidden + F.linear(members.offset.movedim(0, 1).reshape(batch, count * queries, 2), weights[2])
+        if self.extra:
+            hidden = hidden + F.linear(extra(index), weights[1])
+        answers = self.imnet.layers[1:](hidden).view(batch, count, queries, self.outputs)
+        if count == 1:
+            return answers[:, 0]
+        return (answers * members.weight.movedim(0, 1)[..., None]).sum(1)
+
+    def _grid_part(self, features: Tensor, index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """The first layer's feature part at the cells ``index`` (B, N): the cheaper of two equal ways."""
+        batch, channels, height, width = features.shape
+        side = 3 if self.unfold else 1
+        if index.shape[1] >= height * width:
+            kernel = weight.view(-1, channels, side, side)
+            return _rows_at(F.conv2d(features, kernel, bias, padding=side // 2), index)
+        if not self.unfold:
+            return F.linear(_rows_at(features, index), weight, bias)
+        padded = F.pad(features, (1, 1, 1, 1))
+        corner = (index // width) * (width + 2) + index % width
+        taps = [corner + dy * (width + 2) + dx for dy in range(3) for dx in range(3)]
+        patches = _rows_at(padded, torch.stack(taps, dim=-1).view(batch, -1)).view(batch, -1, 9 * channels)
+        # LIIF's unfold runs channel-major; the gathered patch runs tap-major, so the weight follows the patch.
+        return F.linear(patches, weight.view(-1, channels, 9).transpose(1, 2).reshape(-1, 9 * channels), bias)
+
+
+def _rows_at(grid: Tensor, index: Tensor) -> Tensor:
+    """Feature vectors at the flat cells ``index``: (B, C, h, w), (B, N) -> (B, N, C)."""
+    batch, channels = grid.shape[:2]
+    rows = grid.permute(0, 2, 3, 1).reshape(-1, channels)
+    cells = rows.shape[0] // batch
+    start = torch.arange(batch, device=index.device)[:, None] * cells
+    # An embedding look-up, because its backward is the one gather that is deterministic and fast on a CPU.
+    return F.embedding(index + start, rows)
+
+
+def interpolate(features: Tensor, members: Members) -> Tensor:
+    """Bilinear interpolation of the features themselves, (B, C, h, w) -> (B, Q, C)."""
+    count, batch, queries = members.index.shape
+    rows = _rows_at(features, members.index.movedim(0, 1).reshape(batch, count * queries))
+    return (rows.view(batch, count, queries, -1) * members.weight.movedim(0, 1)[..., None]).sum(1)

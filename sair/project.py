@@ -1,0 +1,125 @@
+"""What the workflow asks the library while it plans: the checked config, the methods, their rows and their code.
+
+Nothing here is heavy (no torch), because Snakemake runs it at every start.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from sair.data.sources import classes_of
+from sair.files import InputError
+from sair.methods import load_method, method_names, near
+
+ROOT = Path(__file__).resolve().parent.parent
+METHODS = Path("config/methods")
+SEMANTICS = Path("config/semantics")
+RECIPE = ("name", "class", "semantics", "sees_truth", "parameters", "training")
+
+
+def check_config(config: dict[str, Any], schema: str | Path) -> None:
+    """Refuse a config with an unknown key, a wrong value or a dangling name.
+
+    Raises:
+        InputError: the first fault, where it is and what would be right.
+    """
+    validator = jsonschema.Draft202012Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
+    for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.absolute_path))):
+        where = ".".join(map(str, error.absolute_path)) or "top level"
+        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+        if error.validator == "additionalProperties":
+            key = sorted(set(error.instance) - set(known))[0]
+            raise InputError(f"config, {where}: unknown key {key!r}. {near(key, known)}")
+        raise InputError(f"config, {where}: {error.message}. config/README.md explains every key.")
+    for name, dataset in config["datasets"].items():
+        _known(f"datasets.{name}.masks", dataset["masks"], config["masks"])
+    _known("semantics.dataset", config["semantics"]["dataset"], config["datasets"])
+    for name, table in config["tables"].items():
+        _known(f"tables.{name}.dataset", table["dataset"], config["datasets"])
+
+
+def _known(where: str, name: str, known: dict[str, Any]) -> None:
+    if name not in known:
+        raise InputError(f"config, {where}: there is no {name!r}. {near(name, known)}")
+
+
+class Project:
+    """A checked config with everything that rules derive from it.
+
+    Args:
+        config: Snakemake's config.
+        schema: path of config.schema.yaml.
+    """
+
+    def __init__(self, config: dict[str, Any], schema: str | Path) -> None:
+        check_config(config, schema)
+        self.config = config
+        self.results = config["results"].rstrip("/")
+        self.methods = {name: self._load(name, METHODS) for name in method_names(METHODS)}
+        self.clip = self._load("clip", SEMANTICS)
+        source = config["datasets"][config["semantics"]["dataset"]]["source"]
+        self.clip["parameters"]["classes"] = list(classes_of(source))
+        for name in config["figures"].get("qualitative", {}).get("methods", []):
+            self.method(name)
+
+    def _load(self, name: str, folder: Path) -> dict[str, Any]:
+        return load_method(name, folder, self.config["preset"], self.config["training"])
+
+    def method(self, name: str) -> dict[str, Any]:
+        """A method's specification.
+
+        Raises:
+            InputError: an unknown name; the message lists the near ones.
+        """
+        if name not in self.methods:
+            raise InputError(f"unknown method {name!r}: there is no {METHODS / name}.yaml. {near(name, self.methods)}")
+        return self.methods[name]
+
+    def recipe(self, name: str) -> dict[str, Any]:
+        """The part of a specification that decides what a method computes; its labels and places do not."""
+        return {key: self.method(name)[key] for key in RECIPE}
+
+    def learns(self, name: str) -> bool:
+        """Whether a method has to be trained."""
+        return self.method(name)["training"] is not None
+
+    def rows(self, table: str) -> list[str]:
+        """Methods that a table shows."""
+        return [name for name, spec in self.methods.items() if table in spec["tables"]]
+
+    def code(self, *parts: str, method: str | None = None) -> str:
+        """Fingerprint of library code, so that a rule runs again when what it computes with changed.
+
+        Args:
+            parts: files or folders below ``sair``.
+            method: also the package of this method's class.
+        """
+        paths = [ROOT / "sair" / part for part in parts]
+        if method is not None:
+            module = self.method(method)["class"].partition(":")[0].split(".")
+            paths.append(ROOT.joinpath(*module[:2]))
+        return _fingerprint(tuple(paths))
+
+
+@cache
+def _fingerprint(paths: tuple[Path, ...]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
+            digest.update(ast.dump(_without_docstrings(file)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _without_docstrings(file: Path) -> ast.AST:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:]
+    return tree

@@ -1,0 +1,82 @@
+"""Picture grids, drawn from the PNGs on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
+from sair.evaluation.metrics import psnr
+from sair.files import read_rgb, write_png
+
+TILE = 192  # smallest side of a picture in a grid, in pixels
+GAP = 6
+LINE = 26
+HOLE_COLOUR = (255, 255, 255)
+
+
+def qualitative(manifest: str | Path, predictions: Mapping[str, str | Path], outputs: Sequence[str | Path]) -> None:
+    """Draw one grid a picture: masked input, every method, ground truth; one row a bucket.
+
+    Args:
+        manifest: manifest.csv of the dataset.
+        predictions: column title -> a method's predictions folder.
+        outputs: PNGs to write; the pictures are spread evenly over the manifest.
+    """
+    rows = read_manifest(manifest)
+    names = list(dict.fromkeys(row.id for row in rows))
+    chosen = [names[(2 * n + 1) * len(names) // (2 * len(outputs))] for n in range(len(outputs))]
+    for name, output in zip(chosen, outputs, strict=True):
+        lines = [_line(row, Path(manifest).parent, predictions) for row in rows if row.id == name]
+        titles = ["Masked input", *predictions, "Ground truth"]
+        labels = [f"{row.bucket} %" for row in rows if row.id == name]
+        write_png(output, draw_grid(titles, labels, lines))
+
+
+def _line(row: ManifestRow, folder: Path, predictions: Mapping[str, str | Path]) -> list[tuple[np.ndarray, str]]:
+    truth = checked_rgb(folder / row.image, row.image_sha256)
+    hole = checked_mask(folder / row.mask, row.mask_sha256)
+    masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
+    cells = [(masked, f"{100 * row.hole_pixels / row.pixels:.0f} % hole")]
+    for path in predictions.values():
+        picture = read_rgb(Path(path) / "composited" / row.prediction)
+        cells.append((picture, f"{psnr(truth, picture):.2f} dB"))
+    return [*cells, (truth, "")]
+
+
+def draw_grid(
+    titles: Sequence[str], labels: Sequence[str], lines: Sequence[Sequence[tuple[np.ndarray, str]]]
+) -> np.ndarray:
+    """Lay pictures out in a grid with column titles, row labels and a caption under each.
+
+    Args:
+        titles: one a column.
+        labels: one a line.
+        lines: pictures, uint8 (H, W, 3) of one size, with their captions.
+
+    Returns:
+        uint8 (H, W, 3) on white. Pictures are enlarged by whole factors, so what is seen is what was scored.
+    """
+    height, width = lines[0][0][0].shape[:2]
+    zoom = max(1, -(-TILE // width))
+    tile_height, tile_width = height * zoom, width * zoom
+    margin = 70
+    canvas = Image.new(
+        "RGB", (margin + len(titles) * (tile_width + GAP), LINE + len(lines) * (tile_height + LINE + GAP)), "white"
+    )
+    draw = ImageDraw.Draw(canvas)
+    font, small = ImageFont.load_default(16), ImageFont.load_default(14)
+    for column, title in enumerate(titles):
+        x = margin + column * (tile_width + GAP) + tile_width // 2
+        draw.text((x, LINE // 2), title, "black", font, anchor="mm")
+    for number, (label, line) in enumerate(zip(labels, lines, strict=True)):
+        y = LINE + number * (tile_height + LINE + GAP)
+        draw.text((margin // 2, y + tile_height // 2), label, "black", font, anchor="mm")
+        for column, (picture, caption) in enumerate(line):
+            x = margin + column * (tile_width + GAP)
+            canvas.paste(Image.fromarray(picture.repeat(zoom, 0).repeat(zoom, 1)), (x, y))
+            draw.text((x + tile_width // 2, y + tile_height + LINE // 2), caption, "black", small, anchor="mm")
+    return np.array(canvas)

@@ -1,0 +1,94 @@
+"""How a process behaves on its machine: threads, memory, determinism, precision, and what it tells of its work."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+
+from sair import driver
+from sair.files import InputError
+
+
+def set_up(threads: int) -> None:
+    """Prepare this process: ``threads`` torch threads, kept memory, deterministic kernels, and the driver watched."""
+    torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(True)
+    # A debugging aid that comes with it and fills every new tensor with NaN first.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    _keep_memory()
+    driver.watch()
+
+
+def _keep_memory() -> None:
+    """Tell glibc to keep freed memory: handing large tensors back at each call costs 2-10x on some virtual machines."""
+    trim_threshold, top_pad, mmap_max = -1, -2, -4
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except OSError:
+        return
+    mallopt(mmap_max, 0)
+    mallopt(trim_threshold, 2**31 - 1)
+    mallopt(top_pad, 256 * 2**20)
+
+
+def fast_bfloat16() -> bool:
+    """Whether this machine multiplies bfloat16 matrices in hardware (a GPU, or a CPU with AMX)."""
+    if torch.cuda.is_available():
+        return torch.cuda.is_bf16_supported()
+    try:
+        return " amx_bf16 " in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+
+
+def precision(wanted: str) -> str:
+    """Fabric's name of a config's ``precision``: ``auto``, ``bf16`` or ``fp32``."""
+    if wanted == "auto":
+        wanted = "bf16" if fast_bfloat16() else "fp32"
+    return {"bf16": "bf16-mixed", "fp32": "32-true"}[wanted]
+
+
+def device(wanted: str) -> torch.device:
+    """The device of a config's ``device``: ``auto``, ``cpu`` or ``cuda``."""
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(wanted)
+
+
+class _Tee:
+    """A stream that also writes to a log file."""
+
+    def __init__(self, stream: TextIO, log: TextIO) -> None:
+        self._stream, self._log = stream, log
+
+    def write(self, text: str) -> int:
+        self._log.write(text.replace("\r", "\n"))
+        self._log.flush()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def job(threads: int, log: str | Path) -> Iterator[None]:
+    """The frame of a workflow's job: set up, mirror stderr into ``log``, and end with a message on a user's mistake."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", encoding="utf-8") as stream:
+        terminal, sys.stderr = sys.stderr, _Tee(sys.stderr, stream)
+        try:
+            set_up(threads)
+            yield
+        except InputError as error:
+            print(f"\nerror: {error}\n", file=sys.stderr)
+            raise SystemExit(1) from None
+        finally:
+            sys.stderr = terminal

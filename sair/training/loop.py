@@ -1,0 +1,222 @@
+"""The one training loop. A method brings its losses; order, precision, schedule, logs and resuming are here.
+
+A method that learns is a torch module with
+
+    optimizers() -> {name: optimizer}
+    training_step(batch, step) -> {name: scalar to log}, which calls step(name, loss) for each optimizer it steps
+
+so that a GAN's two optimizers, or three stages, look like a single loss. Step k of a run is a pure function of the
+state before it and (seed, k): samples and random numbers both derive from them, and a run that was killed and resumed
+gives the same weights as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from sair import runtime
+from sair.data.manifest import write_csv
+from sair.data.samples import Samples
+from sair.data.sources import mix
+from sair.files import InputError
+from sair.methods import build
+from sair.training import checkpoint
+
+LOG_EVERY = 50
+
+
+def total_steps(training: dict[str, Any], pictures: int) -> int:
+    """The budget in optimizer steps: ``steps``, or ``epochs`` over ``pictures`` training pictures."""
+    if training.get("steps"):
+        return training["steps"]
+    return math.ceil(training["epochs"] * pictures / training["batch"])
+
+
+def lr_scale(training: dict[str, Any], step: int, steps: int) -> float:
+    """Factor on every learning rate at ``step`` of ``steps``.
+
+    ``schedule`` is ``constant``, ``cosine`` (to zero), or ``halving``: halved after every ``halve_every`` of the run
+    (the paper halves every 100 of 200 epochs: 0.5). The first ``warmup`` steps rise linearly from zero.
+    """
+    progress = step / steps
+    scale = {
+        "constant": lambda: 1.0,
+        "cosine": lambda: 0.5 * (1 + math.cos(math.pi * progress)),
+        "halving": lambda: 0.5 ** int(progress / training["halve_every"]),
+    }[training["schedule"]]()
+    return scale * min(1.0, (step + 1) / max(1, training["warmup"]))
+
+
+class Run:
+    """A training run: its method, optimizers and log, and how they are saved and resumed.
+
+    Args:
+        spec: the method's specification (``sair.methods.load_method``).
+        seed: of initial weights, samples and steps.
+        state: file of the running state; removed when the run is complete.
+    """
+
+    def __init__(self, spec: dict[str, Any], seed: int, state: Path) -> None:
+        self.spec, self.seed, self.state_file = spec, seed, state
+        torch.manual_seed(mix("initial weights", seed))
+        self.method = build(spec)
+        self.optimizers = self.method.optimizers()
+        self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
+        self.done = 0
+        self.log: list[dict[str, float]] = []
+
+    def set_lr(self, scale: float) -> None:
+        """Scale every learning rate of every optimizer."""
+        for name, optimizer in self.optimizers.items():
+            for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
+                group["lr"] = lr * scale
+
+    def save(self) -> None:
+        """Write the whole running state."""
+        tensors = {f"method/{name}": value for name, value in self.method.state_dict().items()}
+        for name, optimizer in self.optimizers.items():
+            for number, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer/{name}/{number}/{key}": torch.as_tensor(v) for key, v in state.items()}
+        metadata = {"spec": self.spec, "seed": self.seed, "done": self.done, "log": self.log}
+        checkpoint.save(self.state_file, tensors, metadata)
+
+    def resume(self) -> None:
+        """Continue from the running state if there is one of this very run."""
+        if not self.state_file.exists():
+            return
+        tensors, metadata = checkpoint.load(self.state_file)
+        if (metadata["spec"], metadata["seed"]) != (self.spec, self.seed):
+            return
+        self.method.load_state_dict(
+            {k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")}
+        )
+        for name, optimizer in self.optimizers.items():
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"optimizer/{name}/"):
+                    number, entry = key.split("/")[2:]
+                    state.setdefault(int(number), {})[entry] = value
+            optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
+        self.done, self.log = metadata["done"], metadata["log"]
+
+
+def train(
+    spec: dict[str, Any],
+    pictures: str | Path,
+    masks: str | Path,
+    seed: int,
+    output: str | Path,
+    log: str | Path,
+    *,
+    semantics: str | Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Train one method on one dataset with one seed.
+
+    Args:
+        spec: the method's specification.
+        pictures, masks: pictures.csv and training_masks.csv of the dataset.
+        seed: of everything random.
+        output: the checkpoint to write; beside it ``running.safetensors`` lives while the run does.
+        log: train.csv to write: step, lr, psnr of the validation pictures, and the method's own scalars.
+        semantics: checkpoint of the trained CLIP, for a method that names one.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: an altered sample, a damaged checkpoint, or a loss that is not finite.
+    """
+    output = Path(output)
+    training = spec["training"]
+    tower = None
+    if semantics is not None:
+        tower, metadata = checkpoint.load(semantics)
+        known = metadata["spec"]["parameters"]
+        spec = {**spec, "parameters": {**spec["parameters"], "semantic": {
+            key: known[key] for key in ("architecture", "residual", "mlp") if key in known
+        }}}  # fmt: skip
+    run = Run(spec, seed, output.with_name("running.safetensors"))
+    if tower is not None:
+        run.method.load_semantic(tower)
+    run.resume()
+
+    fabric = lightning.Fabric(
+        accelerator=runtime.device(device).type, devices=1, precision=runtime.precision(training["precision"])
+    )
+    module, *optimizers = fabric.setup(run.method, *run.optimizers.values())
+    module.mark_forward_method("training_step")
+    by_name = dict(zip(run.optimizers, optimizers, strict=True))
+
+    def step(name: str, loss: Tensor) -> None:
+        if not torch.isfinite(loss):
+            raise InputError(
+                f"{spec['name']}: the loss of {name!r} is {loss.item()} at step {run.done + 1} (pictures "
+                f"{', '.join(batch['id'])}). Lower the learning rate, or train with `precision: fp32`."
+            )
+        optimizer = by_name[name]
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+        if training["clip_gradient"]:
+            fabric.clip_gradients(module, optimizer, max_norm=training["clip_gradient"])
+        optimizer.step()
+
+    samples = Samples(pictures, masks, "train", seed)
+    validation = Samples(pictures, masks, "validation", seed)
+    steps = total_steps(training, len(samples))
+    order = range(run.done * training["batch"], steps * training["batch"])
+    loader = fabric.setup_dataloaders(
+        DataLoader(samples, training["batch"], sampler=order, num_workers=training["workers"]),
+        use_distributed_sampler=False,
+    )
+    module.train()
+    # Without a terminal a line now and then is enough: the same bar goes to log files.
+    bar = tqdm(
+        total=steps, initial=run.done, desc=spec["name"], unit="step", mininterval=1 if sys.stderr.isatty() else 30
+    )
+    psnr = math.nan
+    for batch in loader:
+        torch.manual_seed(mix("step", seed, run.done))
+        run.set_lr(lr_scale(training, run.done, steps))
+        scalars = module.training_step(batch, step)
+        run.done += 1
+        bar.update()
+        if run.done % LOG_EVERY == 0 or run.done == steps:
+            if run.done % training["validate_every"] == 0 or run.done == steps:
+                psnr = validation_psnr(run.method, validation)
+                module.train()
+            values = {name: float(value.detach()) for name, value in scalars.items()}
+            lr = next(iter(run.optimizers.values())).param_groups[0]["lr"]
+            run.log.append({"step": run.done, "lr": lr, "psnr": psnr, **values})
+            bar.set_postfix({"loss": f"{values['loss']:.4f}", "val_psnr": f"{psnr:.2f}"}, refresh=False)
+        if run.done % training["save_every"] == 0 and run.done < steps:
+            run.save()
+    bar.close()
+    write_csv(pd.DataFrame(run.log), log)
+    metadata = {"spec": spec, "seed": seed, "steps": steps}
+    checkpoint.save(output, checkpoint.weights_of(run.method), metadata)
+    run.state_file.unlink(missing_ok=True)
+
+
+@torch.no_grad()
+def validation_psnr(method: Any, samples: Samples) -> float:
+    """Mean PSNR in dB of the composited validation pictures, not rounded; nan for what does not fill holes."""
+    if not hasattr(method, "inpaint") or len(samples) == 0:
+        return math.nan
+    method.eval()
+    device = next(method.parameters()).device
+    values = []
+    for k in range(len(samples)):
+        image, mask = (samples[k][key][None].to(device) for key in ("images", "masks"))
+        error = (method.inpaint(image * (1 - mask), mask) - image) * mask
+        values.append(-10 * math.log10(max(error.square().mean().item(), 1e-10)))
+    return float(np.mean(values))

@@ -1,0 +1,269 @@
+"""The embedded sets: the same bytes everywhere, splits that share no pixel, holes inside their bucket."""
+
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+
+from sair.data import faces, photos
+from sair.data.faces import CLASSES, draw_face
+from sair.data.photos import average_down, crops, regions
+from sair.data.strokes import draw_strokes
+from sair.files import pixel_sha256
+
+BUCKETS = ((0, 20), (20, 40), (40, 60))
+
+# First 16 digits of pixel_sha256. A change here changes every result on embedded data: never update them in passing.
+GOLDEN_FACES = {
+    (0, 64): ("cdf3f7d8a0ce8b88", "483160291165262a"),
+    (0, 128): ("f6a785a3753b2264", "27c7d41925671165"),
+    (5, 64): ("04f754ced9a6221c", "e6dd37fe4a9a0a73"),
+    (5, 128): ("c3fcab30a697c4be", "9324c0f8089563da"),
+    (26, 64): ("18aad75a5a1c29d2", "811849d0457e62c6"),
+    (26, 128): ("b3c09ef737bf1fe6", "9e08db4dec8664dc"),
+    (60, 64): ("d64fa99848be7ef1", "6481e3dc02bc60d4"),
+    (60, 128): ("3fb9e88827d8964c", "e667f9200a0a1d88"),
+    (1234, 64): ("8a2a2efd19d1a867", "3b3b67f6ef560f18"),
+    (1234, 128): ("5e7b3dac2f25e55e", "36180c10f7635159"),
+}
+GOLDEN_CROPS = {
+    ("train", 64): (
+        ("train-00000-coffee", "0dde8bc7b8730208"),
+        ("train-00001-motorcycle_left", "37a8488eef38b623"),
+        ("train-00002-motorcycle_left", "dac66632d2be0436"),
+    ),
+    ("train", 128): (
+        ("train-00000-coffee", "d2ad7f9514ad8567"),
+        ("train-00001-motorcycle_left", "1841db2966bca8aa"),
+        ("train-00002-motorcycle_left", "a6e5118407461138"),
+    ),
+    ("test", 64): (
+        ("test-00000-motorcycle_left", "8ea85ed2b972e3bb"),
+        ("test-00001-astronaut", "b84dbe34173b3fdb"),
+        ("test-00002-astronaut", "6e0710e6a98f5a80"),
+    ),
+    ("test", 128): (
+        ("test-00000-motorcycle_left", "f9084bbb3b86c944"),
+        ("test-00001-astronaut", "d8401c768fd2fba6"),
+        ("test-00002-astronaut", "00c3325330e78c5c"),
+    ),
+}
+GOLDEN_MASKS = {
+    (0, 64, 64, 0, 20): "9550949780612808",
+    (1, 64, 64, 20, 40): "b7ad90f810f4927e",
+    (2, 64, 64, 40, 60): "120660b1e675f6ef",
+    (3, 128, 128, 40, 60): "08b4b88bcf7d449e",
+    (4, 37, 90, 20, 40): "cf3f16456bde3959",
+    (5, 256, 256, 0, 20): "db51df209a51addf",
+}
+
+
+@pytest.fixture(scope="module")
+def portraits():
+    return [draw_face(seed) for seed in range(150)]
+
+
+# -------------------------------------------------------------------------------------------------------------- faces
+
+
+@pytest.mark.parametrize(("seed", "size"), GOLDEN_FACES)
+def test_faces_are_the_same_bytes_everywhere(seed, size):
+    face = draw_face(seed, size)
+    assert (pixel_sha256(face.image)[:16], pixel_sha256(face.labels)[:16]) == GOLDEN_FACES[seed, size]
+
+
+def test_a_face_has_the_promised_form(portraits):
+    for face in (draw_face(5, 48), portraits[5]):
+        size = len(face.labels)
+        assert face.image.shape == (size, size, 3)
+        assert face.labels.shape == (size, size)
+        assert face.image.dtype == face.labels.dtype == np.uint8
+        assert face.labels.max() < len(CLASSES)
+
+
+def test_a_seed_names_one_face(portraits):
+    again = draw_face(7)
+    assert np.array_equal(again.image, portraits[7].image)
+    assert np.array_equal(again.labels, portraits[7].labels)
+    assert again.caption == portraits[7].caption
+    assert len({pixel_sha256(face.image) for face in portraits}) == len(portraits)
+
+
+@pytest.mark.parametrize("seed", range(0, 40, 3))
+def test_resolution_does_not_change_the_face(portraits, seed):
+    small, large = portraits[seed], draw_face(seed, 128)
+    reduced = large.image.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
+    assert np.abs(reduced - small.image).mean() < 2.0
+    # A pixel's centre is a corner of four pixels of the larger picture: any of them may be across an outline.
+    for row, column in product((0, 1), repeat=2):
+        assert (large.labels[row::2, column::2] == small.labels).mean() > 0.95
+    assert large.caption == small.caption
+    # A class decided by anything but the majority of a pixel grows or shrinks with the resolution.
+    assert abs((large.labels == 0).mean() - (small.labels == 0).mean()) < 0.004
+
+
+def test_every_class_occurs_often_and_visibly(portraits):
+    counts = np.array([np.bincount(face.labels.ravel(), minlength=len(CLASSES)) for face in portraits])
+    shares = dict(zip(CLASSES, (counts >= 8).mean(axis=0), strict=True))
+    rare = {"glasses", "hat", "beard"}
+    assert all(share > 0.2 for share in shares.values()), shares
+    assert all(shares[name] < 0.5 for name in rare), shares
+    assert all(shares[name] > 0.6 for name in set(CLASSES) - rare), shares
+
+
+@pytest.mark.parametrize("name", ["glasses", "hat", "beard", "hair"])
+def test_captions_tell_what_the_labels_show(portraits, name):
+    for seed, face in enumerate(portraits):
+        words = face.caption.replace("no hair", "").replace(",", "").split()
+        assert (name in words) == (CLASSES.index(name) in face.labels), (seed, face.caption)
+
+
+def test_both_eyes_are_alike():
+    """Seen straight on, both irises, with pupil and highlight, are one picture: gaze, colour and light are shared."""
+    straight = faces._Pose(x=0.5, y=0.5, scale=1.0, tilt=0.0, yaw=0.0, light=1.0)
+    for seed in range(20):
+        look = replace(faces._draw_look(seed), pose=straight, eye_gap=24 / 256, eye_open=1.1)
+        canvas = faces._Canvas(256, look)
+        faces._paint_eyes(canvas, look)
+        height = round((0.5 + faces.EYE_V) * 256)
+        left, right = (canvas.image[:, height - 3 : height + 3, x - 6 : x + 6] for x in (128 - 24, 128 + 24))
+        # The lids slant in opposite ways, so they may cut the edge of an iris differently.
+        assert np.abs(left - right).mean() < 0.03, seed
+
+
+@pytest.mark.parametrize("arguments", [(0, 0), (0, -4), (-1, 64)])
+def test_impossible_faces_are_refused(arguments):
+    with pytest.raises(ValueError):
+        draw_face(*arguments)
+
+
+# ------------------------------------------------------------------------------------------------------------- photos
+
+
+@pytest.mark.parametrize(("split", "size"), GOLDEN_CROPS)
+def test_crops_are_the_same_bytes_everywhere(split, size):
+    found = tuple((name, pixel_sha256(pixels)[:16]) for name, pixels in crops(split, 3, size))
+    assert found == GOLDEN_CROPS[split, size]
+
+
+@pytest.mark.parametrize("split", photos.SPLITS)
+def test_crops_have_the_promised_form(split):
+    named = list(crops(split, 12, 48, seed=3))
+    assert len({name for name, _ in named}) == 12
+    assert all(pixels.shape == (48, 48, 3) and pixels.dtype == np.uint8 for _, pixels in named)
+    assert [name for name, _ in named] == [region.id for region in regions(split, 12, 48, seed=3)]
+    assert list(regions(split, 5, 48, seed=3)) == list(regions(split, 12, 48, seed=3))[:5]
+    assert list(regions(split, 12, 48, seed=3)) != list(regions(split, 12, 48, seed=4))
+    assert max(region.side for region in regions(split, 200, 48)) > 2 * 48
+
+
+@pytest.mark.parametrize("size", [32, 64, 128, 256])
+def test_training_and_test_crops_share_no_pixel(size):
+    """Every source pixel is counted, over two seeds, so a shared one cannot hide."""
+    for photo in photos.PHOTOS:
+        seen = {}
+        for split in photos.SPLITS:
+            seen[split] = np.zeros((photo.height, photo.width), dtype=bool)
+            for seed, region in ((s, r) for s in (0, 1) for r in regions(split, 400, size, seed=s)):
+                if region.photo != photo.name:
+                    continue
+                assert region.top >= 0 and region.left >= 0, (seed, region)
+                assert region.top + region.side <= photo.height and region.left + region.side <= photo.width
+                seen[split][region.top : region.top + region.side, region.left : region.left + region.side] = True
+        assert not (seen["train"] & seen["test"]).any()
+        if size <= 128:
+            assert seen["train"].any() and seen["test"].any()
+
+
+def test_only_training_crops_are_mirrored():
+    assert not any(region.flip for region in regions("test", 200, 64))
+    assert {region.flip for region in regions("train", 200, 64)} == {False, True}
+
+
+def test_a_crop_is_the_region_it_names():
+    region = next(region for region in regions("train", 50, 64) if region.flip)
+    source = photos._pixels(region.photo)
+    square = source[region.top : region.top + region.side, region.left : region.left + region.side, :]
+    assert np.array_equal(photos.cut(region, region.side), square[:, ::-1])
+
+
+def test_averaging_is_the_exact_mean():
+    rng = np.random.default_rng(0)
+    square = rng.integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    assert np.array_equal(average_down(square, 12), square)
+    boxes = square.reshape(4, 3, 4, 3, 3).astype(int).sum(axis=(1, 3))
+    assert np.array_equal(average_down(square, 4), (2 * boxes + 9) // 18)
+    # A side that the size does not divide: repeat every pixel until it does.
+    blown = square.repeat(5, axis=0).repeat(5, axis=1).reshape(5, 12, 5, 12, 3).astype(int).sum(axis=(1, 3))
+    assert np.array_equal(average_down(square, 5), (2 * blown + 144) // 288)
+    with pytest.raises(ValueError, match="cannot average"):
+        average_down(square, 13)
+
+
+@pytest.mark.parametrize("arguments", [("valid", 3, 64), ("train", -1, 64), ("train", 3, 0), ("test", 3, 300)])
+def test_impossible_crops_are_refused_at_the_call(arguments):
+    with pytest.raises(ValueError):
+        crops(*arguments)
+
+
+def test_foreign_pixels_are_refused(monkeypatch):
+    photos._pixels.cache_clear()
+    monkeypatch.setattr(photos, "read_rgb", lambda path: np.zeros((512, 512, 3), np.uint8))
+    with pytest.raises(photos.InputError, match="scikit-image"):
+        photos._pixels("astronaut")
+
+
+# ------------------------------------------------------------------------------------------------------------ strokes
+
+
+@pytest.mark.parametrize(("seed", "height", "width", "low", "high"), GOLDEN_MASKS)
+def test_masks_are_the_same_bytes_everywhere(seed, height, width, low, high):
+    mask = draw_strokes(seed, height, width, low, high)
+    assert pixel_sha256(mask)[:16] == GOLDEN_MASKS[seed, height, width, low, high]
+
+
+@pytest.mark.parametrize(("low", "high"), [*BUCKETS, (0, 1), (19, 20), (99, 100)])
+@pytest.mark.parametrize(("height", "width"), [(16, 16), (64, 64), (37, 90), (128, 20)])
+def test_every_mask_lies_in_its_bucket(height, width, low, high):
+    for seed in range(40):
+        mask = draw_strokes(seed, height, width, low, high)
+        hole = int(np.count_nonzero(mask))
+        assert mask.shape == (height, width) and mask.dtype == bool
+        assert hole >= 1
+        assert low * mask.size <= 100 * hole < high * mask.size
+
+
+def test_large_masks_lie_in_their_bucket():
+    for seed, (low, high) in product(range(3), BUCKETS):
+        hole = np.count_nonzero(draw_strokes(seed, 512, 384, low, high))
+        assert low * 512 * 384 <= 100 * hole < high * 512 * 384
+
+
+@pytest.mark.parametrize(("low", "high"), BUCKETS)
+def test_hole_ratios_are_spread_over_the_bucket(low, high):
+    ratios = np.array([100 * draw_strokes(seed, 64, 64, low, high).mean() for seed in range(200)])
+    quarters = np.histogram(ratios, bins=4, range=(low, high))[0]
+    assert quarters.min() >= 25, quarters
+
+
+def test_a_seed_names_one_mask():
+    assert np.array_equal(draw_strokes(3, 64, 64, 20, 40), draw_strokes(3, 64, 64, 20, 40))
+    assert len({pixel_sha256(draw_strokes(seed, 64, 64, 20, 40)) for seed in range(50)}) == 50
+
+
+def test_holes_are_strokes_and_not_noise():
+    """Most hole pixels have only hole pixels around them, and every part of the picture is hit by some mask."""
+    masks = np.stack([draw_strokes(seed, 64, 64, 20, 40) for seed in range(100)])
+    inner = masks[:, 1:-1, 1:-1] & masks[:, :-2, 1:-1] & masks[:, 2:, 1:-1] & masks[:, 1:-1, :-2] & masks[:, 1:-1, 2:]
+    assert inner.sum() > 0.6 * masks[:, 1:-1, 1:-1].sum()
+    frequency = masks.mean(axis=0).reshape(4, 16, 4, 16).mean(axis=(1, 3))
+    assert frequency.min() > 0.15 and frequency.max() < 0.5
+
+
+@pytest.mark.parametrize(
+    "arguments", [(0, 64, 64, 20, 20), (0, 64, 64, -1, 20), (0, 64, 64, 50, 101), (0, 3, 3, 12, 13), (0, 0, 9, 0, 20)]
+)
+def test_impossible_masks_are_refused(arguments):
+    with pytest.raises(ValueError):
+        draw_strokes(*arguments)

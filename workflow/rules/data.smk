@@ -1,0 +1,33 @@
+rule pictures:
+    """Finish every picture of an image set, and list them with their hashes."""
+    output:
+        table=f"{RESULTS}/{{dataset}}/pictures.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/pictures.log",
+    params:
+        dataset=lambda w: config["datasets"][w.dataset],
+        size=config["image_size"],
+        code=project.code("data", "files"),
+    conda:
+        "../envs/sair.yaml"
+    script:
+        "../scripts/pictures.py"
+
+
+rule manifest:
+    """Freeze the test: every test picture under one mask of every bucket."""
+    input:
+        pictures=rules.pictures.output.table,
+    output:
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        training_masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/manifest.log",
+    params:
+        masks=lambda w: config["masks"][config["datasets"][w.dataset]["masks"]],
+        buckets=config["buckets"],
+        code=project.code("data", "files"),
+    conda:
+        "../envs/sair.yaml"
+    script:
+        "../scripts/manifest.py"

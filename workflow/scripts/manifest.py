@@ -1,0 +1,11 @@
+from sair.data.manifest import write_manifest
+from sair.runtime import job
+
+with job(snakemake.threads, snakemake.log[0]):
+    write_manifest(
+        snakemake.input.pictures,
+        snakemake.params.masks,
+        snakemake.params.buckets,
+        snakemake.output.manifest,
+        snakemake.output.training_masks,
+    )
