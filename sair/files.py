@@ -117,16 +117,13 @@ def read_mask(path: str | Path, hole: str = "white") -> np.ndarray:
     return (grey > 0) if hole == "white" else (grey == 0)
 
 
-def read_labels(path: str | Path) -> np.ndarray:
-    """Read a label map, one class id a pixel, as uint8 (H, W).
+def read_pixels(path: str | Path) -> np.ndarray:
+    """Read one of the project's own PNGs as it is, uint8; whoever reads it compares its hash.
 
     Raises:
-        InputError: unreadable, or not a single-channel 8-bit picture (grey or palette).
+        InputError: missing or unreadable.
     """
-    image = _open(path)
-    if image.mode not in ("L", "P"):
-        raise InputError(f"{path}: a label map has one 8-bit class id a pixel, this one is {image.mode}. Convert it.")
-    return np.array(image)
+    return np.array(_open(path))
 
 
 def list_images(folder: str | Path) -> list[Path]:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from sair import runtime
 from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
 from sair.data.samples import to_tensor
 from sair.files import InputError, write_png
 from sair.methods import Inpainter, build
+from sair.progress import progress
 from sair.training import checkpoint
 
 
@@ -60,7 +60,7 @@ def predict(
         method.to(target).eval()
     rows = read_manifest(manifest)
     folder, output = Path(manifest).parent, Path(output)
-    with tqdm(total=len(rows), desc=f"predict {spec['name']}", unit="picture", mininterval=2) as bar:
+    with progress(total=len(rows), desc=f"predict {spec['name']}", unit="picture") as bar:
         for start in range(0, len(rows), batch):
             group = rows[start : start + batch]
             truths = [checked_rgb(folder / row.image, row.image_sha256) for row in group]

@@ -49,11 +49,10 @@ def fast_bfloat16() -> bool:
         return False
 
 
-def precision(wanted: str) -> str:
-    """Fabric's name of a config's ``precision``: ``auto``, ``bf16`` or ``fp32``."""
-    if wanted == "auto":
-        wanted = "bf16" if fast_bfloat16() else "fp32"
-    return {"bf16": "bf16-mixed", "fp32": "32-true"}[wanted]
+def autocast(precision: str, on: torch.device) -> torch.autocast:
+    """The context of a config's ``precision``: ``bf16``, ``fp32``, or ``auto``, bfloat16 where it is fast."""
+    wanted = fast_bfloat16() if precision == "auto" else precision == "bf16"
+    return torch.autocast(on.type, torch.bfloat16, enabled=wanted)
 
 
 def device(wanted: str) -> torch.device:

@@ -9,13 +9,13 @@ import pandas as pd
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from tqdm import tqdm
 
 from sair import runtime
 from sair.data.manifest import PICTURE_COLUMNS, checked_labels, checked_rgb, read_table, write_csv
 from sair.data.samples import to_tensor
 from sair.evaluation.segmentation import confusion, iou
 from sair.files import InputError
+from sair.progress import progress
 from sair.training import checkpoint
 
 
@@ -37,7 +37,7 @@ def segment(clip: str | Path, pictures: str | Path, output: str | Path, *, devic
         pictures: pictures.csv of a dataset with labels.
         output: CSV with the columns class, iou, pictures; the last row is ``mean``.
     """
-    model, spec = checkpoint.restore(clip)
+    model, _ = checkpoint.restore(clip)
     model.to(runtime.device(device))
     embeddings = model.class_embeddings()
     table = read_table(pictures, PICTURE_COLUMNS)
@@ -46,7 +46,7 @@ def segment(clip: str | Path, pictures: str | Path, output: str | Path, *, devic
         raise InputError(f"{pictures}: no test picture has labels. Name a labelled dataset in `semantics.dataset`.")
     counts = np.zeros((len(model.classes), len(model.classes)), dtype=np.int64)
     folder = Path(pictures).parent
-    for row in tqdm(table.itertuples(), total=len(table), desc="segment", unit="picture", mininterval=2):
+    for row in progress(table.itertuples(), total=len(table), desc="segment", unit="picture"):
         image = to_tensor(checked_rgb(folder / row.image, row.sha256))[None].to(embeddings.device)
         labels = checked_labels(folder / row.labels, row.labels_sha256)
         predicted = classify(model.dense(image), embeddings, labels.shape)[0].cpu().numpy()

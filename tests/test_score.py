@@ -109,7 +109,7 @@ def folders(tmp_path):
 
 
 def score(folders, masks=True, **options):
-    options = {"lpips": False, "progress": False} | options
+    options = {"lpips": False, "show": False} | options
     return score_folders(folders / "truth", folders / "prediction", folders / "masks" if masks else None, **options)
 
 
@@ -160,7 +160,7 @@ def test_the_batch_size_changes_nothing(folders, network):
 
 
 def test_the_progress_bar_is_on_stderr(folders, capsys):
-    score(folders, progress=True)
+    score(folders, show=True)
     printed = capsys.readouterr()
     assert printed.out == "" and "score" in printed.err
 
@@ -232,12 +232,12 @@ def test_pictures_too_small_for_a_metric_are_refused(tmp_path, network):
 
 
 def test_one_folder_for_both_is_refused(folders):
-    message = fault(score_folders, folders / "truth", folders / "truth", lpips=False, progress=False)
+    message = fault(score_folders, folders / "truth", folders / "truth", lpips=False, show=False)
     assert "truth and prediction are one folder" in message
 
 
 def test_a_missing_folder_is_refused(folders):
-    assert "no such folder" in fault(score_folders, folders / "truth", folders / "nowhere", lpips=False, progress=False)
+    assert "no such folder" in fault(score_folders, folders / "truth", folders / "nowhere", lpips=False, show=False)
 
 
 def test_an_unknown_polarity_is_refused(folders):
@@ -284,7 +284,7 @@ def manifest_rows(folder):
 
 
 def measure(folder, **options):
-    options = {"lpips": False, "progress": False} | options
+    options = {"lpips": False, "show": False} | options
     return score_predictions(folder / "set" / "manifest.csv", folder / "out", folder / "scores.csv", **options)
 
 

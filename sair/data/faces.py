@@ -229,8 +229,8 @@ def _draw_look(seed: int) -> _Look:
 def _draw_pose(dice: _Dice) -> _Pose:
     return _Pose(
         x=dice.between(0.45, 0.55),
-        y=dice.between(0.46, 0.5),
-        scale=dice.between(0.98, 1.16),
+        y=dice.between(0.48, 0.52),
+        scale=dice.between(1.2, 1.45),
         tilt=dice.between(-0.06, 0.06),
         yaw=dice.between(-1.0, 1.0),
         light=dice.pick((-1.0, 1.0)) * dice.between(0.4, 1.0),

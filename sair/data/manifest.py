@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
 from sair.data.buckets import as_buckets
 from sair.data.masks import MaskSet
@@ -27,12 +26,12 @@ from sair.files import (
     atomic,
     file_sha256,
     pixel_sha256,
-    read_labels,
-    read_mask,
+    read_pixels,
     read_rgb,
     refuse,
     write_png,
 )
+from sair.progress import progress
 
 PICTURE_COLUMNS = ["id", "split", "image", "sha256", "labels", "labels_sha256", "caption"]
 MANIFEST_COLUMNS = ("id", "bucket", "image", "mask", "hole_pixels", "pixels", "image_sha256", "mask_sha256")
@@ -48,7 +47,7 @@ def write_pictures(dataset: dict[str, Any], size: int, table: str | Path) -> Non
     folder = Path(table).parent
     rows = []
     total = dataset["train"] + dataset["validation"] + dataset["test"]
-    for picture in tqdm(pictures(dataset, size), total=total, desc="pictures", unit="picture"):
+    for picture in progress(pictures(dataset, size), total=total, desc="pictures", unit="picture"):
         image = f"images/{picture.split}/{picture.id}.png"
         write_png(folder / image, picture.pixels)
         row = [picture.id, picture.split, image, pixel_sha256(picture.pixels), "", "", picture.caption]
@@ -96,7 +95,7 @@ def write_manifest(
             row = [picture.id, bucket.label, picture.image, name, int(mask.sum()), mask.size, picture.sha256]
             rows.append([*row, pixel_sha256(mask)])
     learn = []
-    for number, mask in enumerate(tqdm(mask_set.training(), desc="training masks", unit="mask")):
+    for number, mask in enumerate(progress(mask_set.training(), desc="training masks", unit="mask")):
         name = f"masks/train/{number:05d}.png"
         write_png(folder / name, mask.astype(np.uint8) * 255)
         learn.append([name, pixel_sha256(mask)])
@@ -194,17 +193,17 @@ def checked_rgb(path: Path, sha256: str) -> np.ndarray:
     Raises:
         InputError: it is not the picture that was frozen.
     """
-    return _checked(read_rgb(path), path, sha256)
+    return _checked(read_pixels(path), path, sha256)
 
 
 def checked_mask(path: Path, sha256: str) -> np.ndarray:
     """Read a mask, bool (H, W), that a table names; errors as of ``checked_rgb``."""
-    return _checked(read_mask(path), path, sha256)
+    return _checked(read_pixels(path) > 0, path, sha256)
 
 
 def checked_labels(path: Path, sha256: str) -> np.ndarray:
     """Read a label map, uint8 (H, W), that a table names; errors as of ``checked_rgb``."""
-    return _checked(read_labels(path), path, sha256)
+    return _checked(read_pixels(path), path, sha256)
 
 
 def _checked(pixels: np.ndarray, path: Path, sha256: str) -> np.ndarray:

@@ -100,8 +100,8 @@ class _MaskFolder:
         height, width = mask.shape
         if height != width or height < self.size:
             raise InputError(
-                f"{path}: mask of {width}x{height} pixels; expected a square one of at least {self.size} pixels, as the "
-                "evaluated pictures are square. Crop the mask, or lower `image_size`."
+                f"{path}: mask of {width}x{height} pixels; expected a square one of at least {self.size} pixels, as "
+                "the evaluated pictures are square. Crop the mask, or lower `image_size`."
             )
         # Nearest neighbour: any smooth resize makes grey borders, and thresholding those dilates the hole.
         return np.array(Image.fromarray(mask).resize((self.size, self.size), Image.Resampling.NEAREST))

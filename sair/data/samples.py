@@ -36,8 +36,9 @@ class Samples(Dataset):
     def __init__(self, pictures: str | Path, masks: str | Path, split: str, seed: int) -> None:
         self.folder = Path(pictures).parent
         table = read_table(pictures, PICTURE_COLUMNS)
-        self.pictures = table[table.split == split].reset_index(drop=True)
-        self.masks = read_table(masks, MASK_COLUMNS)
+        # Plain rows: one look-up in a data frame costs as much as decoding a small picture.
+        self.pictures = list(table[table.split == split].itertuples(index=False))
+        self.masks = list(read_table(masks, MASK_COLUMNS).itertuples(index=False))
         self.split, self.seed = split, seed
         self._order: tuple[int, np.ndarray] | None = None
 
@@ -45,11 +46,16 @@ class Samples(Dataset):
         """Pictures in the split; a training run goes through them again and again."""
         return len(self.pictures)
 
+    @property
+    def image_size(self) -> int:
+        """Side of the pictures in pixels."""
+        return self[0]["images"].shape[-1]
+
     def __getitem__(self, k: int) -> dict[str, Any]:
         """Sample k, 0 <= k: ``images`` (3, H, W), ``masks`` (1, H, W), and ``labels`` (H, W), ``captions`` if any."""
         training = self.split == "train"
         rng = np.random.Generator(np.random.PCG64(mix("sample", self.seed, self.split, k)))
-        row = self.pictures.iloc[self._picture(k) if training else k]
+        row = self.pictures[self._picture(k) if training else k]
         mirrored = training and rng.random() < 0.5
         mask = self._mask(int(rng.integers(len(self.masks))) if training else k % len(self.masks))
         if training:
@@ -75,5 +81,5 @@ class Samples(Dataset):
         return int(self._order[1][place])
 
     def _mask(self, number: int) -> np.ndarray:
-        row = self.masks.iloc[number]
-        return checked_mask(self.folder / row["mask"], row.sha256)
+        row = self.masks[number]
+        return checked_mask(self.folder / row.mask, row.sha256)

@@ -110,7 +110,7 @@ def _identified(folder: str) -> list[tuple[str, Path]]:
 
 
 def square(pixels: np.ndarray, size: int, path: str | Path, crop: int | None = None) -> np.ndarray:
-    """Centre-crop to a square of ``crop`` pixels (None: the shorter side) and reduce to ``size`` (bicubic, antialiased).
+    """Centre-crop to a square of ``crop`` pixels (None: the shorter side) and reduce to ``size``, antialiased bicubic.
 
     Raises:
         InputError: the picture is smaller than the crop or the size; it is never enlarged.

@@ -17,12 +17,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import pandas as pd
 import torch
-from tqdm import tqdm
 
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
 from sair.data.manifest import ManifestRow, read_manifest
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips, l1, mean_ssim, psnr, ssim_map
 from sair.files import LISTED, InputError, list_images, pixel_sha256, read_mask, read_rgb, refuse, write_text
+from sair.progress import progress
 
 KINDS = ("composited", "raw")
 COMPOSITE = "Composite in 8 bits, with the mask's 255 as the hole, and save as PNG."
@@ -124,7 +124,7 @@ def score_folders(
     *,
     lpips: Lpips | bool = True,
     batch_size: int = 16,
-    progress: bool = True,
+    show: bool = True,
 ) -> pd.DataFrame:
     """Score a folder of predictions against a folder of truths.
 
@@ -137,7 +137,7 @@ def score_folders(
         buckets: half-open hole-ratio intervals in percent.
         lpips: a network to use again, True to build one, False to leave the column ``nan``.
         batch_size: predictions that LPIPS sees at once.
-        progress: show progress bars on stderr.
+        show: progress bars on stderr.
 
     Returns:
         One row a picture, sorted by id: id, psnr (dB), ssim, l1, lpips; with masks also ratio (percent), bucket (label
@@ -171,10 +171,10 @@ def score_folders(
         return truth, prediction, mask
 
     names = sorted(truths)
-    _check_all(names, load, progress)
+    _check_all(names, load, show)
     queue = _LpipsQueue(network, batch_size)
     rows = []
-    for name in tqdm(names, desc="score", unit="picture", disable=not progress):
+    for name in progress(names, desc="score", unit="picture", disable=not show):
         truth, prediction, mask = load(name)
         row: dict[str, Any] = {"id": name, **score_pair(truth, prediction, mask)}
         if mask is not None:
@@ -209,7 +209,7 @@ def score_predictions(
     *,
     lpips: Lpips | bool = True,
     batch_size: int = 16,
-    progress: bool = True,
+    show: bool = True,
 ) -> pd.DataFrame:
     """Score a method's predictions of a manifest and write one line a manifest row, in the manifest's order.
 
@@ -220,7 +220,7 @@ def score_predictions(
         predictions_dir: holds ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers
             have ten significant digits, ``inf`` is the PSNR of equal pictures, ``nan`` a number that does not exist.
-        lpips, batch_size, progress: as :func:`score_folders`.
+        lpips, batch_size, show: as :func:`score_folders`.
 
     Returns:
         What was written: id, bucket, ratio (percent), psnr (dB), ssim, l1, lpips of the composited picture over all of
@@ -241,14 +241,14 @@ def score_predictions(
     def load(row: ManifestRow) -> _Case:
         return _load_case(row, manifest_csv.parent, predictions_dir, smallest)
 
-    _check_all(rows, load, progress)
+    _check_all(rows, load, show)
     # Rows of one truth together, because its features serve all its masks; the order is restored by `scores`.
     groups: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
         groups[row.image].append(index)
     scores: list[dict[str, Any]] = [{} for _ in rows]
     queue = _LpipsQueue(network, batch_size)
-    with tqdm(total=len(rows), desc="score", unit="row", disable=not progress) as bar:
+    with progress(total=len(rows), desc="score", unit="row", disable=not show) as bar:
         for indices in groups.values():
             targets = []
             for index in indices:
@@ -317,10 +317,10 @@ def _network(lpips: Lpips | bool) -> Lpips | None:
     return lpips
 
 
-def _check_all(items: Sequence[T], load: Callable[[T], object], progress: bool) -> None:
+def _check_all(items: Sequence[T], load: Callable[[T], object], show: bool) -> None:
     """Load every item once and refuse all faults together, before hours are spent on the good ones."""
     faults = []
-    for item in tqdm(items, desc="check", unit="picture", disable=not progress):
+    for item in progress(items, desc="check", unit="picture", disable=not show):
         try:
             load(item)
         except InputError as error:

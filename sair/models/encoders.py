@@ -59,7 +59,8 @@ class AppEncoder(nn.Module):
         x = torch.cat([images, masks], dim=1)
         # Two halvings need sides divisible by four; the border is repeated outwards and cut off again.
         x = nn.functional.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")
-        return self.layers(x)[..., :height, :width]
+        # Channels last: what bfloat16 convolutions want, and what the implicit function's look-ups read in rows.
+        return self.layers(x.contiguous(memory_format=torch.channels_last))[..., :height, :width]
 
 
 ENCODERS = {"app": AppEncoder}

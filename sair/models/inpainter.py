@@ -136,7 +136,7 @@ class ImplicitInpainter(nn.Module):
         return {"loss": loss}
 
     def _sample(self, masks: Tensor) -> Tensor:
-        """Cell numbers (B, Q): ``hole_share`` of them from the hole, drawn with replacement, the others from anywhere."""
+        """Cell numbers (B, Q), with replacement: ``hole_share`` of them from the hole, the rest from anywhere."""
         batch, pixels = masks.shape[0], masks[0].numel()
         inside = round(self.queries * self.hole_share)
         in_hole = torch.multinomial(masks.flatten(1).float() + 1e-9, inside, replacement=True)

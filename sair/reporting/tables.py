@@ -298,7 +298,12 @@ def describe(
 
 
 def _budget(training: dict[str, Any]) -> str:
-    length = f"{training['steps']} steps" if training.get("steps") else f"{training['epochs']:g} epochs"
+    scale = training["scale"]
+    length = (
+        f"{math.ceil(scale * training['steps'])} steps"
+        if training.get("steps")
+        else f"{scale * training['epochs']:g} epochs"
+    )
     return f"{length} of batch {training['batch']}"
 
 

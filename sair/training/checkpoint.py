@@ -73,10 +73,14 @@ def load_weights(method: Any, tensors: dict[str, Tensor], source: str | Path) ->
 
 
 def restore(path: str | Path) -> tuple[Inpainter, dict[str, Any]]:
-    """Build the method that a checkpoint describes, with its weights, in eval mode; and its specification."""
+    """Build the method that a checkpoint describes, with its weights, in eval mode.
+
+    Returns:
+        The method, and the checkpoint's metadata: spec, seed, steps, image_size.
+    """
     tensors, metadata = load(path)
     method = build(metadata["spec"])
     load_weights(method, tensors, path)
     if isinstance(method, torch.nn.Module):
         method.eval()
-    return method, metadata["spec"]
+    return method, metadata

@@ -13,7 +13,6 @@ gives the same weights as one that was not.
 from __future__ import annotations
 
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
-from tqdm import tqdm
 
 from sair import runtime
 from sair.data.manifest import write_csv
@@ -31,16 +29,16 @@ from sair.data.samples import Samples
 from sair.data.sources import mix
 from sair.files import InputError
 from sair.methods import build
+from sair.progress import progress
 from sair.training import checkpoint
 
 LOG_EVERY = 50
 
 
 def total_steps(training: dict[str, Any], pictures: int) -> int:
-    """The budget in optimizer steps: ``steps``, or ``epochs`` over ``pictures`` training pictures."""
-    if training.get("steps"):
-        return training["steps"]
-    return math.ceil(training["epochs"] * pictures / training["batch"])
+    """The budget in optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``pictures`` training pictures."""
+    steps = training.get("steps") or training["epochs"] * pictures / training["batch"]
+    return math.ceil(training["scale"] * steps)
 
 
 def lr_scale(training: dict[str, Any], step: int, steps: int) -> float:
@@ -150,9 +148,7 @@ def train(
         run.method.load_semantic(tower)
     run.resume()
 
-    fabric = lightning.Fabric(
-        accelerator=runtime.device(device).type, devices=1, precision=runtime.precision(training["precision"])
-    )
+    fabric = lightning.Fabric(accelerator=runtime.device(device).type, devices=1)
     module, *optimizers = fabric.setup(run.method, *run.optimizers.values())
     module.mark_forward_method("training_step")
     by_name = dict(zip(run.optimizers, optimizers, strict=True))
@@ -179,15 +175,14 @@ def train(
         use_distributed_sampler=False,
     )
     module.train()
-    # Without a terminal a line now and then is enough: the same bar goes to log files.
-    bar = tqdm(
-        total=steps, initial=run.done, desc=spec["name"], unit="step", mininterval=1 if sys.stderr.isatty() else 30
-    )
+    bar = progress(total=steps, initial=run.done, desc=spec["name"], unit="step")
     psnr = math.nan
     for batch in loader:
         torch.manual_seed(mix("step", seed, run.done))
         run.set_lr(lr_scale(training, run.done, steps))
-        scalars = module.training_step(batch, step)
+        # Not Fabric's own mixed precision: that also rounds the pictures to bfloat16, the truth among them.
+        with runtime.autocast(training["precision"], fabric.device):
+            scalars = module.training_step(batch, step)
         run.done += 1
         bar.update()
         if run.done % LOG_EVERY == 0 or run.done == steps:
@@ -202,7 +197,7 @@ def train(
             run.save()
     bar.close()
     write_csv(pd.DataFrame(run.log), log)
-    metadata = {"spec": spec, "seed": seed, "steps": steps}
+    metadata = {"spec": spec, "seed": seed, "steps": steps, "image_size": samples.image_size}
     checkpoint.save(output, checkpoint.weights_of(run.method), metadata)
     run.state_file.unlink(missing_ok=True)
 

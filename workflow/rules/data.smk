@@ -4,12 +4,12 @@ rule pictures:
         table=f"{RESULTS}/{{dataset}}/pictures.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/pictures.log",
+    conda:
+        "../envs/sair.yaml"
     params:
         dataset=lambda w: config["datasets"][w.dataset],
         size=config["image_size"],
         code=project.code("data", "files"),
-    conda:
-        "../envs/sair.yaml"
     script:
         "../scripts/pictures.py"
 
@@ -23,11 +23,11 @@ rule manifest:
         training_masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/manifest.log",
+    conda:
+        "../envs/sair.yaml"
     params:
         masks=lambda w: config["masks"][config["datasets"][w.dataset]["masks"]],
         buckets=config["buckets"],
         code=project.code("data", "files"),
-    conda:
-        "../envs/sair.yaml"
     script:
         "../scripts/manifest.py"

@@ -11,14 +11,14 @@ rule clip:
         log=f"{CLIP}/train.csv",
     log:
         f"{RESULTS}/logs/clip.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 2
     params:
         spec=project.clip,
         seed=0,
         device=config["device"],
         code=project.code("data", "files", "methods", "training", "models/clip"),
-    threads: 2
-    conda:
-        "../envs/sair.yaml"
     script:
         "../scripts/train.py"
 
@@ -32,12 +32,19 @@ rule segmentation:
         f"{CLIP}/segmentation.csv",
     log:
         f"{RESULTS}/logs/segmentation.log",
-    params:
-        device=config["device"],
-        code=project.code("data", "files", "methods", "models/clip", "segmentation", "evaluation/segmentation"),
-    threads: 2
     conda:
         "../envs/sair.yaml"
+    threads: 2
+    params:
+        device=config["device"],
+        code=project.code(
+            "data",
+            "files",
+            "methods",
+            "models/clip",
+            "segmentation",
+            "evaluation/segmentation",
+        ),
     script:
         "../scripts/segmentation.py"
 
@@ -47,20 +54,26 @@ rule train:
     input:
         pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
         masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
-        semantics=lambda w: rules.clip.output.checkpoint if project.method(w.method)["semantics"] else [],
+        semantics=lambda w: (
+            rules.clip.output.checkpoint
+            if project.method(w.method)["semantics"]
+            else []
+        ),
     output:
         checkpoint=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/checkpoint.safetensors",
         log=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/train.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/train.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 2
     params:
         spec=lambda w: project.recipe(w.method),
         seed=lambda w: int(w.seed),
         device=config["device"],
-        code=lambda w: project.code("data", "files", "methods", "training", method=w.method),
-    threads: 2
-    conda:
-        "../envs/sair.yaml"
+        code=lambda w: project.code(
+            "data", "files", "methods", "training", method=w.method
+        ),
     script:
         "../scripts/train.py"
 
@@ -69,18 +82,20 @@ rule predict:
     """Run one method on every row of the manifest."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
-        weights=lambda w: rules.train.output.checkpoint if project.learns(w.method) else [],
+        weights=lambda w: (
+            rules.train.output.checkpoint if project.learns(w.method) else []
+        ),
     output:
         directory(f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/predictions"),
     log:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/predict.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 2
     params:
         spec=lambda w: project.recipe(w.method),
         device=config["device"],
         code=lambda w: project.code("data", "files", "prediction", method=w.method),
-    threads: 2
-    conda:
-        "../envs/sair.yaml"
     script:
         "../scripts/predict.py"
 
@@ -94,10 +109,10 @@ rule score:
         f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/scores.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/score.log",
-    params:
-        code=project.code("evaluation", "data/manifest", "files", "weights"),
-    threads: 2
     conda:
         "../envs/sair.yaml"
+    threads: 2
+    params:
+        code=project.code("evaluation", "data/manifest", "files", "weights"),
     script:
         "../scripts/score.py"

@@ -1,25 +1,3 @@
-def scores_of(dataset, methods):
-    """Score files of every method and seed; a method that learns nothing has one seed."""
-    return {
-        method: expand(
-            f"{RESULTS}/{dataset}/{method}/seed{{seed}}/scores.csv",
-            seed=SEEDS if project.learns(method) else SEEDS[:1],
-        )
-        for method in methods
-    }
-
-
-def table_inputs(wildcards):
-    dataset = config["tables"][wildcards.table]["dataset"]
-    inputs = scores_of(dataset, project.rows(wildcards.table))
-    if "qualitative" in config["figures"]:
-        inputs["figures"] = expand(
-            f"{RESULTS}/figures/qualitative_{dataset}_{{number}}.png",
-            number=range(1, config["figures"]["qualitative"]["pictures"] + 1),
-        )
-    return inputs
-
-
 rule table:
     """Aggregate the scores of all rows, beside the paper's numbers."""
     input:
@@ -30,19 +8,21 @@ rule table:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
         csv=f"{RESULTS}/{{table}}.csv",
-    wildcard_constraints:
-        table=r"table\d+",
     log:
         f"{RESULTS}/logs/{{table}}.log",
+    wildcard_constraints:
+        table=r"table\d+",
+    conda:
+        "../envs/sair.yaml"
     params:
         dataset=lambda w: config["tables"][w.table]["dataset"],
         claims=lambda w: config["tables"][w.table]["claims"],
         config=config,
-        scores=lambda w: scores_of(config["tables"][w.table]["dataset"], project.rows(w.table)),
+        scores=lambda w: scores_of(
+            config["tables"][w.table]["dataset"], project.rows(w.table)
+        ),
         methods=lambda w: {name: project.method(name) for name in project.rows(w.table)},
         code=project.code("reporting", "evaluation/statistics", "evaluation/metrics"),
-    conda:
-        "../envs/sair.yaml"
     script:
         "../scripts/table.py"
 
@@ -58,14 +38,19 @@ rule qualitative:
     output:
         expand(
             f"{RESULTS}/figures/qualitative_{{{{dataset}}}}_{{number}}.png",
-            number=range(1, config["figures"].get("qualitative", {}).get("pictures", 0) + 1),
+            number=range(
+                1, config["figures"].get("qualitative", {}).get("pictures", 0) + 1
+            ),
         ),
     log:
         f"{RESULTS}/logs/{{dataset}}/qualitative.log",
-    params:
-        labels=[project.method(name)["label"] for name in config["figures"].get("qualitative", {}).get("methods", [])],
-        code=project.code("reporting", "evaluation/metrics"),
     conda:
         "../envs/sair.yaml"
+    params:
+        labels=[
+            project.method(name)["label"]
+            for name in config["figures"].get("qualitative", {}).get("methods", [])
+        ],
+        code=project.code("reporting", "evaluation/metrics"),
     script:
         "../scripts/qualitative.py"

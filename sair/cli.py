@@ -1,0 +1,85 @@
+"""The command ``sair``: what is useful outside the workflow. Training and tables are snakemake's."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sair.files import InputError
+from sair.methods import method_names, near
+
+METHODS = Path("config/methods")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.run(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sair", description="Image inpainting benchmark: tools beside the workflow.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    inpaint = commands.add_parser("inpaint", help="fill the hole of one picture with a trained method")
+    inpaint.add_argument("image", help="picture of any size")
+    inpaint.add_argument("mask", help="black-and-white picture of the same size")
+    inpaint.add_argument("-o", "--output", required=True, help="PNG to write")
+    inpaint.add_argument("--method", default="sair", help="method to use (default: sair)")
+    inpaint.add_argument("--dataset", default="faces", help="dataset that it was trained on (default: faces)")
+    inpaint.add_argument("--seed", type=int, default=0, help="training seed (default: 0)")
+    inpaint.add_argument("--results", default="results", help="results folder (default: results)")
+    inpaint.add_argument("--checkpoint", help="a checkpoint file, instead of --method, --dataset, --seed, --results")
+    inpaint.add_argument("--hole", choices=("white", "black"), default="white", help="colour of the hole in the mask")
+    inpaint.add_argument("--size", type=int, help="shorter side shown to the method (default: that of its training)")
+    inpaint.set_defaults(run=_inpaint)
+
+    score = commands.add_parser("score", help="score a folder of pictures against a folder of truths, paired by name")
+    score.add_argument("truth", help="folder of ground-truth pictures")
+    score.add_argument("prediction", help="folder of equally named predictions")
+    score.add_argument("--masks", help="folder of equally named masks, for hole ratios, buckets and hole-only columns")
+    score.add_argument("--hole", choices=("white", "black"), default="white", help="colour of the hole in the masks")
+    score.add_argument("-o", "--output", required=True, help="CSV to write")
+    score.set_defaults(run=_score)
+
+    methods = commands.add_parser("methods", help="list the methods of config/methods")
+    methods.set_defaults(run=_methods)
+    return parser
+
+
+def _inpaint(options: argparse.Namespace) -> None:
+    from sair.single import inpaint_file
+
+    weights = options.checkpoint
+    if weights is None:
+        folder = Path(options.results) / options.dataset
+        if options.method not in method_names(METHODS) and not (folder / options.method).is_dir():
+            raise InputError(f"unknown method {options.method!r}. {near(options.method, method_names(METHODS))}")
+        weights = folder / options.method / f"seed{options.seed}" / "checkpoint.safetensors"
+    inpaint_file(options.image, options.mask, options.output, weights, hole=options.hole, size=options.size)
+
+
+def _score(options: argparse.Namespace) -> None:
+    from sair.data.manifest import write_csv
+    from sair.evaluation.score import score_folders
+
+    frame = score_folders(options.truth, options.prediction, options.masks, options.hole)
+    write_csv(frame, options.output)
+    measures = [column for column in frame.columns if column not in ("id", "bucket", "ratio")]
+    print(frame[measures].mean().to_frame("mean").T.to_string(index=False))
+
+
+def _methods(options: argparse.Namespace) -> None:
+    from sair.methods import load_method
+
+    for name in method_names(METHODS):
+        spec = load_method(name, METHODS, "mini")
+        learns = "trained" if spec["training"] is not None else "nothing to train"
+        print(f"{name:16} {spec['label']:16} {learns:18} {spec['class']}")

@@ -1,0 +1,94 @@
+"""Inpaint one picture of any size with a trained method."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from sair.data.samples import to_tensor
+from sair.files import InputError, read_mask, read_rgb, write_png
+from sair.methods import Inpainter
+from sair.prediction import composite, run, to_pixels
+from sair.training import checkpoint
+
+
+def inpaint_file(
+    image: str | Path,
+    mask: str | Path,
+    output: str | Path,
+    weights: str | Path,
+    *,
+    hole: str = "white",
+    size: int | None,
+) -> None:
+    """Fill the hole of one picture; known pixels keep their bytes.
+
+    Args:
+        image: any picture file.
+        mask: black-and-white picture of the same size.
+        output: PNG to write.
+        weights: a trained method's checkpoint.
+        hole: colour of the hole in the mask, ``white`` or ``black``.
+        size: see ``inpaint_any_size``; None takes the side that the method was trained at.
+
+    Raises:
+        InputError: an unreadable file, a mask of another size, or an output that would not be PNG.
+    """
+    if Path(output).suffix.lower() != ".png":
+        raise InputError(
+            f"{output}: the output is written as PNG, so that known pixels keep their bytes. Name it .png."
+        )
+    pixels, holes = read_rgb(image), read_mask(mask, hole)
+    if pixels.shape[:2] != holes.shape:
+        raise InputError(
+            f"{mask}: {holes.shape[1]}x{holes.shape[0]} pixels, but {image} has {pixels.shape[1]}x{pixels.shape[0]}. "
+            "Resize the mask to the picture with nearest neighbour."
+        )
+    if not holes.any():
+        raise InputError(f"{mask}: no pixel is a hole with `--hole {hole}`. Check the polarity.")
+    method, metadata = checkpoint.restore(weights)
+    filled = inpaint_any_size(method, pixels, holes, size or metadata["image_size"], metadata["spec"])
+    write_png(output, composite(pixels, filled, holes))
+
+
+def inpaint_any_size(method: Inpainter, pixels: np.ndarray, holes: np.ndarray, size: int, spec: dict) -> np.ndarray:
+    """Render a whole picture with its hole filled.
+
+    A network knows structures of the scale that it was trained on. So a larger picture is shown to it reduced to
+    about that scale. An implicit method then renders the full size from there; another's answer is enlarged.
+
+    Args:
+        method: a method.
+        pixels: uint8 (H, W, 3).
+        holes: bool (H, W), True = hole.
+        size: the shorter side that the method is shown, in pixels; a smaller picture is shown as it is.
+        spec: the method's specification.
+
+    Returns:
+        uint8 (H, W, 3)
+    """
+    full = pixels.shape[:2]
+    factor = size / min(full)
+    image, mask = to_tensor(pixels)[None], torch.from_numpy(holes).float()[None, None]
+    if factor >= 1:
+        return to_pixels(run(method, image, mask, spec)[0])
+    shown = tuple(max(1, round(side * factor)) for side in full)
+    image, mask = _reduce(image, mask, shown)
+    if "size" in inspect.signature(method.inpaint).parameters:
+        with torch.no_grad():
+            return to_pixels(method.inpaint(image, mask, size=full)[0])
+    answer = run(method, image, mask, spec)
+    return to_pixels(F.interpolate(answer, full, mode="bicubic", align_corners=False)[0])
+
+
+def _reduce(image: Tensor, mask: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Average the known pixels down; a reduced pixel that touches the hole at all is hole."""
+    known = F.interpolate(1 - mask, shape, mode="area")
+    small = F.interpolate(image * (1 - mask), shape, mode="area") / known.clamp_min(1e-6)
+    hole = (known < 1 - 1e-6).float()
+    return (small * (1 - hole)).clamp(0, 1), hole

@@ -1,0 +1,235 @@
+"""Sources, masks, the frozen split and the samples: what real folders do wrong must be said by name."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from sair.data import manifest as m
+from sair.data.buckets import as_buckets
+from sair.data.masks import MaskSet
+from sair.data.samples import Samples
+from sair.data.sources import mix, pictures, square
+from sair.data.strokes import draw_strokes
+from sair.files import InputError, pixel_sha256, read_mask, read_rgb, write_png
+
+BUCKETS = as_buckets([[0, 20], [20, 40], [40, 60]])
+SIZE = 32
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Twelve pictures of 40x36 pixels and 24 masks of 64x64, eight a bucket."""
+    rng = np.random.default_rng(0)
+    for number in range(12):
+        write_png(tmp_path / f"images/{number:02d}.png", rng.integers(0, 256, (36, 40, 3), dtype=np.uint8))
+    for number in range(24):
+        low = 20 * (number % 3)
+        mask = draw_strokes(number, 64, 64, low + 3, low + 17)  # away from the edges, which resizing moves
+        write_png(tmp_path / f"masks/{number:02d}.png", mask.astype(np.uint8) * 255)
+    return tmp_path
+
+
+def dataset(folder, **changes):
+    spec = {"source": "folder", "images": str(folder / "images"), "train": 100, "validation": 2, "test": 4}
+    return spec | changes
+
+
+def mask_set(folder, hole="white", count=4, **changes):
+    return MaskSet(
+        {"source": "folder", "path": str(folder / "masks"), "hole": hole, "train": 100} | changes, SIZE, BUCKETS, count
+    )
+
+
+def freeze(folder, out):
+    m.write_pictures(dataset(folder), SIZE, out / "pictures.csv")
+    masks = {"source": "folder", "path": str(folder / "masks"), "hole": "white", "train": 100}
+    m.write_manifest(out / "pictures.csv", masks, BUCKETS, out / "manifest.csv", out / "training_masks.csv")
+    return out
+
+
+def test_the_last_files_are_the_test(folder):
+    found = list(pictures(dataset(folder), SIZE))
+    splits = {split: [p.id for p in found if p.split == split] for split in ("train", "validation", "test")}
+    assert splits["test"] == ["08", "09", "10", "11"]
+    assert splits["validation"] == ["06", "07"]
+    assert splits["train"] == [f"{n:02d}" for n in range(6)]
+    assert all(p.pixels.shape == (SIZE, SIZE, 3) for p in found)
+
+
+def test_the_test_may_be_a_folder_of_its_own(folder):
+    other = folder / "other"
+    write_png(other / "a.png", np.zeros((40, 40, 3), np.uint8))
+    found = [p for p in pictures(dataset(folder, test_images=str(other), test=1), SIZE)]
+    assert [p.id for p in found if p.split == "test"] == ["a"]
+    assert len([p for p in found if p.split == "train"]) == 10
+
+
+def test_centre_crop_and_reduction():
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, 10:50] = 200  # exactly the centre square
+    assert (square(pixels, 20, "x") == 200).all()
+    with pytest.raises(InputError, match="x: 60x40 pixels.*never enlarged"):
+        square(pixels, 50, "x")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": "/nowhere"}, "no such folder"),
+        ({"test": 12}, "no picture is left for the train split"),
+        ({"crop": 39}, "39-pixel crop"),
+    ],
+)
+def test_wrong_image_folders(folder, change, message):
+    with pytest.raises(InputError, match=message):
+        list(pictures(dataset(folder, **change), SIZE))
+
+
+def test_an_empty_folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    with pytest.raises(InputError, match="no pictures in it"):
+        list(pictures(dataset(tmp_path), SIZE))
+
+
+def test_a_truncated_jpeg_is_named_and_nothing_is_left(folder, tmp_path):
+    path = folder / "images/03.jpg"
+    (folder / "images/03.png").unlink()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
+    path.write_bytes(path.read_bytes()[:-400])
+    with pytest.raises(InputError, match=r"03\.jpg: not a readable picture"):
+        m.write_pictures(dataset(folder), SIZE, tmp_path / "out/pictures.csv")
+    assert not (tmp_path / "out/pictures.csv").exists()
+    assert not list(tmp_path.glob("out/**/*.tmp*"))
+
+
+def test_one_name_twice(folder):
+    Image.new("RGB", (40, 40)).save(folder / "images/03.jpg")
+    with pytest.raises(InputError, match="several pictures share the name '03'"):
+        list(pictures(dataset(folder), SIZE))
+
+
+def test_a_test_picture_in_the_training_set_is_refused(folder, tmp_path):
+    write_png(folder / "images/11.png", read_rgb(folder / "images/00.png"))
+    with pytest.raises(InputError, match="1 test pictures are also training pictures.*11 = 00"):
+        m.write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
+
+
+def test_transparent_pictures_are_refused(tmp_path):
+    Image.new("RGBA", (40, 40), (1, 2, 3, 100)).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match="transparent"):
+        read_rgb(tmp_path / "a.png")
+
+
+def test_rotation_flags_are_applied(tmp_path):
+    image = Image.new("RGB", (20, 10))
+    exif = image.getexif()
+    exif[274] = 6
+    image.save(tmp_path / "a.jpg", exif=exif)
+    assert read_rgb(tmp_path / "a.jpg").shape == (20, 10, 3)
+
+
+def test_mask_folders_are_split_into_test_and_training(folder):
+    masks = mask_set(folder)
+    test = {pixel_sha256(mask) for bucket in BUCKETS for mask in masks.test(bucket)}
+    learn = {pixel_sha256(mask) for mask in masks.training()}
+    assert len(test) == 12 and len(learn) == 12 and not test & learn
+    for bucket in BUCKETS:
+        assert all(bucket.holds(int(mask.sum()), mask.size) for mask in masks.test(bucket))
+
+
+def test_declared_polarity_that_cannot_be_right(folder):
+    with pytest.raises(InputError, match=r"with `hole: black` the masks hide 7\d%.*change `hole`"):
+        mask_set(folder, hole="black")
+
+
+def test_black_holes_are_read_as_declared(folder):
+    white = [mask.sum() for bucket in BUCKETS for mask in mask_set(folder).test(bucket)]
+    for path in (folder / "masks").iterdir():
+        write_png(path, 255 - np.array(Image.open(path)))
+    assert [mask.sum() for bucket in BUCKETS for mask in mask_set(folder, hole="black").test(bucket)] == white
+
+
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.full((64, 64), 100, np.uint8), "100.0% of its pixels are grey .for example 100"),
+        (np.zeros((64, 48), np.uint8), "mask of 48x64 pixels; expected a square one"),
+        (np.zeros((16, 16), np.uint8), "mask of 16x16 pixels"),
+    ],
+)
+def test_wrong_masks_are_named(folder, pixels, message):
+    write_png(folder / "masks/07.png", pixels)
+    with pytest.raises(InputError, match=rf"07\.png: .*{message}"):
+        mask_set(folder)
+
+
+def test_an_empty_bucket(folder):
+    for path in (folder / "masks").iterdir():
+        if 100 * read_mask(path).mean() >= 40:
+            path.unlink()
+    with pytest.raises(
+        InputError, match=r"no mask has a hole ratio of 40-60 % \(masks a bucket: 0-20: 8, 20-40: 8, 40-60: 0"
+    ):
+        mask_set(folder)
+
+
+def test_masks_must_be_left_for_training(folder):
+    with pytest.raises(InputError, match="all 24 masks are needed for the test"):
+        mask_set(folder, count=8)
+
+
+@pytest.fixture
+def frozen(folder, tmp_path):
+    return freeze(folder, tmp_path / "results")
+
+
+def test_the_manifest_names_every_pair(frozen):
+    rows = m.read_manifest(frozen / "manifest.csv")
+    assert len(rows) == 12 and {row.bucket for row in rows} == {"0-20", "20-40", "40-60"}
+    for row in rows:
+        image, mask = read_rgb(frozen / row.image), read_mask(frozen / row.mask)
+        assert pixel_sha256(image) == row.image_sha256 and pixel_sha256(mask) == row.mask_sha256
+        assert mask.sum() == row.hole_pixels and mask.size == row.pixels
+        low, high = map(int, row.bucket.split("-"))
+        assert low * row.pixels <= 100 * row.hole_pixels < high * row.pixels
+
+
+def test_freezing_twice_gives_the_same_bytes(folder, tmp_path, frozen):
+    again = freeze(folder, tmp_path / "again")
+    for name in ("pictures.csv", "manifest.csv", "training_masks.csv"):
+        assert (again / name).read_bytes() == (frozen / name).read_bytes()
+
+
+def test_an_altered_picture_or_mask_is_named(frozen):
+    samples = Samples(frozen / "pictures.csv", frozen / "training_masks.csv", "validation", 0)
+    path = frozen / samples.pictures[1].image
+    pixels = read_rgb(path)
+    pixels[0, 0, 0] ^= 1
+    write_png(path, pixels)
+    assert samples[0]["images"].shape == (3, SIZE, SIZE)
+    with pytest.raises(InputError, match=rf"{path.name}: its pixels changed"):
+        samples[1]
+
+
+def test_samples_are_a_pure_function_of_their_number(frozen):
+    first, second = (Samples(frozen / "pictures.csv", frozen / "training_masks.csv", "train", 3) for _ in range(2))
+    forwards = [first[k] for k in range(14)]
+    backwards = [second[k] for k in reversed(range(14))][::-1]
+    for a, b in zip(forwards, backwards, strict=True):
+        assert a["id"] == b["id"] and (a["images"] == b["images"]).all() and (a["masks"] == b["masks"]).all()
+    # Every picture once an epoch, in another order each time.
+    assert sorted(s["id"] for s in forwards[:6]) == sorted(s["id"] for s in forwards[6:12])
+    other = Samples(frozen / "pictures.csv", frozen / "training_masks.csv", "train", 4)
+    assert any((other[k]["images"] != forwards[k]["images"]).any() for k in range(6))
+
+
+def test_a_table_with_other_columns_is_refused(frozen):
+    pd.DataFrame({"id": ["a"]}).to_csv(frozen / "pictures.csv", index=False)
+    with pytest.raises(InputError, match="expected"):
+        Samples(frozen / "pictures.csv", frozen / "training_masks.csv", "train", 0)
+
+
+def test_seeds_are_unrelated():
+    seeds = {mix("a", n) for n in range(1000)} | {mix("b", n) for n in range(1000)}
+    assert len(seeds) == 2000 and all(0 <= seed < 2**63 for seed in seeds)

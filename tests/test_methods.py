@@ -1,0 +1,216 @@
+"""The registry: what a YAML may say, what is refused, and that every registered method conforms."""
+
+import pytest
+import torch
+
+from baselines.controls import Biharmonic, MeanFill
+from sair.conformance import check, samples
+from sair.files import InputError
+from sair.methods import build, load_method, merge, method_names
+from sair.models.clip import CLIP
+
+NAMES = method_names("config/methods")
+DEFAULTS = {"steps": 10, "scale": 1}
+
+
+def write(folder, name, text):
+    (folder / f"{name}.yaml").write_text(text)
+
+
+def test_the_registry_has_the_issue_s_methods():
+    assert {"sair", "liif", "lama", "ground_truth", "mean_fill", "biharmonic"} <= set(NAMES)
+
+
+def test_an_unknown_name_lists_the_near_ones():
+    with pytest.raises(InputError, match=r"unknown method 'siar'.*Did you mean sair"):
+        load_method("siar", "config/methods", "mini")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("label: X\nclass: a:b\nparamters: {}", r"unknown key 'paramters'. Did you mean parameters"),
+        ("label: X", "missing class"),
+        ("label: [", "not valid YAML"),
+        ("extends: x\nlabel: X", "extends itself through x -> x"),
+        ("extends: nothing", "unknown method 'nothing'"),
+        ("label: X\nclass: a:b\npresets: {paper: {}}", "has no preset 'mini'"),
+    ],
+)
+def test_a_faulty_file_is_refused(tmp_path, text, message):
+    write(tmp_path, "x", text)
+    with pytest.raises(InputError, match=message):
+        load_method("x", tmp_path, "mini")
+
+
+@pytest.mark.parametrize(
+    ("cls", "parameters", "message"),
+    [
+        ("sair.nowhere:Nothing", {}, "cannot be imported"),
+        ("baselines.controls:Nothing", {}, "cannot be imported"),
+        ("baselines.lama:LaMa", {"bloks": 3}, r"no parameter 'bloks'. Did you mean blocks"),
+    ],
+)
+def test_a_faulty_class_is_refused(cls, parameters, message):
+    with pytest.raises(InputError, match=message):
+        build({"name": "x", "class": cls, "parameters": parameters})
+
+
+def test_a_variant_overrides_its_parent_and_its_preset(tmp_path):
+    write(
+        tmp_path,
+        "base",
+        """
+label: Base
+class: m:c
+tables: {table1: Base}
+parameters: {a: 1, deep: {x: 1, y: 2}}
+training: {batch: 4}
+presets: {mini: {parameters: {b: 2, deep: {z: 3}}, training: {steps: 7}}}
+""",
+    )
+    write(tmp_path, "variant", "extends: base\nlabel: Variant\nparameters: {b: 5, deep: {y: null}}")
+    spec = load_method("variant", tmp_path, "mini", DEFAULTS)
+    assert spec["parameters"] == {"a": 1, "b": 5, "deep": {"x": 1, "y": None, "z": 3}}
+    assert spec["training"] == {"steps": 7, "scale": 1, "batch": 4}
+    assert spec["tables"] == {}  # a place in a table is not inherited
+    assert spec["label"] == "Variant"
+
+
+def test_merge_replaces_and_keeps():
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": None}) == {"a": {"b": 4, "c": 2}, "d": None}
+
+
+def builder(spec):
+    """What the workflow does: the CLIP's architecture goes into the method that asks for semantics."""
+    if spec["semantics"]:
+        architecture = load_method("clip", "config/semantics", "mini", DEFAULTS)["parameters"]["architecture"]
+        spec = {**spec, "parameters": {**spec["parameters"], "semantic": {"architecture": architecture}}}
+
+    def make():
+        torch.manual_seed(0)
+        return build(spec)
+
+    return make
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_conforms(name, mini):
+    spec = mini(name)
+    check(builder(spec), spec)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_method_learns_when_it_says_so(name, mini):
+    spec = mini(name)
+    method = builder(spec)()
+    assert hasattr(method, "training_step") == (spec["training"] is not None)
+    if spec["training"] is None:
+        return
+    images, masks = samples(2)
+    optimizers = method.optimizers()
+    before = {key: value.clone() for key, value in method.state_dict().items()}
+
+    def step(optimizer, loss):
+        optimizers[optimizer].zero_grad()
+        loss.backward()
+        optimizers[optimizer].step()
+
+    scalars = method.training_step({"images": images, "masks": masks, "id": ["a", "b"]}, step)
+    assert all(torch.isfinite(value).all() for value in scalars.values()) and "loss" in scalars
+    moved = {key.split(".")[0] for key, value in method.state_dict().items() if not torch.equal(value, before[key])}
+    assert moved, "no weight moved"
+    assert not any(key.startswith("semantic") for key in moved), "the frozen CLIP moved"
+
+
+class Swapped(MeanFill):
+    def inpaint(self, images, masks):
+        return super().inpaint(images, 1 - masks)
+
+
+class SwappedBiharmonic(Biharmonic):
+    def inpaint(self, images, masks):
+        return super().inpaint(images, 1 - masks)
+
+
+class Smaller(MeanFill):
+    def inpaint(self, images, masks):
+        return super().inpaint(images, masks)[..., :-1, :]
+
+
+class NotFinite(MeanFill):
+    def inpaint(self, images, masks):
+        return super().inpaint(images, masks) / masks.sum() * torch.nan
+
+
+class Idle(MeanFill):
+    def inpaint(self, images, masks):
+        return images
+
+
+class TooBright(MeanFill):
+    def inpaint(self, images, masks):
+        return super().inpaint(images, masks) * 2 + 0.5
+
+
+class BatchMean(MeanFill):
+    def inpaint(self, images, masks):
+        return images * (1 - masks) + images.mean((0, 2, 3), keepdim=True) * masks
+
+
+class Random(MeanFill):
+    def inpaint(self, images, masks):
+        noise = torch.rand(1, 1, 1, 1, generator=self.generator) * 1e-3
+        return (super().inpaint(images, masks) * 0.9 + noise) * masks + images * (1 - masks)
+
+    generator = torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (Swapped, "mask polarity|hole filled"),
+        (SwappedBiharmonic, "mask polarity|hole filled"),
+        (Smaller, "must have its picture's size"),
+        (NotFinite, "not finite"),
+        (Idle, "hole filled"),
+        (TooBright, "range"),
+        (BatchMean, "batch independence"),
+        (Random, "repeatability"),
+    ],
+)
+def test_a_broken_method_is_caught_by_name(broken, message):
+    with pytest.raises(InputError, match=rf"method broken.*({message})"):
+        check(broken, {"name": "broken", "sees_truth": False})
+
+
+@pytest.mark.parametrize("name", ["sair", "liif", "lama"])
+def test_a_polarity_swapped_network_is_caught(name, mini):
+    spec = mini(name)
+    make = builder(spec)
+
+    def swapped():
+        method = make()
+        inpaint = method.inpaint
+        method.inpaint = lambda images, masks: inpaint(images, 1 - masks)
+        return method
+
+    with pytest.raises(InputError, match="mask polarity"):
+        check(swapped, spec)
+
+
+def test_the_paper_presets_build_at_full_size(config):
+    spec = load_method("liif", "config/methods", "paper", config["training"])
+    method = build(spec)
+    encoder = sum(p.numel() for p in method.encoder.parameters())
+    # Counted from the paper's table: 7x7 and 4x4 convolutions, 8 blocks of two 3x3, two 3x3, two transposed 4x4.
+    layers = [(4, 64, 7), (64, 128, 4), (128, 256, 4), *[(256, 256, 3)] * 18, (256, 128, 4), (128, 64, 4)]
+    assert encoder == sum(i * o * k * k + o for i, o, k in layers)
+    assert [layer.out_features for layer in method.air.imnet.layers if hasattr(layer, "out_features")] == [256] * 3 + [
+        3
+    ]
+
+
+def test_clip_refuses_an_unknown_architecture():
+    with pytest.raises(ValueError, match="no architecture 'ViT-Z'"):
+        CLIP(architecture="ViT-Z")

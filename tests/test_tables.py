@@ -1,0 +1,208 @@
+"""Tables: aggregation against plain arithmetic, marks, the paper's numbers, and LaTeX that compiles."""
+
+import math
+import shutil
+import subprocess
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from sair.data.manifest import write_manifest, write_pictures
+from sair.evaluation.score import SCORE_COLUMNS
+from sair.evaluation.statistics import estimate
+from sair.files import InputError
+from sair.reporting import tables
+from sair.reporting.figures import draw_grid, qualitative
+
+BUCKETS = ["0-20", "20-40", "40-60"]
+METHODS = {
+    "sair": {"label": "SAIR", "tables": {"table1": "SAIR"}},
+    "liif": {"label": "LIIF", "tables": {"table1": "LIIF"}},
+    "mine": {"label": "My_variant", "tables": {"table1": None}},
+    "truth": {"label": "Ground truth", "tables": {"table1": None}},
+}
+BASE = {"sair": 30.0, "liif": 29.0, "mine": 30.004, "truth": math.inf}
+
+
+@pytest.fixture
+def made(tmp_path, config):
+    """A finished table1 over invented scores."""
+    data = tmp_path / "faces"
+    write_pictures({"source": "faces", "train": 1, "validation": 0, "test": 4}, 32, data / "pictures.csv")
+    strokes = {"source": "strokes", "train": 1}
+    write_manifest(
+        data / "pictures.csv", strokes, config["buckets"], data / "manifest.csv", data / "training_masks.csv"
+    )
+    pd.DataFrame({"class": ["skin", "mean"], "iou": [0.5, 0.5], "pictures": 4}).to_csv(
+        tmp_path / "seg.csv", index=False
+    )
+    scores = {}
+    for name, base in BASE.items():
+        for seed in (0, 1) if name == "sair" else (0,):
+            rows = []
+            for b, bucket in enumerate(BUCKETS):
+                for n in range(4):
+                    row = dict.fromkeys(SCORE_COLUMNS, 0.1) | {"id": f"p{n}", "bucket": bucket, "ratio": 10.0}
+                    rows.append(row | {"psnr": base - 5 * b + n + seed})
+            path = tmp_path / f"{name}{seed}.csv"
+            pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(path, index=False)
+            scores.setdefault(name, []).append(str(path))
+    methods = {
+        name: spec | {"training": None if name == "truth" else config["training"]} for name, spec in METHODS.items()
+    }
+    output = SimpleNamespace(
+        markdown=tmp_path / "table1.md", latex=tmp_path / "table1.tex", csv=tmp_path / "table1.csv"
+    )
+    tables.write_table(
+        "table1",
+        config,
+        methods,
+        scores,
+        data / "manifest.csv",
+        tmp_path / "seg.csv",
+        [tmp_path / "figures/a.png"],
+        output,
+    )
+    return output
+
+
+def rows_of(markdown):
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1:] for cells in ([c.strip() for c in line.strip("|").split("|")] for line in lines)}
+
+
+def test_the_csv_is_the_mean_over_pictures_and_seeds(made):
+    frame = pd.read_csv(made.csv)
+    sair = frame[(frame.method == "sair") & (frame.metric == "psnr")].set_index("bucket")
+    # Pictures 0..3 add 1.5 on average, seeds 0 and 1 add 0.5.
+    assert sair["mean"].tolist() == pytest.approx([32.0, 27.0, 22.0])
+    assert sair.n.tolist() == [4, 4, 4] and sair.seeds.tolist() == [2, 2, 2]
+    assert (sair.low < sair["mean"]).all() and (sair["mean"] < sair.high).all()
+    assert sair.paper.tolist() == [37.97, 31.49, 24.87]
+    assert set(frame.metric) == set(SCORE_COLUMNS) - {"id", "bucket", "ratio"}
+
+
+def test_missing_rows_are_dashes_with_a_reason(made):
+    rows = rows_of(made.markdown.read_text())
+    for name in ("EdgeConnect", "RFRNet", "JPGNet", "LaMa", "MISF"):
+        assert all(cell.startswith("– (") for cell in rows[name])
+    assert all(cell == "–" for cell in rows["StructureFlow"])
+    frame = pd.read_csv(made.csv)
+    assert (frame[frame.label == "MISF"].reason == tables.NOT_IMPLEMENTED).all()
+    assert frame[frame.label == "MISF"]["mean"].isna().all()
+
+
+def test_order_marks_and_the_papers_numbers(made):
+    text = made.markdown.read_text()
+    rows = rows_of(text)
+    assert [name for name in rows if name not in ("Method", ":-----------------") and "-" not in name[:2]] == [
+        *("StructureFlow", "EdgeConnect", "RFRNet", "JPGNet", "LaMa", "MISF", "LIIF", "SAIR"),
+        *("My_variant", "*Ground truth*"),
+    ]
+    assert rows["SAIR"][0] == "**32.00** (37.97)"
+    assert rows["My_variant"][0] == "<u>31.50</u>"
+    assert rows["LIIF"][0] == "30.50 (35.27)"
+    assert rows["*Ground truth*"][0] == "∞"  # perfect, and not marked as best
+    assert rows["Method"][0] == "PSNR ↑ 0-20 %" and rows["Method"][2] == "L1 ↓ 0-20 %"
+
+
+def test_equal_printed_numbers_share_a_mark(made):
+    rows = rows_of(made.markdown.read_text())
+    assert {rows[name][1].split(" ")[0] for name in ("SAIR", "LIIF", "My_variant")} == {"**0.100**"}
+
+
+def test_the_terms_are_stated(made):
+    text = made.markdown.read_text()
+    for part in (
+        "Dataset `faces`",
+        "n = 4 test pictures",
+        "Manifest ",
+        "seeds 0",
+        "SAIR 1000 steps of batch 16",
+        "not the paper's experiment",
+        "gaussian=11x11",
+        "v0.1,alexnet",
+        "not implemented yet (StructureFlow, EdgeConnect",
+        "mIoU 0.50",
+        "![a](figures/a.png)",
+    ):
+        assert part in text, part
+
+
+def test_latex_is_balanced_and_escaped(made):
+    text = made.latex.read_text()
+    assert r"My\_variant" in text and r"\textbf{32.00}" in text and r"\underline{31.50}" in text
+    body = text.split(r"\midrule", 1)[1].split(r"\bottomrule")[0]
+    lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(lines) == 10 and all(line.count("&") == 12 for line in lines)
+    assert text.count("{") == text.count("}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(made, tmp_path):
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\\input{table1.tex}\\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-2000:]
+
+
+def test_claims_are_the_papers():
+    claims = tables.load_claims("table1_celebahq")
+    assert tables.claimed(claims, "SAIR")["40-60", "lpips"] == 0.124
+    assert tables.claimed(claims, "LaMa")["20-40", "lpips"] == 0.029
+    assert tables.claimed(claims, "StructureFlow") == {}
+    assert list(claims["rows"]) == [
+        *("StructureFlow", "EdgeConnect", "RFRNet", "JPGNet", "LaMa", "MISF", "LIIF", "SAIR")
+    ]
+    with pytest.raises(InputError, match="no claims 'table9'"):
+        tables.load_claims("table9")
+
+
+def test_seeds_that_scored_other_pictures_are_refused(made, tmp_path):
+    frame = pd.read_csv(tmp_path / "sair1.csv")
+    frame.iloc[::-1].to_csv(tmp_path / "sair1.csv", index=False)
+    with pytest.raises(InputError, match=r"sair1\.csv: scores other pictures"):
+        tables.read_scores([tmp_path / "sair0.csv", tmp_path / "sair1.csv"])
+
+
+def test_the_interval_covers_the_truth():
+    """In 300 simulated tables of 40 pictures the 95 % interval holds the true mean about 95 % of the time."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(300):
+        found = estimate(rng.normal(25, 4, 40))
+        hits += found.low <= 25 <= found.high
+    assert 0.90 <= hits / 300 <= 0.98
+
+
+def test_estimates_of_odd_inputs():
+    assert estimate(np.array([1.0, math.inf])).mean == math.inf
+    assert math.isnan(estimate(np.array([])).mean)
+    assert estimate(np.full(5, 3.0)) == (3.0, 3.0, 3.0, 5)
+
+
+def test_a_grid_shows_what_was_scored(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    grid = draw_grid(["a", "b"], ["0-20 %"], [[(picture, "x"), (255 - picture, "y")]])
+    corner = grid[26 : 26 + 192, 70 : 70 + 192]
+    assert (corner[1::3, 1::3] == picture).all()  # enlarged by whole factors, nothing blurred
+
+
+def test_the_grid_of_a_manifest(made, tmp_path):
+    from sair.prediction import predict
+
+    spec = {"name": "mean", "class": "baselines.controls:MeanFill", "parameters": {}, "sees_truth": False}
+    predict(spec, tmp_path / "faces/manifest.csv", tmp_path / "predictions")
+    outputs = [tmp_path / "q1.png", tmp_path / "q2.png"]
+    qualitative(tmp_path / "faces/manifest.csv", {"Mean": tmp_path / "predictions"}, outputs)
+    assert all(path.exists() for path in outputs) and outputs[0].read_bytes() != outputs[1].read_bytes()
+
+
+def test_the_default_config_names_existing_claims(config):
+    assert tables.load_claims(config["tables"]["table1"]["claims"])
+    assert yaml.safe_load(open("config/smoke.yaml"))["results"] != config["results"]

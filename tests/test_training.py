@@ -1,0 +1,151 @@
+"""The one training loop: resuming, schedules, faults, and self-describing checkpoints."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from sair.data.manifest import write_manifest, write_pictures
+from sair.files import InputError, file_sha256
+from sair.training import checkpoint, loop
+
+PARAMETERS = {
+    "encoder": {"name": "app", "channels": 4, "blocks": 1},
+    "air": {"hidden": [8], "unfold": True},
+    "queries": 64,
+    "lr": 1e-3,
+}
+TRAINING = {
+    "steps": 8, "scale": 1, "batch": 2, "precision": "fp32", "schedule": "cosine", "halve_every": 0.5, "warmup": 2,
+    "clip_gradient": 0, "validate_every": 50, "save_every": 3, "workers": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    faces = {"source": "faces", "train": 10, "validation": 2, "test": 2}
+    write_pictures(faces, 32, folder / "pictures.csv")
+    strokes = {"source": "strokes", "train": 9}
+    write_manifest(
+        folder / "pictures.csv", strokes, [(0, 20), (20, 40), (40, 60)], folder / "manifest.csv", folder / "masks.csv"
+    )
+    return folder
+
+
+def spec(cls="sair.models.inpainter:ImplicitInpainter", parameters=PARAMETERS, **training):
+    return {
+        "name": "tiny",
+        "class": cls,
+        "semantics": None,
+        "sees_truth": False,
+        "parameters": parameters,
+        "training": TRAINING | training,
+    }
+
+
+LAMA = {"base_channels": 4, "blocks": 1, "downsamplings": 2, "discriminator_channels": 4, "discriminator_layers": 2}
+
+
+def run(data, out, recipe, seed=0):
+    loop.train(
+        recipe, data / "pictures.csv", data / "masks.csv", seed, out / "checkpoint.safetensors", out / "train.csv"
+    )
+    return file_sha256(out / "checkpoint.safetensors"), (out / "train.csv").read_bytes()
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "recipe", [spec(), spec("baselines.lama:LaMa", LAMA), spec(workers=1)], ids=["liif", "lama", "workers"]
+)
+@pytest.mark.parametrize("kill_at", [2, 5, 8])
+def test_a_killed_and_resumed_run_gives_the_same_bytes(data, tmp_path, monkeypatch, recipe, kill_at):
+    expected = run(data, tmp_path / "whole", recipe)
+    scale = loop.lr_scale
+
+    def dies(training, step, steps):
+        if step + 1 == kill_at:
+            raise Killed
+        return scale(training, step, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "lr_scale", dies)
+        with pytest.raises(Killed):
+            run(data, tmp_path / "killed", recipe)
+    assert (tmp_path / "killed/running.safetensors").exists() == (kill_at > 3)
+    assert not (tmp_path / "killed/checkpoint.safetensors").exists()
+    assert run(data, tmp_path / "killed", recipe) == expected
+    assert not (tmp_path / "killed/running.safetensors").exists()
+
+
+def test_a_running_state_of_another_run_is_not_used(data, tmp_path, monkeypatch):
+    expected = run(data, tmp_path / "whole", spec())
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_csv", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            run(data, tmp_path / "other", spec(), seed=1)
+    assert (tmp_path / "other/running.safetensors").exists()
+    assert run(data, tmp_path / "other", spec()) == expected
+
+
+def test_seeds_differ_and_repeat(data, tmp_path):
+    first, again, other = (run(data, tmp_path / n, spec(), seed)[0] for n, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first == again != other
+
+
+def test_training_reduces_the_loss(data, tmp_path):
+    run(data, tmp_path, spec(steps=150))
+    log = pd.read_csv(tmp_path / "train.csv")
+    assert list(log.columns) == ["step", "lr", "psnr", "loss"] and list(log.step) == [50, 100, 150]
+    assert log.loss.iloc[-1] < 0.8 * log.loss.iloc[0]
+    assert log.psnr.iloc[-1] > log.psnr.iloc[0] > 5
+
+
+def test_schedules():
+    steps = [loop.lr_scale(TRAINING | {"schedule": "halving", "warmup": 1}, s, 200) for s in (0, 99, 100, 199)]
+    assert steps == [1, 1, 0.5, 0.5]  # the paper: halved after 100 of 200 epochs
+    cosine = [loop.lr_scale(TRAINING | {"warmup": 1}, s, 100) for s in range(100)]
+    assert cosine[0] == 1 and cosine[50] == pytest.approx(0.5) and np.all(np.diff(cosine) < 0)
+    assert loop.lr_scale(TRAINING | {"schedule": "constant", "warmup": 10}, 4, 100) == 0.5
+    assert loop.total_steps(TRAINING | {"steps": None, "epochs": 200, "batch": 16}, 25_000) == 312_500
+    assert loop.total_steps(TRAINING | {"scale": 0.5}, 10) == 4
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_pictures(data, tmp_path):
+    recipe = spec(parameters=PARAMETERS | {"lr": 1e30}, warmup=1)
+    with pytest.raises(InputError, match=r"tiny: the loss of 'sair' is nan at step \d.*pictures train0"):
+        run(data, tmp_path, recipe)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_alone_builds_its_method(data, tmp_path):
+    run(data, tmp_path, spec())
+    method, metadata = checkpoint.restore(tmp_path / "checkpoint.safetensors")
+    assert metadata["spec"]["parameters"] == PARAMETERS and metadata["steps"] == 8 and metadata["image_size"] == 32
+    images, masks = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    again, _ = checkpoint.restore(tmp_path / "checkpoint.safetensors")
+    assert torch.equal(method.inpaint(images, masks), again.inpaint(images, masks))
+
+
+def test_faulty_checkpoints_are_refused(data, tmp_path):
+    run(data, tmp_path, spec())
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, metadata = checkpoint.load(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        checkpoint.restore(path)
+    with pytest.raises(InputError, match="no such checkpoint. Train it first: snakemake"):
+        checkpoint.restore(tmp_path / "nothing.safetensors")
+    name = next(iter(tensors))
+    for change, message in (
+        ({k: v for k, v in tensors.items() if k != name}, f"missing {name}"),
+        (tensors | {"extra": torch.zeros(1)}, "unknown extra"),
+        (tensors | {name: torch.zeros(1)}, rf"{name} is \(1,\), expected"),
+    ):
+        checkpoint.save(path, change, metadata)
+        with pytest.raises(InputError, match=message):
+            checkpoint.restore(path)

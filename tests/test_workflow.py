@@ -1,0 +1,184 @@
+"""The workflow as a user runs it: finishes, does nothing the second time, runs only what is new, survives kill -9."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+METHODS = ("liif", "sair", "mean_fill", "ground_truth")
+SETTINGS = {
+    "results": "results/smoke",
+    "datasets": {"faces": {"train": 32, "validation": 2, "test": 3}},
+    "masks": {"strokes": {"train": 32}},
+    "figures": {"qualitative": {"methods": ["mean_fill", "sair"], "pictures": 1}},
+    "training": {"scale": 0.006, "save_every": 2, "precision": "fp32"},
+}
+
+
+def workspace(folder):
+    """A copy of the workflow with a small config and few methods."""
+    shutil.copytree("workflow", folder / "workflow")
+    shutil.copytree("config", folder / "config", ignore=lambda d, names: [
+        n for n in names if Path(d).name == "methods" and Path(n).stem not in METHODS
+    ])  # fmt: skip
+    (folder / "test.yaml").write_text(yaml.safe_dump(SETTINGS))
+    return folder
+
+
+def command(*arguments, config=()):
+    base = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "test.yaml"]
+    return [*base, *(["--config", *config] if config else []), "--", *(arguments or ["results/smoke/table1.md"])]
+
+
+def snakemake(folder, *arguments, options=(), config=()):
+    """Run and return the finished process; its output is stdout and stderr together."""
+    line = command(*arguments, config=config)
+    line[3:3] = options
+    return subprocess.run(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = workspace(tmp_path_factory.mktemp("finished"))
+    result = snakemake(folder)
+    assert result.returncode == 0, result.stdout[-5000:]
+    return folder
+
+
+def jobs(output):
+    """Job counts of a dry run."""
+    counts = {}
+    lines = iter(output.splitlines())
+    for line in lines:
+        if line.startswith("---"):
+            for row in lines:
+                if not row.strip():
+                    return counts
+                rule, count = row.split()
+                counts[rule] = int(count)
+    return counts
+
+
+def test_the_table_is_full(finished):
+    frame = pd.read_csv(finished / "results/smoke/table1.csv")
+    done = frame[frame.reason.isna()]
+    assert set(done.method) == set(METHODS)
+    assert done["mean"].notna().all() and (done.n == 3).all()
+    assert len(set(frame.label)) == 8 + 2
+    for name in ("table1.md", "table1.tex", "figures/qualitative_faces_1.png", "faces/clip/segmentation.csv"):
+        assert (finished / "results/smoke" / name).stat().st_size > 0
+    truth = done[done.method == "ground_truth"].set_index("metric")["mean"]
+    assert (truth["psnr"] == float("inf")).all() and (truth["lpips"] == 0).all()
+
+
+def test_again_does_nothing(finished):
+    result = snakemake(finished)
+    assert result.returncode == 0 and "Nothing to be done" in result.stdout
+
+
+def test_a_variant_runs_only_its_own_jobs(finished):
+    variant = finished / "config/methods/sair_narrow.yaml"
+    variant.write_text("extends: sair\nlabel: SAIR narrow\ntables: {table1: null}\nparameters: {air: {hidden: [32]}}\n")
+    try:
+        result = snakemake(finished, options=["-n"])
+    finally:
+        variant.unlink()
+    assert jobs(result.stdout) == {"train": 1, "predict": 1, "score": 1, "table": 1, "total": 4}, result.stdout
+
+
+def test_a_changed_method_reruns_only_itself(finished):
+    path = finished / "config/methods/liif.yaml"
+    original = path.read_text()
+    try:
+        path.write_text(original + "training: {warmup: 3}\n")
+        changed = jobs(snakemake(finished, options=["-n"]).stdout)
+        path.write_text(original.replace("label: LIIF", "label: LIIF (renamed)"))
+        renamed = jobs(snakemake(finished, options=["-n"]).stdout)
+    finally:
+        path.write_text(original)
+    # SAIR extends LIIF, so both are trained again; a label is only printed.
+    assert changed["train"] == 2 and "clip" not in changed and "manifest" not in changed
+    assert "train" not in renamed and "score" not in renamed and renamed["table"] == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (["image_sise=64"], "unknown key 'image_sise'. Did you mean image_size"),
+        (["preset=mimi"], "has no preset 'mimi'. Did you mean mini"),
+        (["seeds=[a]"], "seeds"),
+        (["semantics={dataset: face}"], "there is no 'face'. Did you mean faces"),
+        (["figures={qualitative: {methods: [siar], pictures: 1}}"], "unknown method 'siar'.*Did you mean sair"),
+    ],
+)
+def test_a_wrong_config_is_refused(finished, config, message):
+    import re
+
+    result = snakemake(finished, config=config)
+    assert result.returncode != 0 and re.search(message, result.stdout), result.stdout[-2000:]
+
+
+def test_a_missing_truth_is_said_not_skipped(finished, tmp_path):
+    """Scores are made from the disk: a picture that vanishes is an error by name."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    picture = next((folder / "results/smoke/faces/sair/seed0/predictions/composited").rglob("*.png"))
+    picture.unlink()
+    result = snakemake(folder, options=["--forcerun", "score"])
+    assert result.returncode != 0 and picture.name in result.stdout and "missing" in result.stdout
+
+
+def test_two_runs_at_once_are_refused(finished, tmp_path):
+    from sair import driver
+
+    held = driver.lock(finished / "results/smoke")
+    try:
+        result = snakemake(finished, options=["--forcerun", "table"])
+    finally:
+        held.close()
+    assert result.returncode != 0 and "another run is writing here" in result.stdout
+
+
+def test_kill_nine_at_any_moment(finished, tmp_path):
+    """Killed again and again and started again, the run ends with the bytes of one that was not."""
+    folder = workspace(tmp_path)
+    started, finished_by_itself = 0, False
+    for delay in (7, 11, 16, 23):
+        process = subprocess.Popen(
+            command(), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        started += 1
+        try:
+            finished_by_itself = process.wait(delay) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        time.sleep(1)
+        assert not _children_of(folder), "a job outlived the workflow that started it"
+    assert started > 1
+    if not finished_by_itself:
+        result = snakemake(folder)
+        assert result.returncode == 0, result.stdout[-5000:]
+    for name in ("table1.csv", "table1.md", "faces/manifest.csv", "faces/sair/seed0/scores.csv"):
+        assert (folder / "results/smoke" / name).read_bytes() == (finished / "results/smoke" / name).read_bytes(), name
+    assert not list(folder.rglob("*.tmp*"))
+
+
+def _children_of(folder):
+    """Processes that work in ``folder``."""
+    found = []
+    for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else []:
+        try:
+            if entry.name.isdigit() and os.readlink(entry / "cwd") == str(folder):
+                found.append((entry / "cmdline").read_bytes())
+        except OSError:
+            continue
+    return found
