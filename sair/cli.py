@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sair.files import InputError
-from sair.methods import method_names, near
+from sair.methods import method_names
 
 METHODS = Path("config/methods")
 
@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sair", description="Image inpainting benchmark: tools beside the workflow.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    inpaint = commands.add_parser("inpaint", help="fill the hole of one picture with a trained method")
+    inpaint = commands.add_parser("inpaint", help="fill the hole of one picture")
     inpaint.add_argument("image", help="picture of any size")
     inpaint.add_argument("mask", help="black-and-white picture of the same size")
     inpaint.add_argument("-o", "--output", required=True, help="PNG to write")
@@ -55,15 +55,20 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inpaint(options: argparse.Namespace) -> None:
+    from sair.methods import build, load_method
     from sair.single import inpaint_file
+    from sair.training import checkpoint
 
-    weights = options.checkpoint
-    if weights is None:
-        folder = Path(options.results) / options.dataset
-        if options.method not in method_names(METHODS) and not (folder / options.method).is_dir():
-            raise InputError(f"unknown method {options.method!r}. {near(options.method, method_names(METHODS))}")
-        weights = folder / options.method / f"seed{options.seed}" / "checkpoint.safetensors"
-    inpaint_file(options.image, options.mask, options.output, weights, hole=options.hole, size=options.size)
+    weights, size = options.checkpoint, options.size
+    spec = None if weights else load_method(options.method, METHODS, "mini")
+    if spec is not None and spec["training"] is None:
+        method = build(spec)
+    else:
+        seed = f"seed{options.seed}"
+        path = weights or Path(options.results) / options.dataset / options.method / seed / "checkpoint.safetensors"
+        method, metadata = checkpoint.restore(path)
+        spec, size = metadata["spec"], size or metadata["image_size"]
+    inpaint_file(options.image, options.mask, options.output, method, spec, hole=options.hole, size=size)
 
 
 def _score(options: argparse.Namespace) -> None:

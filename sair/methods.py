@@ -93,8 +93,11 @@ def load_method(name: str, folder: str | Path, preset: str, training: dict[str, 
     # A variant's own keys win over the preset of the file that it extends.
     chosen = presets.get(preset, {})
     spec["parameters"] = merge(chosen.get("parameters", {}), spec["parameters"])
-    if spec["training"] is not None:
-        spec["training"] = merge(merge(training or {}, chosen.get("training", {})), spec["training"])
+    own, preset_s = spec["training"], chosen.get("training", {})
+    if own is None or (preset_s is None and not own):
+        spec["training"] = None
+    else:
+        spec["training"] = merge(merge(training or {}, preset_s or {}), own)
     return {"name": name, **spec}
 
 

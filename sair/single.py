@@ -1,9 +1,10 @@
-"""Inpaint one picture of any size with a trained method."""
+"""Inpaint one picture of any size."""
 
 from __future__ import annotations
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +15,17 @@ from sair.data.samples import to_tensor
 from sair.files import InputError, read_mask, read_rgb, write_png
 from sair.methods import Inpainter
 from sair.prediction import composite, run, to_pixels
-from sair.training import checkpoint
 
 
 def inpaint_file(
     image: str | Path,
     mask: str | Path,
     output: str | Path,
-    weights: str | Path,
+    method: Inpainter,
+    spec: dict[str, Any],
     *,
     hole: str = "white",
-    size: int | None,
+    size: int | None = None,
 ) -> None:
     """Fill the hole of one picture; known pixels keep their bytes.
 
@@ -32,12 +33,12 @@ def inpaint_file(
         image: any picture file.
         mask: black-and-white picture of the same size.
         output: PNG to write.
-        weights: a trained method's checkpoint.
+        method, spec: a method and its specification.
         hole: colour of the hole in the mask, ``white`` or ``black``.
-        size: see ``inpaint_any_size``; None takes the side that the method was trained at.
+        size: the shorter side that the method is shown (``inpaint_any_size``).
 
     Raises:
-        InputError: an unreadable file, a mask of another size, or an output that would not be PNG.
+        InputError: an unreadable file, a mask of another size or without a hole, or an output that would not be PNG.
     """
     if Path(output).suffix.lower() != ".png":
         raise InputError(
@@ -51,37 +52,35 @@ def inpaint_file(
         )
     if not holes.any():
         raise InputError(f"{mask}: no pixel is a hole with `--hole {hole}`. Check the polarity.")
-    method, metadata = checkpoint.restore(weights)
-    filled = inpaint_any_size(method, pixels, holes, size or metadata["image_size"], metadata["spec"])
+    filled = inpaint_any_size(method, spec, pixels, holes, size)
     write_png(output, composite(pixels, filled, holes))
 
 
-def inpaint_any_size(method: Inpainter, pixels: np.ndarray, holes: np.ndarray, size: int, spec: dict) -> np.ndarray:
+def inpaint_any_size(
+    method: Inpainter, spec: dict[str, Any], pixels: np.ndarray, holes: np.ndarray, size: int | None = None
+) -> np.ndarray:
     """Render a whole picture with its hole filled.
 
     A network knows structures of the scale that it was trained on. So a larger picture is shown to it reduced to
     about that scale. An implicit method then renders the full size from there; another's answer is enlarged.
 
     Args:
-        method: a method.
+        method, spec: a method and its specification.
         pixels: uint8 (H, W, 3).
         holes: bool (H, W), True = hole.
-        size: the shorter side that the method is shown, in pixels; a smaller picture is shown as it is.
-        spec: the method's specification.
+        size: the shorter side that the method is shown, in pixels; None, or a smaller picture, is shown as it is.
 
     Returns:
         uint8 (H, W, 3)
     """
     full = pixels.shape[:2]
-    factor = size / min(full)
     image, mask = to_tensor(pixels)[None], torch.from_numpy(holes).float()[None, None]
-    if factor >= 1:
+    if size is None or size >= min(full):
         return to_pixels(run(method, image, mask, spec)[0])
-    shown = tuple(max(1, round(side * factor)) for side in full)
+    shown = tuple(max(1, round(side * size / min(full))) for side in full)
     image, mask = _reduce(image, mask, shown)
     if "size" in inspect.signature(method.inpaint).parameters:
-        with torch.no_grad():
-            return to_pixels(method.inpaint(image, mask, size=full)[0])
+        return to_pixels(method.inpaint(image, mask, size=full)[0])
     answer = run(method, image, mask, spec)
     return to_pixels(F.interpolate(answer, full, mode="bicubic", align_corners=False)[0])
 

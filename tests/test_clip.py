@@ -4,7 +4,9 @@ import open_clip
 import pytest
 import torch
 import torch.nn.functional as F
+from safetensors.torch import save_file
 
+from sair.files import InputError
 from sair.models.clip import CLIP, DenseCLIP, build_clip
 from sair.segmentation import classify
 
@@ -23,7 +25,7 @@ def clip():
 
 
 def read_directly(visual, images, residual, mlp):
-    """MaskCLIP's steps on a square picture of the tower's own size, written one by one (specs/baselines, section 10)."""
+    """MaskCLIP's steps on a square picture of the tower's own size, written one by one."""
     mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
     std = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
     x = visual.conv1((images - mean) / std)
@@ -89,6 +91,22 @@ def test_vit_b_16_at_full_size():
     assert sum(p.numel() for p in model.parameters()) == 149_620_737
     assert type(model.visual.transformer.resblocks[0].mlp.gelu).__name__ == "QuickGELU"
     assert DenseCLIP(model.visual)(torch.rand(1, 3, 256, 256)).shape == (1, 512, 16, 16)
+
+
+@torch.no_grad()
+def test_a_weights_file_is_loaded_strictly(clip, tmp_path):
+    path = str(tmp_path / "clip.safetensors")
+    state = {key: value.contiguous() for key, value in clip.state_dict().items()}
+    save_file(state, path)
+    images = torch.rand(1, 3, 32, 32)
+    loaded = CLIP(architecture=SMALL, pretrained=path)
+    assert torch.equal(loaded.dense(images), DenseCLIP(clip.visual)(images))
+    state.pop("visual.proj")
+    save_file(state, path)
+    with pytest.raises(InputError, match=r"cannot be loaded.*visual\.proj"):
+        CLIP(architecture=SMALL, pretrained=path)
+    with pytest.raises(InputError, match=r"nowhere\.pt.*cannot be loaded"):
+        CLIP(architecture=SMALL, pretrained="nowhere.pt")
 
 
 def test_training_aligns_the_map_with_text():

@@ -69,7 +69,7 @@ def test_centre_crop_and_reduction():
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, 10:50] = 200  # exactly the centre square
     assert (square(pixels, 20, "x") == 200).all()
-    with pytest.raises(InputError, match="x: 60x40 pixels.*never enlarged"):
+    with pytest.raises(InputError, match=r"x: 60x40 pixels.*never enlarged"):
         square(pixels, 50, "x")
 
 
@@ -111,7 +111,7 @@ def test_one_name_twice(folder):
 
 def test_a_test_picture_in_the_training_set_is_refused(folder, tmp_path):
     write_png(folder / "images/11.png", read_rgb(folder / "images/00.png"))
-    with pytest.raises(InputError, match="1 test pictures are also training pictures.*11 = 00"):
+    with pytest.raises(InputError, match=r"1 test pictures are also training pictures.*11 = 00"):
         m.write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
 
 

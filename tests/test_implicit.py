@@ -42,10 +42,8 @@ def brute_force(function, features, coords, cell, extra, upstream):
                     inputs += [cell[0] * height, cell[1] * width]
                 answers.append(function.imnet.layers(torch.stack([torch.as_tensor(v).float() for v in inputs])))
                 areas.append(abs(offset_y * offset_x) + 1e-9)
-        if upstream:
-            areas = areas[::-1]  # the area opposite to each member
-        else:
-            areas = bilinear(y, x, height, width)
+        # The area opposite to each member, or plainly the bilinear weight.
+        areas = areas[::-1] if upstream else bilinear(y, x, height, width)
         total = sum(areas)
         values.append(sum(a * w / total for a, w in zip(answers, areas, strict=True)))
     return torch.stack(values)[None]

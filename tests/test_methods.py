@@ -212,5 +212,5 @@ def test_the_paper_presets_build_at_full_size(config):
 
 
 def test_clip_refuses_an_unknown_architecture():
-    with pytest.raises(ValueError, match="no architecture 'ViT-Z'"):
+    with pytest.raises(InputError, match="no architecture 'ViT-Z'"):
         CLIP(architecture="ViT-Z")

@@ -136,12 +136,20 @@ def test_inpaint_command_on_any_size(tmp_path, liif, photo):
     assert (result[hole] != pixels[hole]).any()
 
 
+def test_a_control_needs_no_checkpoint(tmp_path, photo):
+    pixels, hole = photo
+    arguments = [str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "-o", str(tmp_path / "out.png")]
+    assert main(["inpaint", *arguments, "--method", "mean_fill"]) == 0
+    expected = pixels[~hole].mean(0)
+    assert np.abs(read_rgb(tmp_path / "out.png")[hole].mean(0) - expected).max() <= 0.5
+
+
 def test_a_plane_survives_being_shown_reduced():
     ramp = np.linspace(40, 200, 120).round().astype(np.uint8)
     pixels = np.broadcast_to(ramp[None, :, None], (90, 120, 3)).copy()
     hole = np.zeros((90, 120), bool)
     hole[30:60, 40:80] = True
-    filled = inpaint_any_size(Biharmonic(), np.where(hole[..., None], 0, pixels).astype(np.uint8), hole, 45, MEAN)
+    filled = inpaint_any_size(Biharmonic(), MEAN, np.where(hole[..., None], 0, pixels).astype(np.uint8), hole, 45)
     assert np.abs(filled[hole].astype(int) - pixels[hole]).max() <= 3
 
 

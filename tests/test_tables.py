@@ -3,6 +3,7 @@
 import math
 import shutil
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -205,4 +206,5 @@ def test_the_grid_of_a_manifest(made, tmp_path):
 
 def test_the_default_config_names_existing_claims(config):
     assert tables.load_claims(config["tables"]["table1"]["claims"])
-    assert yaml.safe_load(open("config/smoke.yaml"))["results"] != config["results"]
+    smoke = yaml.safe_load(Path("config/smoke.yaml").read_text(encoding="utf-8"))
+    assert smoke["results"] != config["results"]

@@ -138,7 +138,7 @@ def test_faulty_checkpoints_are_refused(data, tmp_path):
     path.write_bytes(whole[:-100])
     with pytest.raises(InputError, match="damaged checkpoint"):
         checkpoint.restore(path)
-    with pytest.raises(InputError, match="no such checkpoint. Train it first: snakemake"):
+    with pytest.raises(InputError, match=r"no such checkpoint\. Train it first: snakemake"):
         checkpoint.restore(tmp_path / "nothing.safetensors")
     name = next(iter(tensors))
     for change, message in (

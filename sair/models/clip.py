@@ -18,6 +18,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sair.files import InputError
+
 PROMPTS = ("a photo of {}.", "{}.", "a photo of the {}.", "a close-up of the {}.")
 
 
@@ -112,7 +114,7 @@ def build_clip(architecture: str | dict[str, Any]) -> open_clip.CLIP:
     if isinstance(architecture, str):
         config = open_clip.get_model_config(architecture)
         if config is None:
-            raise ValueError(f"open_clip knows no architecture {architecture!r}; see open_clip.list_models().")
+            raise InputError(f"open_clip knows no architecture {architecture!r}; see open_clip.list_models().")
         architecture = config
     return open_clip.CLIP(**architecture)
 
@@ -148,7 +150,7 @@ class CLIP(nn.Module):
         super().__init__()
         self.clip = build_clip(architecture)
         if pretrained:
-            open_clip.load_checkpoint(self.clip, _pretrained_file(architecture, pretrained), weights_only=True)
+            _load_pretrained(self.clip, architecture, pretrained)
         self.dense = DenseCLIP(self.clip.visual, residual, mlp)
         self.classes = tuple(classes)
         self.lr, self.caption_weight, self.temperature = lr, caption_weight, temperature
@@ -197,6 +199,14 @@ class CLIP(nn.Module):
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def _pretrained_file(architecture: str | dict[str, Any], pretrained: str) -> str:
+def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], pretrained: str) -> None:
+    """Fill a CLIP from a weights file, or from open_clip's source of a tag; strictly, and without running a pickle."""
     config = open_clip.get_pretrained_cfg(architecture, pretrained) if isinstance(architecture, str) else {}
-    return open_clip.download_pretrained(config) if config else pretrained
+    try:
+        file = open_clip.download_pretrained(config) if config else pretrained
+        open_clip.load_checkpoint(clip, file, strict=True, weights_only=True)
+    except Exception as error:  # every hub, cache and file format fails in its own way
+        raise InputError(
+            f"CLIP weights {pretrained!r} cannot be loaded into {architecture!r} ({type(error).__name__}: {error}). "
+            "Name a .safetensors or .pt file of this architecture in `pretrained`, or go online once to fetch it."
+        ) from None

@@ -63,16 +63,33 @@ class Run:
         spec: the method's specification (``sair.methods.load_method``).
         seed: of initial weights, samples and steps.
         state: file of the running state; removed when the run is complete.
+        semantics: checkpoint of the trained CLIP, for a method that names one.
     """
 
-    def __init__(self, spec: dict[str, Any], seed: int, state: Path) -> None:
-        self.spec, self.seed, self.state_file = spec, seed, state
+    def __init__(self, spec: dict[str, Any], seed: int, state: Path, semantics: str | Path | None = None) -> None:
+        self.seed, self.state_file = seed, state
         torch.manual_seed(mix("initial weights", seed))
-        self.method = build(spec)
+        if semantics is None:
+            self.spec, self.method = spec, build(spec)
+        else:
+            tower, metadata = checkpoint.load(semantics)
+            # The CLIP's own description goes along, so that the method's checkpoint alone can build all of it.
+            known = metadata["spec"]["parameters"]
+            semantic = {key: known[key] for key in ("architecture", "residual", "mlp") if key in known}
+            self.spec = {**spec, "parameters": {**spec["parameters"], "semantic": semantic}}
+            self.method = build(self.spec)
+            self.method.load_semantic(tower)
         self.optimizers = self.method.optimizers()
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
         self.log: list[dict[str, float]] = []
+        self.psnr = math.nan
+
+    def note(self, scalars: dict[str, Tensor]) -> None:
+        """Add a line to the log: step, learning rate, last validation PSNR, and the method's own scalars."""
+        lr = next(iter(self.optimizers.values())).param_groups[0]["lr"]
+        values = {name: float(value.detach()) for name, value in scalars.items()}
+        self.log.append({"step": self.done, "lr": lr, "psnr": self.psnr, **values})
 
     def set_lr(self, scale: float) -> None:
         """Scale every learning rate of every optimizer."""
@@ -86,7 +103,7 @@ class Run:
         for name, optimizer in self.optimizers.items():
             for number, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{name}/{number}/{key}": torch.as_tensor(v) for key, v in state.items()}
-        metadata = {"spec": self.spec, "seed": self.seed, "done": self.done, "log": self.log}
+        metadata = {"spec": self.spec, "seed": self.seed, "done": self.done, "log": self.log, "psnr": self.psnr}
         checkpoint.save(self.state_file, tensors, metadata)
 
     def resume(self) -> None:
@@ -106,7 +123,7 @@ class Run:
                     number, entry = key.split("/")[2:]
                     state.setdefault(int(number), {})[entry] = value
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
-        self.done, self.log = metadata["done"], metadata["log"]
+        self.done, self.log, self.psnr = metadata["done"], metadata["log"], metadata["psnr"]
 
 
 def train(
@@ -123,7 +140,7 @@ def train(
     """Train one method on one dataset with one seed.
 
     Args:
-        spec: the method's specification.
+        spec: the method's specification; without ``training`` its weights are written as they are built.
         pictures, masks: pictures.csv and training_masks.csv of the dataset.
         seed: of everything random.
         output: the checkpoint to write; beside it ``running.safetensors`` lives while the run does.
@@ -134,20 +151,23 @@ def train(
     Raises:
         InputError: an altered sample, a damaged checkpoint, or a loss that is not finite.
     """
-    output = Path(output)
-    training = spec["training"]
-    tower = None
-    if semantics is not None:
-        tower, metadata = checkpoint.load(semantics)
-        known = metadata["spec"]["parameters"]
-        spec = {**spec, "parameters": {**spec["parameters"], "semantic": {
-            key: known[key] for key in ("architecture", "residual", "mlp") if key in known
-        }}}  # fmt: skip
-    run = Run(spec, seed, output.with_name("running.safetensors"))
-    if tower is not None:
-        run.method.load_semantic(tower)
-    run.resume()
+    output, training = Path(output), spec["training"]
+    samples, validation = (Samples(pictures, masks, split, seed) for split in ("train", "validation"))
+    run = Run(spec, seed, output.with_name("running.safetensors"), semantics)
+    steps = 0
+    if training is not None:  # else pretrained: nothing to learn, and the next rules need not know
+        run.resume()
+        steps = total_steps(training, len(samples))
+        _steps(run, samples, validation, steps, device)
+    write_csv(pd.DataFrame(run.log, columns=None if run.log else ["step"]), log)
+    metadata = {"spec": run.spec, "seed": seed, "steps": steps, "image_size": samples.image_size}
+    checkpoint.save(output, checkpoint.weights_of(run.method), metadata)
+    run.state_file.unlink(missing_ok=True)
 
+
+def _steps(run: Run, samples: Samples, validation: Samples, steps: int, device: str) -> None:
+    """Take a run from where it is to ``steps``."""
+    training = run.spec["training"]
     fabric = lightning.Fabric(accelerator=runtime.device(device).type, devices=1)
     module, *optimizers = fabric.setup(run.method, *run.optimizers.values())
     module.mark_forward_method("training_step")
@@ -156,50 +176,40 @@ def train(
     def step(name: str, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise InputError(
-                f"{spec['name']}: the loss of {name!r} is {loss.item()} at step {run.done + 1} (pictures "
+                f"{run.spec['name']}: the loss of {name!r} is {loss.item()} at step {run.done + 1} (pictures "
                 f"{', '.join(batch['id'])}). Lower the learning rate, or train with `precision: fp32`."
             )
-        optimizer = by_name[name]
-        optimizer.zero_grad(set_to_none=True)
+        by_name[name].zero_grad(set_to_none=True)
         fabric.backward(loss)
         if training["clip_gradient"]:
-            fabric.clip_gradients(module, optimizer, max_norm=training["clip_gradient"])
-        optimizer.step()
+            fabric.clip_gradients(module, by_name[name], max_norm=training["clip_gradient"])
+        by_name[name].step()
 
-    samples = Samples(pictures, masks, "train", seed)
-    validation = Samples(pictures, masks, "validation", seed)
-    steps = total_steps(training, len(samples))
     order = range(run.done * training["batch"], steps * training["batch"])
     loader = fabric.setup_dataloaders(
         DataLoader(samples, training["batch"], sampler=order, num_workers=training["workers"]),
         use_distributed_sampler=False,
     )
     module.train()
-    bar = progress(total=steps, initial=run.done, desc=spec["name"], unit="step")
-    psnr = math.nan
+    bar = progress(total=steps, initial=run.done, desc=run.spec["name"], unit="step")
     for batch in loader:
-        torch.manual_seed(mix("step", seed, run.done))
+        torch.manual_seed(mix("step", run.seed, run.done))
         run.set_lr(lr_scale(training, run.done, steps))
         # Not Fabric's own mixed precision: that also rounds the pictures to bfloat16, the truth among them.
         with runtime.autocast(training["precision"], fabric.device):
             scalars = module.training_step(batch, step)
         run.done += 1
         bar.update()
-        if run.done % LOG_EVERY == 0 or run.done == steps:
-            if run.done % training["validate_every"] == 0 or run.done == steps:
-                psnr = validation_psnr(run.method, validation)
-                module.train()
-            values = {name: float(value.detach()) for name, value in scalars.items()}
-            lr = next(iter(run.optimizers.values())).param_groups[0]["lr"]
-            run.log.append({"step": run.done, "lr": lr, "psnr": psnr, **values})
-            bar.set_postfix({"loss": f"{values['loss']:.4f}", "val_psnr": f"{psnr:.2f}"}, refresh=False)
-        if run.done % training["save_every"] == 0 and run.done < steps:
+        last = run.done == steps
+        if run.done % training["validate_every"] == 0 or last:
+            run.psnr = validation_psnr(run.method, validation)
+            module.train()
+        if run.done % LOG_EVERY == 0 or last:
+            run.note(scalars)
+            bar.set_postfix(loss=f"{run.log[-1]['loss']:.4f}", val_psnr=f"{run.psnr:.2f}", refresh=False)
+        if run.done % training["save_every"] == 0 and not last:
             run.save()
     bar.close()
-    write_csv(pd.DataFrame(run.log), log)
-    metadata = {"spec": spec, "seed": seed, "steps": steps, "image_size": samples.image_size}
-    checkpoint.save(output, checkpoint.weights_of(run.method), metadata)
-    run.state_file.unlink(missing_ok=True)
 
 
 @torch.no_grad()
