@@ -83,7 +83,7 @@ def _check_polarity(method: Inpainter, spec: dict[str, Any], images: Tensor, mas
     _require(
         spec,
         "mask polarity",
-        bool((moved > 1e-4).all()),
+        bool((moved > 1e-7).all()),
         "fills the hole alike whatever surrounds it; it probably takes mask value 1 for known pixels",
     )
 

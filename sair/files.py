@@ -146,7 +146,8 @@ def pixel_sha256(pixels: np.ndarray) -> str:
 
     Of the pixels and not of the file, because two PNG encoders write different bytes for one picture.
     """
-    pixels = np.ascontiguousarray(pixels)
+    # Pillow stores True as any non-zero byte; as a number it is one.
+    pixels = np.ascontiguousarray(pixels.view(np.uint8) != 0 if pixels.dtype == bool else pixels)
     digest = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode())
     digest.update(pixels.tobytes())
     return digest.hexdigest()

@@ -139,7 +139,7 @@ def test_mask_folders_are_split_into_test_and_training(folder):
 
 
 def test_declared_polarity_that_cannot_be_right(folder):
-    with pytest.raises(InputError, match=r"with `hole: black` the masks hide 7\d%.*change `hole`"):
+    with pytest.raises(InputError, match=r"with `hole: black` the masks hide 69%.*change `hole`"):
         mask_set(folder, hole="black")
 
 

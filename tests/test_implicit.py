@@ -1,5 +1,6 @@
 """The implicit function against brute force: a loop over members and taps, straight from the published formula."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,8 +29,11 @@ def brute_force(function, features, coords, cell, extra, upstream):
                         (min(max(x + vx / width + 1e-6, -1 + 1e-6), 1 - 1e-6), width),
                     )
                 )
-                offset_y = (y - (-1 + (2 * row + 1) / height)) * height
-                offset_x = (x - (-1 + (2 * column + 1) / width)) * width
+                # In float32, as the code: a cell's own centre must have an offset of exactly zero.
+                offset_y, offset_x = (
+                    float((np.float32(c) - (np.float32(2 * i + 1) / np.float32(n) - np.float32(1))) * np.float32(n))
+                    for c, i, n in ((y, row, height), (x, column, width))
+                )
                 if function.unfold:
                     patch = [
                         padded[c, row + dy, column + dx] for c in range(channels) for dy in range(3) for dx in range(3)

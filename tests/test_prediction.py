@@ -161,7 +161,7 @@ def test_a_plane_survives_being_shown_reduced():
         ({"mask": "empty"}, "no pixel is a hole"),
         ({"mask": "missing"}, "no such file"),
         ({"output": "out.jpg"}, "written as PNG"),
-        ({"method": "siar"}, "unknown method 'siar'. Did you mean sair"),
+        ({"method": "siar"}, "unknown method 'siar'.*Did you mean sair"),
         ({"method": "sair", "results": "nowhere"}, "no such checkpoint. Train it first: snakemake"),
     ],
 )

@@ -104,7 +104,8 @@ class _MaskFolder:
                 "the evaluated pictures are square. Crop the mask, or lower `image_size`."
             )
         # Nearest neighbour: any smooth resize makes grey borders, and thresholding those dilates the hole.
-        return np.array(Image.fromarray(mask).resize((self.size, self.size), Image.Resampling.NEAREST))
+        small = Image.fromarray(mask.astype(np.uint8)).resize((self.size, self.size), Image.Resampling.NEAREST)
+        return np.array(small) > 0
 
     def _check_polarity(self, folder: str, ratios: np.ndarray) -> None:
         top = max(bucket.high for bucket in self.buckets) / 100

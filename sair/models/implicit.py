@@ -68,7 +68,8 @@ def neighbours(coords: Tensor, height: int, width: int, upstream: bool = False) 
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
         cell = torch.stack([corners[i][..., 0], corners[j][..., 1]], dim=-1)
         index.append(cell[..., 0] * width + cell[..., 1])
-        offset.append((position - cell) * 2)
+        # By the same arithmetic as `pixel_centres`, so that a cell's own centre has an offset of exactly zero.
+        offset.append((coords - ((cell * 2 + 1) / size - 1)) * size)
         if not upstream:
             weight.append(axis_weight[i][..., 0] * axis_weight[j][..., 1])
     if upstream:
