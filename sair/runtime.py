@@ -1,30 +1,22 @@
-"""How a process behaves on its machine: threads, memory, determinism, precision, and what it tells of its work."""
+"""How a process behaves on its machine: threads, memory, determinism and precision."""
 
 from __future__ import annotations
 
 import ctypes
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
 
 import torch
 
-from sair import driver
-from sair.files import InputError
-
 
 def set_up(threads: int) -> None:
-    """Prepare this process: ``threads`` torch threads, kept memory, deterministic kernels, and the driver watched."""
+    """Prepare this process: ``threads`` torch threads, kept memory, deterministic kernels."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
     # A debugging aid that comes with it and fills every new tensor with NaN first.
     torch.utils.deterministic.fill_uninitialized_memory = False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _keep_memory()
-    driver.watch()
 
 
 def _keep_memory() -> None:
@@ -60,34 +52,3 @@ def device(wanted: str) -> torch.device:
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(wanted)
-
-
-class _Tee:
-    """A stream that also writes to a log file."""
-
-    def __init__(self, stream: TextIO, log: TextIO) -> None:
-        self._stream, self._log = stream, log
-
-    def write(self, text: str) -> int:
-        self._log.write(text.replace("\r", "\n"))
-        self._log.flush()
-        return self._stream.write(text)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-
-@contextmanager
-def job(threads: int, log: str | Path) -> Iterator[None]:
-    """The frame of a workflow's job: set up, mirror stderr into ``log``, and end with a message on a user's mistake."""
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    with open(log, "w", encoding="utf-8") as stream:
-        terminal, sys.stderr = sys.stderr, _Tee(sys.stderr, stream)
-        try:
-            set_up(threads)
-            yield
-        except InputError as error:
-            print(f"\nerror: {error}\n", file=sys.stderr)
-            raise SystemExit(1) from None
-        finally:
-            sys.stderr = terminal

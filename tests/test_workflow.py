@@ -115,7 +115,7 @@ def test_a_changed_method_reruns_only_itself(finished):
         (["preset=mimi"], "has no preset 'mimi'. Did you mean mini"),
         (["seeds=[a]"], "seeds"),
         (["semantics={dataset: face}"], "there is no 'face'. Did you mean faces"),
-        (["figures={qualitative: {methods: [siar], pictures: 1}}"], "unknown method 'siar'.*Did you mean sair"),
+        (["figures={qualitative: {methods: [siar]}}"], "unknown method 'siar'.*Did you mean sair"),
     ],
 )
 def test_a_wrong_config_is_refused(finished, config, message):

@@ -29,7 +29,7 @@ rule segmentation:
         checkpoint=rules.clip.output.checkpoint,
         pictures=rules.clip.input.pictures,
     output:
-        f"{CLIP}/segmentation.csv",
+        table=f"{CLIP}/segmentation.csv",
     log:
         f"{RESULTS}/logs/segmentation.log",
     conda:
@@ -86,7 +86,7 @@ rule predict:
             rules.train.output.checkpoint if project.learns(w.method) else []
         ),
     output:
-        directory(f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/predictions"),
+        predictions=directory(f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/predictions"),
     log:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/predict.log",
     conda:
@@ -104,9 +104,9 @@ rule score:
     """Score one method's pictures on disk, one row a picture."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
-        predictions=rules.predict.output,
+        predictions=rules.predict.output.predictions,
     output:
-        f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/scores.csv",
+        scores=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/scores.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/score.log",
     conda:

@@ -3,7 +3,7 @@ rule table:
     input:
         unpack(table_inputs),
         manifest=lambda w: f"{RESULTS}/{config['tables'][w.table]['dataset']}/manifest.csv",
-        segmentation=rules.segmentation.output,
+        segmentation=rules.segmentation.output.table,
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",

@@ -1,7 +1,8 @@
-from sair.data.manifest import write_manifest
-from sair.runtime import job
+from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
+    from sair.data.manifest import write_manifest
+
     write_manifest(
         snakemake.input.pictures,
         snakemake.params.masks,

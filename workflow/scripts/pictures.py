@@ -1,5 +1,6 @@
-from sair.data.manifest import write_pictures
-from sair.runtime import job
+from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
+    from sair.data.manifest import write_pictures
+
     write_pictures(snakemake.params.dataset, snakemake.params.size, snakemake.output.table)

@@ -1,7 +1,8 @@
-from sair.prediction import predict
-from sair.runtime import job
+from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
+    from sair.prediction import predict
+
     predict(
         snakemake.params.spec,
         snakemake.input.manifest,

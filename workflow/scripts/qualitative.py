@@ -1,6 +1,7 @@
-from sair.reporting.figures import qualitative
-from sair.runtime import job
+from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
+    from sair.reporting.figures import qualitative
+
     columns = dict(zip(snakemake.params.labels, snakemake.input.predictions, strict=True))
     qualitative(snakemake.input.manifest, columns, snakemake.output)

@@ -1,5 +1,6 @@
-from sair.evaluation.score import score_predictions
-from sair.runtime import job
+from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
+    from sair.evaluation.score import score_predictions
+
     score_predictions(snakemake.input.manifest, snakemake.input.predictions, snakemake.output[0])

@@ -1,5 +1,6 @@
-from sair.runtime import job
-from sair.segmentation import segment
+from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
+    from sair.segmentation import segment
+
     segment(snakemake.input.checkpoint, snakemake.input.pictures, snakemake.output[0], device=snakemake.params.device)

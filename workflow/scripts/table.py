@@ -1,7 +1,8 @@
-from sair.reporting.tables import write_table
-from sair.runtime import job
+from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
+    from sair.reporting.tables import write_table
+
     write_table(
         snakemake.wildcards.table,
         snakemake.params.config,

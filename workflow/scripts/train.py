@@ -1,7 +1,8 @@
-from sair.runtime import job
-from sair.training.loop import train
+from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
+    from sair.training.loop import train
+
     train(
         snakemake.params.spec,
         snakemake.input.pictures,

@@ -1,0 +1,50 @@
+"""The frame around every script of the workflow."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+from sair import driver
+from sair.files import InputError
+
+
+class _Tee:
+    """A stream that also writes to a log file."""
+
+    def __init__(self, stream: TextIO, log: TextIO) -> None:
+        self._stream, self._log = stream, log
+
+    def write(self, text: str) -> int:
+        self._log.write(text.replace("\r", "\n"))
+        self._log.flush()
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def job(threads: int, log: str | Path) -> Iterator[None]:
+    """The frame of a workflow's job: watched, set up, stderr mirrored into ``log``, a message on a user's mistake.
+
+    Scripts import what they run inside it, so that the frame stands before anything slow happens.
+    """
+    # First of all: the imports below take seconds, in which the workflow may be killed.
+    driver.watch()
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    with open(log, "w", encoding="utf-8") as stream:
+        terminal, sys.stderr = sys.stderr, _Tee(sys.stderr, stream)
+        try:
+            from sair.runtime import set_up
+
+            set_up(threads)
+            yield
+        except InputError as error:
+            print(f"\nerror: {error}\n", file=sys.stderr)
+            raise SystemExit(1) from None
+        finally:
+            sys.stderr = terminal
