@@ -91,6 +91,17 @@ def test_a_running_state_of_another_run_is_not_used(data, tmp_path, monkeypatch)
     assert run(data, tmp_path / "other", spec()) == expected
 
 
+def test_a_running_state_of_other_code_is_not_used(tmp_path):
+    state = tmp_path / "running.safetensors"
+    old = loop.Run(spec(), 0, state, ["old code"])
+    old.done = 4
+    old.save()
+    for identity, done in ((["old code"], 4), (["new code"], 0)):
+        new = loop.Run(spec(), 0, state, identity)
+        new.resume()
+        assert new.done == done
+
+
 def test_seeds_differ_and_repeat(data, tmp_path):
     first, again, other = (run(data, tmp_path / n, spec(), seed)[0] for n, seed in (("a", 0), ("b", 0), ("c", 1)))
     assert first == again != other

@@ -27,7 +27,7 @@ from sair import runtime
 from sair.data.manifest import write_csv
 from sair.data.samples import Samples
 from sair.data.sources import mix
-from sair.files import InputError
+from sair.files import InputError, file_sha256
 from sair.methods import build
 from sair.progress import progress
 from sair.training import checkpoint
@@ -63,11 +63,14 @@ class Run:
         spec: the method's specification (``sair.methods.load_method``).
         seed: of initial weights, samples and steps.
         state: file of the running state; removed when the run is complete.
+        identity: what else a running state must share with this run to be continued: data, code.
         semantics: checkpoint of the trained CLIP, for a method that names one.
     """
 
-    def __init__(self, spec: dict[str, Any], seed: int, state: Path, semantics: str | Path | None = None) -> None:
-        self.seed, self.state_file = seed, state
+    def __init__(
+        self, spec: dict[str, Any], seed: int, state: Path, identity: list[str], semantics: str | Path | None = None
+    ) -> None:
+        self.seed, self.state_file, self.identity = seed, state, identity
         torch.manual_seed(mix("initial weights", seed))
         if semantics is None:
             self.spec, self.method = spec, build(spec)
@@ -103,15 +106,18 @@ class Run:
         for name, optimizer in self.optimizers.items():
             for number, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{name}/{number}/{key}": torch.as_tensor(v) for key, v in state.items()}
-        metadata = {"spec": self.spec, "seed": self.seed, "done": self.done, "log": self.log, "psnr": self.psnr}
+        metadata = {"run": self._run(), "done": self.done, "log": self.log, "psnr": self.psnr}
         checkpoint.save(self.state_file, tensors, metadata)
+
+    def _run(self) -> dict[str, Any]:
+        return {"spec": self.spec, "seed": self.seed, "identity": self.identity}
 
     def resume(self) -> None:
         """Continue from the running state if there is one of this very run."""
         if not self.state_file.exists():
             return
         tensors, metadata = checkpoint.load(self.state_file)
-        if (metadata["spec"], metadata["seed"]) != (self.spec, self.seed):
+        if metadata["run"] != self._run():
             return
         self.method.load_state_dict(
             {k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")}
@@ -136,6 +142,7 @@ def train(
     *,
     semantics: str | Path | None = None,
     device: str = "auto",
+    code: str = "",
 ) -> None:
     """Train one method on one dataset with one seed.
 
@@ -147,13 +154,15 @@ def train(
         log: train.csv to write: step, lr, psnr of the validation pictures, and the method's own scalars.
         semantics: checkpoint of the trained CLIP, for a method that names one.
         device: ``auto``, ``cpu`` or ``cuda``.
+        code: fingerprint of the code; a killed run of other code is started anew, not continued.
 
     Raises:
         InputError: an altered sample, a damaged checkpoint, or a loss that is not finite.
     """
     output, training = Path(output), spec["training"]
     samples, validation = (Samples(pictures, masks, split, seed) for split in ("train", "validation"))
-    run = Run(spec, seed, output.with_name("running.safetensors"), semantics)
+    identity = [code, *(file_sha256(path) for path in (pictures, masks, semantics) if path is not None)]
+    run = Run(spec, seed, output.with_name("running.safetensors"), identity, semantics)
     steps = 0
     if training is not None:  # else pretrained: nothing to learn, and the next rules need not know
         run.resume()

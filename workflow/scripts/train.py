@@ -12,4 +12,5 @@ with job(snakemake.threads, snakemake.log[0]):
         snakemake.output.log,
         semantics=snakemake.input.get("semantics") or None,
         device=snakemake.params.device,
+        code=snakemake.params.code,
     )
