@@ -20,7 +20,10 @@ LIIF = {
     "name": "liif",
     "class": "sair.models.inpainter:ImplicitInpainter",
     "sees_truth": False,
-    "parameters": {"encoder": {"name": "app", "channels": 4, "blocks": 1}, "air": {"hidden": [8], "unfold": True}},
+    "parameters": {
+        "encoder": {"name": "app", "channels": 4, "blocks": 1},
+        "air": {"name": "liif", "hidden": [8], "unfold": True},
+    },
 }
 
 

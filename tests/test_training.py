@@ -11,7 +11,7 @@ from sair.training import checkpoint, loop
 
 PARAMETERS = {
     "encoder": {"name": "app", "channels": 4, "blocks": 1},
-    "air": {"hidden": [8], "unfold": True},
+    "air": {"name": "liif", "hidden": [8], "unfold": True},
     "queries": 64,
     "lr": 1e-3,
 }
@@ -63,6 +63,7 @@ class Killed(BaseException):
 )
 @pytest.mark.parametrize("kill_at", [2, 5, 8])
 def test_a_killed_and_resumed_run_gives_the_same_bytes(data, tmp_path, monkeypatch, recipe, kill_at):
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
     expected = run(data, tmp_path / "whole", recipe)
     scale = loop.lr_scale
 

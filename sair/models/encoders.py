@@ -20,6 +20,26 @@ class ResidualBlock(nn.Module):
         return x + self.body(x)
 
 
+def start_for_relu(module: nn.Module) -> None:
+    """Draw initial weights so that ReLU layers keep the signal's size (He et al., 2015).
+
+    PyTorch's default shrinks it to a third of its variance in every layer. Through the 12 layers of an encoder without
+    normalisation and skips, next to nothing of the picture would reach the output at the start.
+    """
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        elif isinstance(layer, nn.ConvTranspose2d):
+            # An output pixel sees kernel / stride taps a side, of every input channel.
+            taps = layer.kernel_size[0] * layer.kernel_size[1] / (layer.stride[0] * layer.stride[1])
+            nn.init.normal_(layer.weight, std=(2 / (layer.in_channels * taps)) ** 0.5)
+        if isinstance(layer, nn.Conv2d | nn.Linear | nn.ConvTranspose2d) and layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+    for layer in module.modules():
+        if isinstance(layer, ResidualBlock):
+            nn.init.zeros_(layer.body[-1].weight)
+
+
 class AppEncoder(nn.Module):
     """The paper's AppEncoder (Table 4 of the paper, "detail the architecture").
 
@@ -52,6 +72,7 @@ class AppEncoder(nn.Module):
             nn.ConvTranspose2d(2 * channels, channels, 4, stride=2, padding=1),
             nn.ReLU(),
         )
+        start_for_relu(self)
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] with holes at 0 and (B, 1, H, W), 1 = hole -> (B, channels, H, W)."""
@@ -63,4 +84,30 @@ class AppEncoder(nn.Module):
         return self.layers(x.contiguous(memory_format=torch.channels_last))[..., :height, :width]
 
 
-ENCODERS = {"app": AppEncoder}
+class EDSR(nn.Module):
+    """EDSR-baseline without its upsampling tail (Lim et al., 2017), the encoder of LIIF and LTE.
+
+    Parameter names are those of the authors' checkpoints.
+
+    Args:
+        channels: width of every layer (paper: 64).
+        blocks: residual blocks (paper: 16).
+        mask: take the mask as a fourth input channel; super-resolution models, the authors', have none.
+    """
+
+    def __init__(self, channels: int = 64, blocks: int = 16, mask: bool = True) -> None:
+        super().__init__()
+        self.channels, self.mask = channels, mask
+        self.head = nn.Sequential(nn.Conv2d(4 if mask else 3, channels, 3, padding=1))
+        self.body = nn.Sequential(
+            *[ResidualBlock(channels) for _ in range(blocks)], nn.Conv2d(channels, channels, 3, padding=1)
+        )
+
+    def forward(self, images: Tensor, masks: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] with holes at 0 and (B, 1, H, W), 1 = hole -> (B, channels, H, W)."""
+        x = torch.cat([images, masks], dim=1) if self.mask else images
+        x = self.head(x.contiguous(memory_format=torch.channels_last))
+        return x + self.body(x)
+
+
+ENCODERS = {"app": AppEncoder, "edsr": EDSR}

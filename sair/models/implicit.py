@@ -90,6 +90,13 @@ def own_cells(index: Tensor) -> Members:
     return Members(index[None], weight.new_zeros(*weight.shape, 2), weight)
 
 
+def coordinates(members: Members, height: int, width: int) -> Tensor:
+    """The coordinates that members were made for, (B, Q, 2)."""
+    size = members.offset.new_tensor([height, width])
+    cell = torch.stack([members.index[0] // width, members.index[0] % width], dim=-1)
+    return (cell * 2 + 1) / size - 1 + members.offset[0] / size
+
+
 class MLP(nn.Module):
     """Linear layers with ReLU between them; parameter names as in LIIF's ``imnet``."""
 
@@ -115,6 +122,8 @@ class LocalImplicitFunction(nn.Module):
         zero_start: start the last layer at zero, so that a residual function starts as the identity.
         upstream: see ``neighbours``.
     """
+
+    adds_picture = False
 
     def __init__(
         self,
@@ -167,10 +176,7 @@ class LocalImplicitFunction(nn.Module):
         hidden = hidden + F.linear(members.offset.movedim(0, 1).reshape(batch, count * queries, 2), weights[2])
         if self.extra:
             hidden = hidden + F.linear(extra(index), weights[1])
-        answers = self.imnet.layers[1:](hidden).view(batch, count, queries, self.outputs)
-        if count == 1:
-            return answers[:, 0]
-        return (answers * members.weight.movedim(0, 1)[..., None]).sum(1)
+        return _combine(self.imnet.layers[1:](hidden), members)
 
     def _grid_part(self, features: Tensor, index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """The first layer's feature part at the cells ``index`` (B, N): the cheaper of two equal ways."""
@@ -187,6 +193,72 @@ class LocalImplicitFunction(nn.Module):
         patches = _rows_at(padded, torch.stack(taps, dim=-1).view(batch, -1)).view(batch, -1, 9 * channels)
         # LIIF's unfold runs channel-major; the gathered patch runs tap-major, so the weight follows the patch.
         return F.linear(patches, weight.view(-1, channels, 9).transpose(1, 2).reshape(-1, 9 * channels), bias)
+
+
+class LocalTextureEstimator(nn.Module):
+    """LTE: an implicit function over estimated Fourier components (Lee and Jin, CVPR 2022).
+
+    Every cell gives amplitudes and frequencies; the MLP sees amplitude * [cos, sin](pi * (frequency . (p - q) +
+    phase(pixel size))), and a bilinear copy of the input picture is added to its answer by the caller. Parameter
+    names are those of the authors' checkpoints.
+
+    Args:
+        channels: C of the feature grid.
+        outputs: size of a value.
+        hidden: widths of the MLP's hidden layers.
+        width: number of amplitudes; half as many two-dimensional frequencies.
+        extra, upstream: as of ``LocalImplicitFunction``; the extra vector goes to the MLP beside the components.
+    """
+
+    adds_picture = True
+
+    def __init__(
+        self,
+        channels: int,
+        outputs: int,
+        hidden: Sequence[int] = (256, 256, 256),
+        *,
+        width: int = 256,
+        extra: int = 0,
+        upstream: bool = False,
+    ) -> None:
+        super().__init__()
+        self.outputs, self.extra, self.upstream = outputs, extra, upstream
+        self.coef = nn.Conv2d(channels, width, 3, padding=1)
+        self.freq = nn.Conv2d(channels, width, 3, padding=1)
+        self.phase = nn.Linear(2, width // 2, bias=False)
+        self.imnet = MLP(width + extra, outputs, hidden)
+
+    def forward(
+        self,
+        features: Tensor,
+        members: Members,
+        cell: Tensor | None = None,
+        extra: Callable[[Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """As ``LocalImplicitFunction.forward``; ``cell`` is needed."""
+        count, batch, queries = members.index.shape
+        index = members.index.movedim(0, 1).reshape(batch, count * queries)
+        offset = members.offset.movedim(0, 1).reshape(batch, count * queries, 1, 2)
+        # Frequencies come in consecutive pairs, (y, x).
+        frequency = _rows_at(self.freq(features), index).unflatten(-1, (-1, 2)).float()
+        size = features.new_tensor(features.shape[-2:])
+        phase = (frequency * offset).sum(-1) + self.phase(cell.to(size) * size).float()
+        waves = torch.cat([torch.cos(torch.pi * phase), torch.sin(torch.pi * phase)], dim=-1)
+        inputs = _rows_at(self.coef(features), index) * waves
+        if self.extra:
+            inputs = torch.cat([inputs, extra(index).to(inputs)], dim=-1)
+        return _combine(self.imnet.layers(inputs), members)
+
+
+def _combine(answers: Tensor, members: Members) -> Tensor:
+    """Weighted sum of the members' answers, (B, K * Q, outputs) -> (B, Q, outputs)."""
+    count, batch, queries = members.index.shape
+    answers = answers.view(batch, count, queries, -1)
+    return answers[:, 0] if count == 1 else (answers * members.weight.movedim(0, 1)[..., None]).sum(1)
+
+
+FUNCTIONS = {"liif": LocalImplicitFunction, "lte": LocalTextureEstimator}
 
 
 def _rows_at(grid: Tensor, index: Tensor) -> Tensor:

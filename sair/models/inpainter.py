@@ -10,7 +10,7 @@ Without ``semantic`` this is LIIF; with ``semantic`` but without ``sir`` it is t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,29 @@ from torch import Tensor, nn
 
 from sair.models.clip import DenseCLIP, build_clip
 from sair.models.encoders import ENCODERS
-from sair.models.implicit import LocalImplicitFunction, Members, interpolate, neighbours, own_cells, pixel_centres
+from sair.models.implicit import (
+    FUNCTIONS,
+    LocalImplicitFunction,
+    Members,
+    coordinates,
+    interpolate,
+    neighbours,
+    own_cells,
+    pixel_centres,
+)
+
+
+class Grids(NamedTuple):
+    """What a masked picture is encoded to.
+
+    picture: (B, 3, H, W) in [-1, 1], holes at 0.
+    appearance: (B, C, H, W).
+    embeddings: (B, D, h, w), text-aligned, or None.
+    """
+
+    picture: Tensor
+    appearance: Tensor
+    embeddings: Tensor | None
 
 
 class SemanticImplicitRepresentation(nn.Module):
@@ -47,11 +69,11 @@ class ImplicitInpainter(nn.Module):
     """SAIR and its ablations.
 
     Args:
-        encoder: ``{name: app, channels, blocks}``.
+        encoder: ``{name: app, channels, blocks}`` or ``{name: edsr, channels, blocks}``.
         semantic: the dense CLIP's ``{architecture, residual, mlp}``; None leaves semantics out (LIIF). Its weights
             come from the trained CLIP's checkpoint and stay frozen.
         sir: arguments of ``SemanticImplicitRepresentation``; None leaves the embeddings interpolated, not completed.
-        air: arguments of the colour function, a ``LocalImplicitFunction``.
+        air: the colour function, ``{name: liif, ...}`` or ``{name: lte, ...}`` with arguments of its class.
         lr: Adam's learning rate (paper: 1e-4).
         queries: pixels a training picture is asked for at each step.
         hole_share: the part of them drawn from the hole; the rest is drawn from the whole picture.
@@ -80,7 +102,8 @@ class ImplicitInpainter(nn.Module):
             extra = self.semantic.channels
             if sir is not None:
                 self.sir = SemanticImplicitRepresentation(extra, **sir)
-        self.air = LocalImplicitFunction(self.encoder.channels, 3, extra=extra, **air)
+        air = dict(air)
+        self.air = FUNCTIONS[air.pop("name")](self.encoder.channels, 3, extra=extra, **air)
         self.lr, self.queries, self.hole_share = lr, queries, hole_share
 
     def load_semantic(self, state: dict[str, Tensor]) -> None:
@@ -94,25 +117,23 @@ class ImplicitInpainter(nn.Module):
         trained = [p for p in self.parameters() if p.requires_grad]
         return {"sair": torch.optim.Adam(trained, lr=self.lr, betas=(0.9, 0.999))}
 
-    def encode(self, images: Tensor, masks: Tensor) -> tuple[Tensor, Tensor | None]:
+    def encode(self, images: Tensor, masks: Tensor) -> Grids:
         """Feature grids of masked pictures.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; what is under the hole is not looked at.
             masks: (B, 1, H, W), 1 = hole.
-
-        Returns:
-            Appearance (B, C, H, W) and embeddings (B, D, h, w) or None.
         """
-        appearance = self.encoder((images * 2 - 1) * (1 - masks), masks)
-        if self.semantic is None:
-            return appearance, None
-        with torch.no_grad():
-            return appearance, self.semantic(images, masks)
+        picture = (images * 2 - 1) * (1 - masks)
+        embeddings = None
+        if self.semantic is not None:
+            with torch.no_grad():
+                embeddings = self.semantic(images, masks)
+        return Grids(picture, self.encoder(picture, masks), embeddings)
 
-    def query(self, grids: tuple[Tensor, Tensor | None], members: Members, cell: Tensor) -> Tensor:
+    def query(self, grids: Grids, members: Members, cell: Tensor) -> Tensor:
         """Colours that AIR gives to prepared queries, (B, Q, 3) in [0, 1] (not clamped)."""
-        appearance, embeddings = grids
+        picture, appearance, embeddings = grids
         centres = pixel_centres(*appearance.shape[-2:], device=appearance.device)
 
         def semantics(index: Tensor) -> Tensor:
@@ -121,8 +142,11 @@ class ImplicitInpainter(nn.Module):
                 return self.sir(embeddings, coords)
             return interpolate(embeddings, neighbours(coords, *embeddings.shape[-2:]))
 
-        colours = self.air(appearance, members, cell, None if embeddings is None else semantics)
-        return colours.float() * 0.5 + 0.5
+        colours = self.air(appearance, members, cell, None if embeddings is None else semantics).float()
+        if self.air.adds_picture:
+            coords = coordinates(members, *picture.shape[-2:])
+            colours = colours + interpolate(picture, neighbours(coords, *picture.shape[-2:]))
+        return colours * 0.5 + 0.5
 
     def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
         """One step of the L1 loss on sampled pixels (paper, section 4.4)."""
@@ -179,6 +203,11 @@ class ImplicitInpainter(nn.Module):
         else:
             output, wanted = image.new_empty(1, 3, height * width), torch.arange(height * width, device=image.device)
         for part in wanted.split(chunk):
-            part_of_grid = own_cells(part[None]) if size is None else neighbours(centres[part][None], *image.shape[-2:])
+            part_of_grid = self._members(centres[part][None], part[None], image.shape[-2:], size is None)
             output[..., part] = self.query(grids, part_of_grid, cell).clamp(0, 1).transpose(1, 2)
         return output.unflatten(2, (height, width))
+
+    def _members(self, coords: Tensor, index: Tensor, grid: tuple[int, int], own: bool) -> Members:
+        if own and not self.air.upstream:
+            return own_cells(index)
+        return neighbours(coords, *grid, self.air.upstream)

@@ -33,6 +33,7 @@ from sair.progress import progress
 from sair.training import checkpoint
 
 LOG_EVERY = 50
+LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # then the method's own, by name
 
 
 def total_steps(training: dict[str, Any], pictures: int) -> int:
@@ -168,7 +169,7 @@ def train(
         run.resume()
         steps = total_steps(training, len(samples))
         _steps(run, samples, validation, steps, device)
-    write_csv(pd.DataFrame(run.log, columns=None if run.log else ["step"]), log)
+    write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
     metadata = {"spec": run.spec, "seed": seed, "steps": steps, "image_size": samples.image_size}
     checkpoint.save(output, checkpoint.weights_of(run.method), metadata)
     run.state_file.unlink(missing_ok=True)
