@@ -1,5 +1,6 @@
 """LIIF and LTE against recorded numbers of their authors' code, and the reader of their checkpoints."""
 
+import itertools
 import json
 import os
 from pathlib import Path
@@ -42,7 +43,7 @@ def authors_shapes(name):
     for key, inputs in convolutions.items():
         shapes |= {f"{key}.weight": (64, inputs, 3, 3), f"{key}.bias": (64,)}
     widths = [580, 256, 256, 256, 256, 3] if name == "liif" else [256, 256, 256, 256, 3]
-    for n, (i, o) in enumerate(zip(widths, widths[1:], strict=False)):
+    for n, (i, o) in enumerate(itertools.pairwise(widths)):
         shapes |= {f"imnet.layers.{2 * n}.weight": (o, i), f"imnet.layers.{2 * n}.bias": (o,)}
     if name == "lte":
         for key in ("coef", "freq"):

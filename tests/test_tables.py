@@ -122,7 +122,7 @@ def test_the_terms_are_stated(made):
         "n = 4 test pictures",
         "Manifest ",
         "seeds 0",
-        "SAIR 1000 steps of batch 16",
+        "SAIR 2000 steps of batch 8",
         "not the paper's experiment",
         "gaussian=11x11",
         "v0.1,alexnet",
