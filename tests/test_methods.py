@@ -17,7 +17,7 @@ def write(folder, name, text):
     (folder / f"{name}.yaml").write_text(text)
 
 
-def test_the_registry_has_the_issue_s_methods():
+def test_the_registry_has_the_methods_of_table_1():
     assert {"sair", "liif", "lama", "ground_truth", "mean_fill", "biharmonic"} <= set(NAMES)
 
 
