@@ -333,9 +333,11 @@ def write_table(
     buckets = [f"{low}-{high}" for low, high in config["buckets"]]
     rows = collect(table, methods, scores, claims)
     notes = describe(table, config, methods, rows, claims, manifest, segmentation)
-    title = f"{table.replace('table', 'Table ')}: inpainting on {config['tables'][table]['dataset']}"
+    title = f"Inpainting on {config['tables'][table]['dataset']}"
     folder = Path(output.markdown).parent
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
     write_csv(to_frame(rows, buckets), output.csv)
     write_text(output.latex, to_latex(title, rows, buckets, notes))
-    write_text(output.markdown, to_markdown(title, rows, buckets, notes, images))
+    write_text(
+        output.markdown, to_markdown(f"{table.replace('table', 'Table ')}: {title}", rows, buckets, notes, images)
+    )
