@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from sair.cli import main
 from sair.data.buckets import Bucket, as_buckets, bucket_of
 from sair.evaluation import metrics
 from sair.evaluation.metrics import Lpips
@@ -471,3 +472,17 @@ def test_a_missing_or_unreadable_manifest_is_refused(benchmark):
     (benchmark / "set" / "binary.csv").write_bytes(b"\xff\xfe\x00")
     assert "not a readable CSV" in fault(read_manifest, benchmark / "set" / "binary.csv")
     assert "no such manifest" in fault(read_manifest, benchmark / "set" / "none.csv")
+
+
+def test_the_command_scores_two_folders(folders, capsys):
+    arguments = ["score", str(folders / "truth"), str(folders / "prediction"), "-o", str(folders / "scores.csv")]
+    assert main([*arguments, "--masks", str(folders / "masks")]) == 0
+    frame = pd.read_csv(folders / "scores.csv", dtype={"id": str}, keep_default_na=False)
+    assert list(frame.columns[:7]) == ["id", "psnr", "ssim", "l1", "lpips", "ratio", "bucket"]
+    assert list(frame.id) == ["a/b", "b", "c.d"] and (frame.lpips > 0).all()
+    assert main(arguments) == 0
+    assert list(pd.read_csv(folders / "scores.csv").columns) == ["id", "psnr", "ssim", "l1", "lpips"]
+    (folders / "scores.csv").unlink()
+    (folders / "prediction/a/b.png").unlink()
+    assert main(arguments) == 1
+    assert "a/b" in capsys.readouterr().err and not (folders / "scores.csv").exists()
