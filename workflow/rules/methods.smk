@@ -86,7 +86,9 @@ rule predict:
             rules.train.output.checkpoint if project.learns(w.method) else []
         ),
     output:
-        predictions=directory(f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/predictions"),
+        predictions=directory(
+            f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/predictions"
+        ),
     log:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/predict.log",
     conda:
