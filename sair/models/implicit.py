@@ -84,6 +84,11 @@ def _upstream_corner(coords: Tensor, size: Tensor, limit: Tensor, sign: int) -> 
     return torch.minimum(torch.round(((shifted + 1) * size - 1) / 2).long().clamp_min(0), limit)
 
 
+def _side_by_side(values: Tensor) -> Tensor:
+    """Per-member values in one row of queries, (K, B, Q, ...) -> (B, K * Q, ...)."""
+    return values.movedim(0, 1).flatten(1, 2)
+
+
 def own_cells(index: Tensor) -> Members:
     """The members of queries that lie on cell centres: the cell itself. ``index`` is (B, Q) int64."""
     weight = torch.ones(1, *index.shape, device=index.device)
@@ -170,10 +175,9 @@ class LocalImplicitFunction(nn.Module):
         if self.cell:
             size = features.new_tensor(features.shape[-2:])
             bias = bias + F.linear(cell.to(size) * size, weights[3])
-        count, batch, queries = members.index.shape
-        index = members.index.movedim(0, 1).reshape(batch, count * queries)
+        index = _side_by_side(members.index)
         hidden = self._grid_part(features, index, weights[0], bias)
-        hidden = hidden + F.linear(members.offset.movedim(0, 1).reshape(batch, count * queries, 2), weights[2])
+        hidden = hidden + F.linear(_side_by_side(members.offset), weights[2])
         if self.extra:
             hidden = hidden + F.linear(extra(index), weights[1])
         return _combine(self.imnet.layers[1:](hidden), members)
@@ -237,9 +241,8 @@ class LocalTextureEstimator(nn.Module):
         extra: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """As ``LocalImplicitFunction.forward``; ``cell`` is needed."""
-        count, batch, queries = members.index.shape
-        index = members.index.movedim(0, 1).reshape(batch, count * queries)
-        offset = members.offset.movedim(0, 1).reshape(batch, count * queries, 1, 2)
+        index = _side_by_side(members.index)
+        offset = _side_by_side(members.offset)[..., None, :]
         # Frequencies come in consecutive pairs, (y, x).
         frequency = _rows_at(self.freq(features), index).unflatten(-1, (-1, 2)).float()
         size = features.new_tensor(features.shape[-2:])
@@ -273,6 +276,4 @@ def _rows_at(grid: Tensor, index: Tensor) -> Tensor:
 
 def interpolate(features: Tensor, members: Members) -> Tensor:
     """Bilinear interpolation of the features themselves, (B, C, h, w) -> (B, Q, C)."""
-    count, batch, queries = members.index.shape
-    rows = _rows_at(features, members.index.movedim(0, 1).reshape(batch, count * queries))
-    return (rows.view(batch, count, queries, -1) * members.weight.movedim(0, 1)[..., None]).sum(1)
+    return _combine(_rows_at(features, _side_by_side(members.index)), members)
