@@ -17,6 +17,7 @@ import yaml
 from sair.data.sources import classes_of
 from sair.files import InputError
 from sair.methods import load_method, method_names, near
+from sair.reporting.claims import all_claims
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = Path("config/methods")
@@ -41,8 +42,11 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     for name, dataset in config["datasets"].items():
         _known(f"datasets.{name}.masks", dataset["masks"], config["masks"])
     _known("semantics.dataset", config["semantics"]["dataset"], config["datasets"])
+    for place in ("tables", "figures"):
+        for name, entry in config[place].items():
+            _known(f"{place}.{name}.dataset", entry["dataset"], config["datasets"])
     for name, table in config["tables"].items():
-        _known(f"tables.{name}.dataset", table["dataset"], config["datasets"])
+        _known(f"tables.{name}.claims", table["claims"], all_claims())
 
 
 def _known(where: str, name: str, known: dict[str, Any]) -> None:
@@ -63,11 +67,16 @@ class Project:
         self.config = config
         self.results = config["results"].rstrip("/")
         self.methods = {name: self._load(name, METHODS) for name in method_names(METHODS)}
-        self.clip = self._load("clip", SEMANTICS)
         source = config["datasets"][config["semantics"]["dataset"]]["source"]
-        self.clip["parameters"]["classes"] = list(classes_of(source))
-        for name in config["figures"].get("qualitative", {}).get("methods", []):
-            self.method(name)
+        self.encoders = {name: self._load(name, SEMANTICS) for name in method_names(SEMANTICS)}
+        for spec in self.encoders.values():
+            spec["parameters"]["classes"] = list(classes_of(source))
+        for name, spec in self.methods.items():
+            if spec["semantics"]:
+                _known(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
+        for figure in config["figures"].values():
+            for name in figure["methods"]:
+                self.method(name)
 
     def _load(self, name: str, folder: Path) -> dict[str, Any]:
         return load_method(name, folder, self.config["preset"], self.config["training"])
@@ -93,6 +102,10 @@ class Project:
     def rows(self, table: str) -> list[str]:
         """Methods that a table shows."""
         return [name for name, spec in self.methods.items() if table in spec["tables"]]
+
+    def tables(self, measure: str) -> list[str]:
+        """The config's tables whose claims are of this measure: ``quality`` of pictures, or ``segmentation``."""
+        return [name for name, table in self.config["tables"].items() if all_claims()[table["claims"]]["measure"] == measure]
 
     def code(self, *parts: str, method: str | None = None) -> str:
         """Fingerprint of library code, so that a rule runs again when what it computes with changed.

@@ -1,7 +1,8 @@
-"""Segment pictures with text: the check that a dense CLIP map means what it should (paper, Table 5)."""
+"""Segment pictures with text: does a dense semantic map mean what it should, and inside the hole too (paper, Table 5)?"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,21 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sair import runtime
-from sair.data.manifest import PICTURE_COLUMNS, checked_labels, checked_rgb, read_table, write_csv
+from sair.data.manifest import (
+    PICTURE_COLUMNS,
+    ManifestRow,
+    checked_labels,
+    checked_mask,
+    checked_rgb,
+    read_manifest,
+    read_table,
+    write_csv,
+)
 from sair.data.samples import to_tensor
-from sair.evaluation.segmentation import confusion, iou
+from sair.evaluation.segmentation import REGIONS, SEGMENTATION_COLUMNS, overlap
 from sair.files import InputError
+from sair.models.implicit import pixel_centres
+from sair.models.inpainter import ImplicitInpainter
 from sair.progress import progress
 from sair.training import checkpoint
 
@@ -28,31 +40,81 @@ def classify(dense: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(cosine, size, mode="bilinear", align_corners=False).argmax(1)
 
 
+def completed_map(method: ImplicitInpainter, images: Tensor, masks: Tensor) -> Tensor:
+    """What a method's semantic representation gives at every pixel of masked pictures.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1]; what is under the hole is not looked at.
+        masks: (B, 1, H, W), 1 = hole.
+
+    Returns:
+        (B, D, H, W)
+    """
+    height, width = images.shape[-2:]
+    coords = pixel_centres(height, width, device=images.device)[None].expand(len(images), -1, -1)
+    embeddings = method.encode(images, masks).embeddings
+    return method.semantics_at(embeddings, coords).transpose(1, 2).unflatten(2, (height, width))
+
+
 @torch.no_grad()
-def segment(clip: str | Path, pictures: str | Path, output: str | Path, *, device: str = "auto") -> None:
-    """Segment the complete test pictures by the class names and write the IoU of each class and their mean.
+def segment(
+    clip: str | Path,
+    pictures: str | Path,
+    manifest: str | Path,
+    output: str | Path,
+    *,
+    method: str | Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Segment the test pictures by the class names; write every picture's overlap with the true labels.
 
     Args:
         clip: checkpoint of a ``CLIP`` with class names.
         pictures: pictures.csv of a dataset with labels.
-        output: CSV with the columns class, iou, pictures; the last row is ``mean``.
+        manifest: its manifest.csv.
+        output: CSV with the columns of ``SEGMENTATION_COLUMNS``. ``features`` is ``complete`` and ``masked`` for the
+            dense CLIP on complete and on masked pictures, ``completed`` for what ``method``'s SIR makes of the latter.
+        method: checkpoint of a method with SIR; None segments with CLIP alone.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: pictures without labels.
     """
     model, _ = checkpoint.restore(clip)
-    model.to(runtime.device(device))
-    embeddings = model.class_embeddings()
-    table = read_table(pictures, PICTURE_COLUMNS)
-    table = table[(table.split == "test") & (table.labels != "")]
-    if table.empty:
-        raise InputError(f"{pictures}: no test picture has labels. Name a labelled dataset in `semantics.dataset`.")
-    counts = np.zeros((len(model.classes), len(model.classes)), dtype=np.int64)
+    target = runtime.device(device)
+    model.to(target)
+    text = model.class_embeddings()
+    sir = None if method is None else checkpoint.restore(method)[0].to(target)
     folder = Path(pictures).parent
-    for row in progress(table.itertuples(), total=len(table), desc="segment", unit="picture"):
-        image = to_tensor(checked_rgb(folder / row.image, row.sha256))[None].to(embeddings.device)
-        labels = checked_labels(folder / row.labels, row.labels_sha256)
-        predicted = classify(model.dense(image), embeddings, labels.shape)[0].cpu().numpy()
-        counts += confusion(labels, predicted, len(model.classes))
-    scores = iou(counts)
-    rows = [*zip(model.classes, scores, strict=True), ("mean", np.nanmean(scores))]
-    frame = pd.DataFrame(rows, columns=["class", "iou"])
-    frame["pictures"] = len(table)
-    write_csv(frame, output)
+    table = read_table(pictures, PICTURE_COLUMNS)
+    labels_of = {row.image: row for row in table[table.labels != ""].itertuples()}
+    rows, lines = read_manifest(manifest), []
+    for row in progress(rows, total=len(rows), desc="segment", unit="picture"):
+        if row.image not in labels_of:
+            raise InputError(f"{pictures}: {row.id} has no labels. Name a labelled dataset for this table in `tables`.")
+        labelled = labels_of[row.image]
+        labels = checked_labels(folder / labelled.labels, labelled.labels_sha256)
+        hole = checked_mask(folder / row.mask, row.mask_sha256)
+        image = to_tensor(checked_rgb(folder / row.image, row.image_sha256))[None].to(target)
+        mask = torch.from_numpy(hole).float()[None, None].to(target)
+        if sir is not None:
+            maps = {"completed": completed_map(sir, image * (1 - mask), mask)}
+        else:
+            maps = {"complete": model.dense(image), "masked": model.dense(image, mask)}
+        for features, dense in maps.items():
+            found = classify(dense, text, labels.shape)[0].cpu().numpy()
+            lines += _overlaps(features, row, labels, found, hole, model.classes)
+    frame = pd.DataFrame(lines, columns=SEGMENTATION_COLUMNS)
+    # A complete picture is the same in every bucket: once is enough for the whole of it.
+    twice = (frame.features == "complete") & (frame.region == "whole") & (frame.bucket != rows[0].bucket)
+    write_csv(frame[~twice], output)
+
+
+def _overlaps(
+    features: str, row: ManifestRow, truth: np.ndarray, found: np.ndarray, hole: np.ndarray, classes: tuple[str, ...]
+) -> Iterator[list[object]]:
+    for region, inside in zip(REGIONS, (slice(None), hole), strict=True):
+        both, either = overlap(truth[inside], found[inside], len(classes))
+        for name, intersection, union in zip(classes, both, either, strict=True):
+            if union:
+                yield [features, row.bucket, row.id, region, name, intersection, union]

@@ -34,7 +34,7 @@ def brute_force(function, features, coords, cell, extra, upstream):
                     float((np.float32(c) - (np.float32(2 * i + 1) / np.float32(n) - np.float32(1))) * np.float32(n))
                     for c, i, n in ((y, row, height), (x, column, width))
                 )
-                if function.unfold:
+                if function.dilations == [1]:
                     patch = [
                         padded[c, row + dy, column + dx] for c in range(channels) for dy in range(3) for dx in range(3)
                     ]
@@ -98,7 +98,7 @@ def test_one_member_is_enough_on_the_grid():
     torch.testing.assert_close(one, full, atol=1e-6, rtol=1e-5)
 
 
-@pytest.mark.parametrize("unfold", [True, False])
+@pytest.mark.parametrize("unfold", [True, False, [1, 2, 4]])
 def test_gathering_equals_convolving_also_in_the_gradient(unfold):
     function, features = make(unfold=unfold)
     features.requires_grad_()
@@ -110,6 +110,17 @@ def test_gathering_equals_convolving_also_in_the_gradient(unfold):
         results.append((value, *gradients))
     for convolved, gathered in zip(*results, strict=True):
         torch.testing.assert_close(gathered, convolved, atol=1e-5, rtol=1e-5)
+
+
+def test_a_list_of_dilations_sees_exactly_those_cells():
+    torch.manual_seed(0)
+    function = LocalImplicitFunction(1, 1, (16,), unfold=[1, 2, 4])
+    features = torch.randn(1, 1, 11, 11, requires_grad=True)
+    centre = torch.tensor([[60]])
+    for index in (centre, centre.expand(1, 121)):  # the gather, the convolution
+        (seen,) = torch.autograd.grad(function(features, own_cells(index)).sum(), features)
+        found = {(y - 5, x - 5) for y, x in seen[0, 0].nonzero().tolist()}
+        assert found == {(d * i, d * j) for d in (1, 2, 4) for i in (-1, 0, 1) for j in (-1, 0, 1)}
 
 
 def test_interpolation_is_bilinear():

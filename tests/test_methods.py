@@ -82,10 +82,10 @@ def test_merge_replaces_and_keeps():
 
 
 def builder(spec):
-    """What the workflow does: the CLIP's architecture goes into the method that asks for semantics."""
+    """What the workflow does: the semantic encoder's description goes into the method that asks for it."""
     if spec["semantics"]:
-        architecture = load_method("clip", "config/semantics", "mini", DEFAULTS)["parameters"]["architecture"]
-        spec = {**spec, "parameters": {**spec["parameters"], "semantic": {"architecture": architecture}}}
+        description = build(load_method(spec["semantics"], "config/semantics", "mini", DEFAULTS)).description
+        spec = {**spec, "parameters": {**spec["parameters"], "semantic": description}}
 
     def make():
         torch.manual_seed(0)

@@ -17,7 +17,10 @@ SETTINGS = {
     "results": "results/smoke",
     "datasets": {"faces": {"train": 32, "validation": 2, "test": 3}},
     "masks": {"strokes": {"train": 32}},
-    "figures": {"qualitative": {"methods": ["mean_fill", "sair"], "pictures": 1}},
+    "figures": {
+        "qualitative": {"methods": ["mean_fill", "sair"], "pictures": 1},
+        "semantic_maps": {"methods": ["sair"], "pictures": 1},
+    },
     "training": {"scale": 0.006, "save_every": 2, "precision": "fp32"},
 }
 
@@ -90,7 +93,7 @@ def test_a_variant_runs_only_its_own_jobs(finished):
         result = snakemake(finished, options=["-n"])
     finally:
         variant.unlink()
-    assert jobs(result.stdout) == {"train": 1, "predict": 1, "score": 1, "table": 1, "total": 4}, result.stdout
+    assert jobs(result.stdout) == {"train": 1, "predict": 1, "score": 1, "quality_table": 1, "total": 4}, result.stdout
 
 
 def test_a_changed_method_reruns_only_itself(finished):
@@ -104,8 +107,8 @@ def test_a_changed_method_reruns_only_itself(finished):
     finally:
         path.write_text(original)
     # SAIR extends LIIF, so both are trained again; a label is only printed.
-    assert changed["train"] == 2 and "clip" not in changed and "manifest" not in changed
-    assert "train" not in renamed and "score" not in renamed and renamed["table"] == 1
+    assert changed["train"] == 2 and "semantic_encoder" not in changed and "manifest" not in changed
+    assert "train" not in renamed and "score" not in renamed and renamed["quality_table"] == 1
 
 
 @pytest.mark.parametrize(
@@ -140,7 +143,7 @@ def test_two_runs_at_once_are_refused(finished, tmp_path):
 
     held = driver.lock(finished / "results/smoke")
     try:
-        result = snakemake(finished, options=["--forcerun", "table"])
+        result = snakemake(finished, options=["--forcerun", "quality_table"])
     finally:
         held.close()
     assert result.returncode != 0 and "another run is writing here" in result.stdout

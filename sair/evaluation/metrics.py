@@ -39,6 +39,7 @@ METRICS: dict[str, Metric] = {
     "l1": Metric(False, 3),
     "lpips": Metric(False, 3),
 }
+MIOU = Metric(True, 3)
 
 # Printed under each table, so that a number can be compared with another one or be known not to be comparable.
 CONVENTION: dict[str, str] = {

@@ -119,6 +119,11 @@ def build_clip(architecture: str | dict[str, Any]) -> open_clip.CLIP:
     return open_clip.CLIP(**architecture)
 
 
+def dense_clip(architecture: str | dict[str, Any], **readout: bool) -> DenseCLIP:
+    """An untrained ``DenseCLIP`` without its text tower; ``readout`` is ``residual`` and ``mlp``."""
+    return DenseCLIP(build_clip(architecture).visual, **readout)
+
+
 class CLIP(nn.Module):
     """A CLIP that can be trained on labelled pictures with captions, and read densely.
 
@@ -133,6 +138,8 @@ class CLIP(nn.Module):
         lr: Adam's learning rate.
         caption_weight: weight of the caption loss beside the region loss.
         temperature: fixed softmax temperature of the pixel loss.
+
+    ``description`` is what ``SEMANTIC_ENCODERS`` needs to build ``dense`` again.
     """
 
     def __init__(
@@ -149,6 +156,7 @@ class CLIP(nn.Module):
     ) -> None:
         super().__init__()
         self.clip = build_clip(architecture)
+        self.description = {"name": "clip", "architecture": architecture, "residual": residual, "mlp": mlp}
         if pretrained:
             _load_pretrained(self.clip, architecture, pretrained)
         self.dense = DenseCLIP(self.clip.visual, residual, mlp)

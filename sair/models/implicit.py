@@ -118,10 +118,11 @@ class LocalImplicitFunction(nn.Module):
     """Map a feature grid and coordinates to values, (B, C, h, w) and (B, Q, 2) -> (B, Q, outputs).
 
     Args:
-        channels: C of the feature grid.
+        channels: C of the feature grid; 0 where there is only the further vector.
         outputs: size of a value.
         hidden: widths of the MLP's hidden layers (paper, section 4.4: four layers of width 256).
-        unfold: give the MLP the 3x3 neighbourhood of a cell instead of the cell (LIIF's feature unfolding).
+        unfold: give the MLP the 3x3 neighbourhood of a cell instead of the cell (LIIF's feature unfolding); or a list
+            of dilations, a 3x3 neighbourhood each: ``[1, 2, 4]`` reaches four cells far.
         cell: give the MLP the size of the pixel asked for (LIIF's cell decoding).
         extra: size of a further vector per cell, see ``forward``.
         zero_start: start the last layer at zero, so that a residual function starts as the identity.
@@ -136,16 +137,19 @@ class LocalImplicitFunction(nn.Module):
         outputs: int,
         hidden: Sequence[int] = (256, 256, 256),
         *,
-        unfold: bool = False,
+        unfold: bool | Sequence[int] = False,
         cell: bool = False,
         extra: int = 0,
         zero_start: bool = False,
         upstream: bool = False,
     ) -> None:
         super().__init__()
-        self.outputs, self.unfold, self.cell, self.extra, self.upstream = outputs, unfold, cell, extra, upstream
-        self._grid_inputs = channels * (9 if unfold else 1)
-        self.imnet = MLP(self._grid_inputs + extra + 2 + (2 if cell else 0), outputs, hidden)
+        self.outputs, self.cell, self.extra, self.upstream = outputs, cell, extra, upstream
+        # Dilation 0 is the cell itself.
+        dilations = {False: [0], True: [1]}[unfold] if isinstance(unfold, bool) else list(unfold)
+        self.dilations = dilations if channels else []
+        self._grid_inputs = [channels * (9 if dilation else 1) for dilation in self.dilations]
+        self.imnet = MLP(sum(self._grid_inputs) + extra + 2 + (2 if cell else 0), outputs, hidden)
         if zero_start:
             nn.init.zeros_(self.imnet.layers[-1].weight)
             nn.init.zeros_(self.imnet.layers[-1].bias)
@@ -170,33 +174,49 @@ class LocalImplicitFunction(nn.Module):
             (B, Q, outputs)
         """
         first = self.imnet.layers[0]
-        weights = first.weight.split([self._grid_inputs, self.extra, 2] + ([2] if self.cell else []), dim=1)
+        parts = [*self._grid_inputs, self.extra, 2] + ([2] if self.cell else [])
+        *grid, of_extra, of_offset = first.weight.split(parts, dim=1)[: len(self._grid_inputs) + 2]
         bias = first.bias
         if self.cell:
             size = features.new_tensor(features.shape[-2:])
-            bias = bias + F.linear(cell.to(size) * size, weights[3])
+            bias = bias + F.linear(cell.to(size) * size, first.weight[:, -2:])
         index = _side_by_side(members.index)
-        hidden = self._grid_part(features, index, weights[0], bias)
-        hidden = hidden + F.linear(_side_by_side(members.offset), weights[2])
+        hidden = F.linear(_side_by_side(members.offset), of_offset)
+        for dilation, weight in zip(self.dilations, grid, strict=True):
+            hidden = hidden + _grid_part(features, index, weight, bias, dilation)
+            bias = None  # once is enough
         if self.extra:
-            hidden = hidden + F.linear(extra(index), weights[1])
+            hidden = hidden + F.linear(extra(index), of_extra, bias)
         return _combine(self.imnet.layers[1:](hidden), members)
 
-    def _grid_part(self, features: Tensor, index: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """The first layer's feature part at the cells ``index`` (B, N): the cheaper of two equal ways."""
-        batch, channels, height, width = features.shape
-        side = 3 if self.unfold else 1
-        if index.shape[1] >= height * width:
-            kernel = weight.view(-1, channels, side, side)
-            return _rows_at(F.conv2d(features, kernel, bias, padding=side // 2), index)
-        if not self.unfold:
-            return F.linear(_rows_at(features, index), weight, bias)
-        padded = F.pad(features, (1, 1, 1, 1))
-        corner = (index // width) * (width + 2) + index % width
-        taps = [corner + dy * (width + 2) + dx for dy in range(3) for dx in range(3)]
-        patches = _rows_at(padded, torch.stack(taps, dim=-1).view(batch, -1)).view(batch, -1, 9 * channels)
-        # LIIF's unfold runs channel-major; the gathered patch runs tap-major, so the weight follows the patch.
-        return F.linear(patches, weight.view(-1, channels, 9).transpose(1, 2).reshape(-1, 9 * channels), bias)
+
+def _grid_part(features: Tensor, index: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    """A first layer's part for features around the cells ``index`` (B, N): the cheaper of two equal ways.
+
+    Args:
+        features: (B, C, h, w).
+        index: flat cell numbers, (B, N).
+        weight: (width, C * 9), channel by channel, or (width, C) for ``dilation`` 0, the cell alone.
+        bias: (width,) or None.
+        dilation: distance between the nine cells.
+
+    Returns:
+        (B, N, width)
+    """
+    batch, channels, height, width = features.shape
+    side = 3 if dilation else 1
+    if index.shape[1] >= height * width:
+        kernel = weight.view(-1, channels, side, side)
+        return _rows_at(F.conv2d(features, kernel, bias, padding=dilation, dilation=max(dilation, 1)), index)
+    if dilation == 0:
+        return F.linear(_rows_at(features, index), weight, bias)
+    padded = F.pad(features, (dilation,) * 4)
+    corner = (index // width) * (width + 2 * dilation) + index % width
+    steps = [dilation * step for step in range(3)]
+    taps = [corner + dy * (width + 2 * dilation) + dx for dy in steps for dx in steps]
+    patches = _rows_at(padded, torch.stack(taps, dim=-1).view(batch, -1)).view(batch, -1, 9 * channels)
+    # LIIF's unfold runs channel-major; the gathered patch runs tap-major, so the weight follows the patch.
+    return F.linear(patches, weight.view(-1, channels, 9).transpose(1, 2).reshape(-1, 9 * channels), bias)
 
 
 class LocalTextureEstimator(nn.Module):

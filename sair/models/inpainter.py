@@ -4,7 +4,8 @@
                   -> dense CLIP -> e -> SIR -> s   (semantics, completed inside the hole, at any coordinate)
     AIR: colour(p) = sum_q w_q * mlp([z_q, s_q, p - q])
 
-Without ``semantic`` this is LIIF; with ``semantic`` but without ``sir`` it is the ablation NFS.
+Without ``semantic`` this is LIIF; with ``semantic`` but without ``sir`` the ablation NFS; without ``encoder`` OUS; with
+SAM's image encoder for the dense CLIP "SAM Encoder"; with EDSR for AppEncoder EDSR(w); with LTE for AIR SemLTE.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sair.models.clip import DenseCLIP, build_clip
+from sair.files import InputError
+from sair.methods import near
+from sair.models.clip import dense_clip
 from sair.models.encoders import ENCODERS
 from sair.models.implicit import (
     FUNCTIONS,
@@ -28,6 +31,21 @@ from sair.models.implicit import (
     own_cells,
     pixel_centres,
 )
+from sair.models.sam import DenseSAM
+
+SEMANTIC_ENCODERS = {"clip": dense_clip, "sam": DenseSAM}
+
+
+def _named(registry: dict[str, Any], description: dict[str, Any], *inputs: Any, **further: Any) -> Any:
+    """Build ``{name: ..., arguments}`` from a registry."""
+    name = description.get("name")
+    if name not in registry:
+        raise InputError(f"unknown part {name!r}. {near(str(name), registry)}")
+    arguments = {key: value for key, value in description.items() if key != "name"}
+    try:
+        return registry[name](*inputs, **further, **arguments)
+    except TypeError as error:
+        raise InputError(f"part {name!r}: {error}.") from None
 
 
 class Grids(NamedTuple):
@@ -69,48 +87,50 @@ class ImplicitInpainter(nn.Module):
     """SAIR and its ablations.
 
     Args:
-        encoder: ``{name: app, channels, blocks}`` or ``{name: edsr, channels, blocks}``.
-        semantic: the dense CLIP's ``{architecture, residual, mlp}``; None leaves semantics out (LIIF). Its weights
-            come from the trained CLIP's checkpoint and stay frozen.
+        encoder: ``{name: app, channels, blocks}`` or ``{name: edsr, channels, blocks}``; None leaves appearance out
+            (OUS).
+        semantic: the ``description`` of a trained ``CLIP`` or ``SAM``, whose image tower stays frozen; None leaves
+            semantics out (LIIF). Training fills it in from the checkpoint that the method's ``semantics`` names.
         sir: arguments of ``SemanticImplicitRepresentation``; None leaves the embeddings interpolated, not completed.
         air: the colour function, ``{name: liif, ...}`` or ``{name: lte, ...}`` with arguments of its class.
         lr: Adam's learning rate (paper: 1e-4).
         queries: pixels a training picture is asked for at each step.
         hole_share: the part of them drawn from the hole; the rest is drawn from the whole picture.
+        align: weight of a term that holds SIR's output at the queries to the complete picture's embedding, one minus
+            the cosine; 0 as the paper prints it.
     """
 
     def __init__(
         self,
         *,
-        encoder: dict[str, Any],
+        encoder: dict[str, Any] | None,
         air: dict[str, Any],
         semantic: dict[str, Any] | None = None,
         sir: dict[str, Any] | None = None,
         lr: float = 1e-4,
         queries: int = 2304,
         hole_share: float = 0.5,
+        align: float = 0.0,
     ) -> None:
         super().__init__()
-        encoder = dict(encoder)
-        self.encoder = ENCODERS[encoder.pop("name")](**encoder)
+        self.encoder = None if encoder is None else _named(ENCODERS, encoder)
         self.semantic = self.sir = None
-        extra = 0
         if semantic is not None:
-            semantic = dict(semantic)
-            self.semantic = DenseCLIP(build_clip(semantic.pop("architecture")).visual, **semantic)
-            self.semantic.requires_grad_(False)
-            extra = self.semantic.channels
+            self.semantic = _named(SEMANTIC_ENCODERS, semantic).requires_grad_(False)
             if sir is not None:
-                self.sir = SemanticImplicitRepresentation(extra, **sir)
-        air = dict(air)
-        self.air = FUNCTIONS[air.pop("name")](self.encoder.channels, 3, extra=extra, **air)
-        self.lr, self.queries, self.hole_share = lr, queries, hole_share
+                self.sir = SemanticImplicitRepresentation(self.semantic.channels, **sir)
+        channels = 0 if self.encoder is None else self.encoder.channels
+        extra = 0 if self.semantic is None else self.semantic.channels
+        if channels + extra == 0:
+            raise InputError("a method without `encoder` needs `semantics`: nothing would be left to see.")
+        if align and self.sir is None:
+            raise InputError("`align` holds SIR's output to a target: it needs `sir`.")
+        self.air = _named(FUNCTIONS, air, channels, 3, extra=extra)
+        self.lr, self.queries, self.hole_share, self.align = lr, queries, hole_share, align
 
-    def load_semantic(self, state: dict[str, Tensor]) -> None:
-        """Take the frozen image tower from a trained ``CLIP``'s state."""
-        prefix = "clip.visual."
-        tower = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
-        self.semantic.visual.load_state_dict(tower, strict=True)
+    def load_semantic(self, dense: nn.Module) -> None:
+        """Take the frozen image tower from a trained ``CLIP.dense`` or ``SAM.dense``."""
+        self.semantic.load_state_dict(dense.state_dict(), strict=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimisers that ``training_step`` steps, by name."""
@@ -129,7 +149,9 @@ class ImplicitInpainter(nn.Module):
         if self.semantic is not None:
             with torch.no_grad():
                 embeddings = self.semantic(images, masks)
-        return Grids(picture, self.encoder(picture, masks), embeddings)
+        # Without an encoder the grid is as fine, and empty.
+        appearance = picture[:, :0] if self.encoder is None else self.encoder(picture, masks)
+        return Grids(picture, appearance, embeddings)
 
     def query(self, grids: Grids, members: Members, cell: Tensor) -> Tensor:
         """Colours that AIR gives to prepared queries, (B, Q, 3) in [0, 1] (not clamped)."""
@@ -137,10 +159,7 @@ class ImplicitInpainter(nn.Module):
         centres = pixel_centres(*appearance.shape[-2:], device=appearance.device)
 
         def semantics(index: Tensor) -> Tensor:
-            coords = F.embedding(index, centres)
-            if self.sir is not None:
-                return self.sir(embeddings, coords)
-            return interpolate(embeddings, neighbours(coords, *embeddings.shape[-2:]))
+            return self.semantics_at(embeddings, F.embedding(index, centres))
 
         colours = self.air(appearance, members, cell, None if embeddings is None else semantics).float()
         if self.air.adds_picture:
@@ -148,16 +167,43 @@ class ImplicitInpainter(nn.Module):
             colours = colours + interpolate(picture, neighbours(coords, *picture.shape[-2:]))
         return colours * 0.5 + 0.5
 
+    def semantics_at(self, embeddings: Tensor, coords: Tensor) -> Tensor:
+        """Embeddings at any coordinate, completed by SIR or, without it, interpolated.
+
+        Args:
+            embeddings: (B, D, h, w), of ``encode``.
+            coords: (B, Q, 2), (y, x) in [-1, 1].
+
+        Returns:
+            (B, Q, D)
+        """
+        if self.sir is not None:
+            return self.sir(embeddings, coords)
+        return interpolate(embeddings, neighbours(coords, *embeddings.shape[-2:]))
+
     def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
         """One step of the L1 loss on sampled pixels (paper, section 4.4)."""
         images, masks = batch["images"], batch["masks"]
         index = self._sample(masks)
         cell = 2 / images.new_tensor(images.shape[-2:])
-        colours = self.query(self.encode(images, masks), own_cells(index), cell)
+        grids = self.encode(images, masks)
+        colours = self.query(grids, own_cells(index), cell)
         truth = images.flatten(2).gather(2, index[:, None].expand(-1, 3, -1)).transpose(1, 2)
-        loss = F.l1_loss(colours, truth)
+        loss = colour = F.l1_loss(colours, truth)
+        scalars = {}
+        if self.align:
+            scalars = {"colour": colour, "misalignment": self._misalignment(images, grids.embeddings, index)}
+            loss = colour + self.align * scalars["misalignment"]
         step("sair", loss)
-        return {"loss": loss}
+        return {"loss": loss, **scalars}
+
+    def _misalignment(self, images: Tensor, embeddings: Tensor, index: Tensor) -> Tensor:
+        """One minus the cosine between completed embeddings and those of the complete pictures."""
+        coords = F.embedding(index, pixel_centres(*images.shape[-2:], device=images.device))
+        with torch.no_grad():
+            clean = self.semantic(images)
+            target = interpolate(clean, neighbours(coords, *clean.shape[-2:]))
+        return 1 - F.cosine_similarity(self.semantics_at(embeddings, coords).float(), target, dim=-1).mean()
 
     def _sample(self, masks: Tensor) -> Tensor:
         """Cell numbers (B, Q), with replacement: ``hole_share`` of them from the hole, the rest from anywhere."""

@@ -1,21 +1,26 @@
-"""Picture grids, drawn from the PNGs on disk."""
+"""Picture grids, drawn from the PNGs on disk, and training curves, drawn from train.csv."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
 from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
 from sair.evaluation.metrics import psnr
-from sair.files import read_rgb, write_png
+from sair.files import atomic, read_rgb, write_png
 
 TILE = 192  # smallest side of a picture in a grid, in pixels
 GAP = 6
 LINE = 26
 HOLE_COLOUR = (255, 255, 255)
+SMOOTH = 5  # logged losses averaged for the bold curve
+
+plt.switch_backend("agg")  # files only, whatever display there is
 
 
 def qualitative(manifest: str | Path, predictions: Mapping[str, str | Path], outputs: Sequence[str | Path]) -> None:
@@ -80,3 +85,28 @@ def draw_grid(
             canvas.paste(Image.fromarray(picture.repeat(zoom, 0).repeat(zoom, 1)), (x, y))
             draw.text((x + tile_width // 2, y + tile_height + LINE // 2), caption, "black", small, anchor="mm")
     return np.array(canvas)
+
+
+def training_curves(logs: Mapping[str, str | Path], output: str | Path) -> None:
+    """Draw training loss and validation PSNR over the steps, one line a method (the paper's Fig. 5, right).
+
+    Args:
+        logs: legend -> a method's train.csv.
+        output: PNG to write.
+    """
+    figure, (loss, psnr) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    for label, path in logs.items():
+        log = pd.read_csv(path)
+        (line,) = loss.plot(log.step, log.loss.rolling(SMOOTH, min_periods=1, center=True).mean(), label=label)
+        loss.plot(log.step, log.loss, color=line.get_color(), alpha=0.25, linewidth=0.8)
+        # The log repeats the last validation until the next one.
+        validated = log[log.psnr.notna() & (log.psnr != log.psnr.shift())]
+        psnr.plot(validated.step, validated.psnr, marker="o", markersize=3, label=label)
+    loss.set(xlabel="step", ylabel="training loss (L1)", yscale="log")
+    psnr.set(xlabel="step", ylabel="validation PSNR (dB)")
+    for axes in (loss, psnr):
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+    with atomic(output) as temporary:
+        figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
+    plt.close(figure)

@@ -8,23 +8,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
-import yaml
 from tabulate import tabulate
 
 from sair.data.manifest import manifest_hash, read_manifest, write_csv
-from sair.evaluation.metrics import CONVENTION, METRICS
+from sair.evaluation import metrics as convention
+from sair.evaluation.metrics import CONVENTION, MIOU
 from sair.evaluation.score import SCORE_COLUMNS
+from sair.evaluation.segmentation import REGIONS, mean_iou
 from sair.evaluation.statistics import Estimate, estimate
 from sair.files import InputError, write_text
+from sair.reporting.claims import all_claims, claimed
 
 NOT_IMPLEMENTED = "not implemented yet"
 MEASURES = [column for column in SCORE_COLUMNS if column not in ("id", "bucket", "ratio")]
-NAMES = {"psnr": "PSNR", "ssim": "SSIM", "l1": "L1", "lpips": "LPIPS"}
+METRICS = convention.METRICS | {"miou": MIOU, "miou_hole": MIOU}
+NAMES = {
+    "psnr": "PSNR",
+    "ssim": "SSIM",
+    "l1": "L1",
+    "lpips": "LPIPS",
+    "miou": "mIoU",
+    "miou_hole": "mIoU in the hole",
+}
+ALL = "all"
 COLUMNS = ["method", "label", "group", "bucket", "metric", "mean", "low", "high", "n", "seeds", "paper", "reason"]
 
 
@@ -40,22 +50,16 @@ class Row(NamedTuple):
     reason: str = ""
 
 
-def load_claims(name: str) -> dict[str, Any]:
-    """The numbers that the paper prints in one of its tables (reporting/paper.yaml)."""
-    claims = yaml.safe_load(files("sair.reporting").joinpath("paper.yaml").read_text(encoding="utf-8"))
-    if name not in claims:
-        raise InputError(f"there are no claims {name!r} of the paper; known are {', '.join(claims)}.")
-    return claims[name]
+class Shape(NamedTuple):
+    """What a printed table shows: its buckets, ``all`` for every mask ratio together, and its metrics."""
 
+    buckets: Sequence[str]
+    metrics: Sequence[str]
 
-def claimed(claims: dict[str, Any], row: str) -> dict[tuple[str, str], float]:
-    """The paper's numbers of one row by (bucket, metric); empty where it prints none."""
-    cells = {}
-    for bucket, values in zip(claims["buckets"], claims["rows"].get(row, []), strict=False):
-        for metric, value in zip(claims["metrics"], values, strict=True):
-            if value is not None:
-                cells[bucket, metric] = value
-    return cells
+    @property
+    def columns(self) -> list[tuple[str, str]]:
+        """(bucket, metric) of every column."""
+        return [(bucket, metric) for bucket in self.buckets for metric in self.metrics]
 
 
 def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
@@ -74,21 +78,52 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
     return mean
 
 
+def quality(paths: Sequence[str | Path]) -> dict[tuple[str, str], Estimate]:
+    """One method's means by (bucket, metric), and over ``all`` buckets, where a picture counts once."""
+    frame = read_scores(paths)
+    together = frame.groupby("id", sort=False, as_index=False)[MEASURES].mean().assign(bucket=ALL)
+    return {
+        (bucket, metric): estimate(group[metric].dropna().to_numpy())
+        for part in (frame, together)
+        for bucket, group in part.groupby("bucket", sort=False)
+        for metric in MEASURES
+    }
+
+
+def segmentation(path: str | Path, features: str) -> dict[tuple[str, str], Estimate]:
+    """One read-out's mIoU by (bucket, metric), and over ``all`` buckets (``sair.segmentation``).
+
+    Args:
+        path: segmentation.csv of a semantic encoder or a method.
+        features: which of its dense maps: ``complete``, ``masked`` or ``completed``.
+    """
+    frame = pd.read_csv(path, dtype={"id": str, "bucket": str})
+    frame = frame[frame.features == features]
+    parts = [(ALL, frame), *(frame.groupby("bucket", sort=False) if features != "complete" else [])]
+    return {
+        (bucket, metric): mean_iou(part[part.region == region])
+        for bucket, part in parts
+        for metric, region in zip(("miou", "miou_hole"), REGIONS, strict=True)
+        if (part.region == region).any()
+    }
+
+
 def collect(
     table: str,
     methods: Mapping[str, dict[str, Any]],
-    scores: Mapping[str, Sequence[str]],
+    measured: Mapping[str, dict[tuple[str, str], Estimate]],
+    seeds: Mapping[str, int],
     claims: dict[str, Any],
 ) -> list[Row]:
-    """All lines of a table: the paper's rows in its order, then variants, then controls."""
-    measured = {}
-    for name, paths in scores.items():
-        frame = read_scores(paths)
-        measured[name] = {
-            (bucket, metric): estimate(group[metric].dropna().to_numpy())
-            for bucket, group in frame.groupby("bucket", sort=False)
-            for metric in MEASURES
-        }
+    """All lines of a table: the paper's rows in its order, then variants, then controls.
+
+    Args:
+        table: its name in the config.
+        methods: specifications of the methods it shows; ``tables[table]`` is the paper's row.
+        measured: their cells.
+        seeds: how many seeds each was trained with.
+        claims: the paper's table.
+    """
     by_row = {spec["tables"][table]: name for name, spec in methods.items() if spec["tables"][table]}
     unknown = by_row.keys() - claims["rows"].keys()
     if unknown:
@@ -100,23 +135,23 @@ def collect(
         if name is None:
             rows.append(Row("", label, "paper", {}, paper, 0, NOT_IMPLEMENTED))
         else:
-            rows.append(Row(name, methods[name]["label"], "paper", measured[name], paper, len(scores[name])))
+            # The paper's own name of the row, where the method has a longer one.
+            rows.append(Row(name, label, "paper", measured[name], paper, seeds[name]))
     for group in ("variant", "control"):
         for name, spec in methods.items():
             if spec["tables"][table] is None and (spec["training"] is None) == (group == "control"):
-                rows.append(Row(name, spec["label"], group, measured[name], {}, len(scores[name])))
+                rows.append(Row(name, spec["label"], group, measured[name], {}, seeds[name]))
     return rows
 
 
-def to_frame(rows: Sequence[Row], buckets: Sequence[str]) -> pd.DataFrame:
+def to_frame(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> pd.DataFrame:
     """The CSV: one line a (method, bucket, metric)."""
-    lines = []
-    for row in rows:
-        for bucket in buckets:
-            for metric in MEASURES:
-                cell = row.cells.get((bucket, metric), Estimate(math.nan, math.nan, math.nan, 0))
-                paper = row.paper.get((bucket, metric), math.nan)
-                lines.append([*row[:3], bucket, metric, *cell, row.seeds, paper, row.reason])
+    nothing = Estimate(math.nan, math.nan, math.nan, 0)
+    lines = [
+        [*row[:3], *key, *row.cells.get(key, nothing), row.seeds, row.paper.get(key, math.nan), row.reason]
+        for row in rows
+        for key in columns
+    ]
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -158,14 +193,13 @@ LATEX = Markup(
 )
 
 
-def grid(rows: Sequence[Row], buckets: Sequence[str], markup: Markup) -> list[list[str]]:
+def grid(rows: Sequence[Row], shape: Shape, markup: Markup) -> list[list[str]]:
     """The cells of the printed table, a list a row without its label: measured, with the paper's number beside it."""
-    columns = [(bucket, metric) for bucket in buckets for metric in METRICS]
-    rank = {key: ranks(rows, key) for key in columns}
+    rank = {key: ranks(rows, key) for key in shape.columns}
     lines = []
     for row in rows:
         line = []
-        for key in columns:
+        for key in shape.columns:
             decimals = METRICS[key[1]].decimals
             text = markup.dash
             if key in row.cells:
@@ -174,7 +208,8 @@ def grid(rows: Sequence[Row], buckets: Sequence[str], markup: Markup) -> list[li
                 text = {1: markup.best, 2: markup.second}.get(place, "{}").format(text)
             if key in row.paper:
                 # The paper's own decimals, whatever ours are.
-                text = markup.paper.format(text, f"{row.paper[key]:.{2 if key[1] == 'psnr' else 3}f}")
+                decimals = {"psnr": 2, "miou": 2}.get(key[1], 3)
+                text = markup.paper.format(text, f"{row.paper[key]:.{decimals}f}")
             line.append(text)
         lines.append(line)
     return lines
@@ -184,26 +219,31 @@ def _header(metric: str, markup: Markup) -> str:
     return f"{NAMES[metric]} {markup.arrows[0 if METRICS[metric].higher_is_better else 1]}"
 
 
-def to_markdown(title: str, rows: Sequence[Row], buckets: Sequence[str], notes: Sequence[str], images: str) -> str:
+def _bucket(bucket: str, percent: str) -> str:
+    return "all mask ratios" if bucket == ALL else f"{bucket}{percent}"
+
+
+def to_markdown(title: str, rows: Sequence[Row], shape: Shape, notes: Sequence[str], images: str) -> str:
     """A Markdown page: the table, what is missing and why, the notes, the pictures."""
-    headers = ["Method"] + [f"{_header(m, MARKDOWN)} {b} %" for b in buckets for m in METRICS]
+    headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
     labels = [row.label if row.group != "control" else f"*{row.label}*" for row in rows]
-    body = [[label, *line] for label, line in zip(labels, grid(rows, buckets, MARKDOWN), strict=True)]
+    body = [[label, *line] for label, line in zip(labels, grid(rows, shape, MARKDOWN), strict=True)]
     align = ["left", *["right"] * (len(headers) - 1)]
     table = tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
     return f"# {title}\n\n{table}\n\n" + "".join(f"- {note}\n" for note in notes) + images
 
 
-def to_latex(title: str, rows: Sequence[Row], buckets: Sequence[str], notes: Sequence[str]) -> str:
+def to_latex(title: str, rows: Sequence[Row], shape: Shape, notes: Sequence[str]) -> str:
     """A LaTeX float; it needs the packages booktabs and graphicx."""
-    width = len(METRICS)
-    spans = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{b}\,\%}}" for b in buckets)
+    width, wide = len(shape.metrics), len(shape.columns) > 6
+    percent = r"\,\%"
+    spans = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{_bucket(b, percent)}}}" for b in shape.buckets)
     rules = " ".join(
-        rf"\cmidrule(lr){{{2 + i * width}-{1 + (i + 1) * width}}}" for i in range(len(buckets))
+        rf"\cmidrule(lr){{{2 + i * width}-{1 + (i + 1) * width}}}" for i in range(len(shape.buckets))
     )  # fmt: skip
-    header = " & ".join(["Method"] + [_header(metric, LATEX) for _ in buckets for metric in METRICS])
+    header = " & ".join(["Method"] + [_header(metric, LATEX) for _, metric in shape.columns])
     lines, previous = [], "paper"
-    for row, cells in zip(rows, grid(rows, buckets, LATEX), strict=True):
+    for row, cells in zip(rows, grid(rows, shape, LATEX), strict=True):
         if row.group != previous:
             lines.append(r"\midrule")
         previous = row.group
@@ -215,8 +255,8 @@ def to_latex(title: str, rows: Sequence[Row], buckets: Sequence[str], notes: Seq
             r"\begin{table*}",
             r"\centering",
             rf"\caption{{{_escape(title)}}}",
-            r"\resizebox{\textwidth}{!}{%",
-            rf"\begin{{tabular}}{{l{'r' * (width * len(buckets))}}}",
+            *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
+            rf"\begin{{tabular}}{{l{'r' * len(shape.columns)}}}",
             r"\toprule",
             rf" & {spans} \\",
             rules,
@@ -224,7 +264,7 @@ def to_latex(title: str, rows: Sequence[Row], buckets: Sequence[str], notes: Seq
             r"\midrule",
             *lines,
             r"\bottomrule",
-            r"\end{tabular}}",
+            r"\end{tabular}" + ("}" if wide else ""),
             rf"\par\smallskip\raggedright\footnotesize {notes}",
             r"\end{table*}",
             "",
@@ -252,7 +292,7 @@ def describe(
     rows: Sequence[Row],
     claims: dict[str, Any],
     manifest: str | Path,
-    segmentation: str | Path,
+    clip: str | Path,
 ) -> list[str]:
     """The terms of a table, in plain words, a sentence a note."""
     name = config["tables"][table]["dataset"]
@@ -276,23 +316,32 @@ def describe(
     budgets = [
         f"{row.label} {_budget(methods[row.method]['training'])}"
         for row in rows
-        if row.method and methods[row.method]["training"]
+        if row.method in methods and methods[row.method]["training"]
     ]
     notes.append(f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}.")
-    notes.append(
-        "Whole picture, composited, 8 bits, mean over pictures: "
-        + "; ".join(f"{NAMES[metric]} {CONVENTION[metric]}" for metric in METRICS)
-        + f". Best bold, second underlined; controls do not compete. Intervals, hole-only and raw scores: {table}.csv."
+    if claims["measure"] == "segmentation":
+        notes.append(
+            "Each pixel gets the class whose prompts are nearest to its embedding; mIoU: intersections and unions summed "
+            "over pictures, then the mean over classes."
+        )
+    else:
+        notes.append(
+            "Whole picture, composited, 8 bits, mean over pictures: "
+            + "; ".join(f"{NAMES[metric]} {CONVENTION[metric]}" for metric in claims["metrics"])
+            + "."
+        )
+    notes[-1] += (
+        f" Best bold, second underlined; controls do not compete. Intervals, every bucket and measure: {table}.csv."
     )
     missing: dict[str, list[str]] = {}
     for row in rows:
         if row.reason:
             missing.setdefault(row.reason, []).append(row.label)
     notes += [f"–: {reason} ({', '.join(labels)})." for reason, labels in missing.items()]
-    scores = pd.read_csv(segmentation).set_index("class")
+    complete = segmentation(clip, "complete")[ALL, "miou"]
     notes.append(
-        f"Semantics: the dense CLIP segments {scores.pictures.iloc[0]} complete test pictures of "
-        f"`{config['semantics']['dataset']}` by class names with mIoU {scores.iou['mean']:.2f}."
+        f"Semantics: the dense CLIP segments {complete.n} complete test pictures of "
+        f"`{config['semantics']['dataset']}` by class names with mIoU {complete.mean:.2f}."
     )
     return notes
 
@@ -307,13 +356,13 @@ def _budget(training: dict[str, Any]) -> str:
     return f"{length} of batch {training['batch']}"
 
 
-def write_table(
+def write_quality_table(
     table: str,
     config: dict[str, Any],
     methods: Mapping[str, dict[str, Any]],
     scores: Mapping[str, Sequence[str]],
     manifest: str | Path,
-    segmentation: str | Path,
+    clip: str | Path,
     figures: Sequence[str],
     output: Any,
 ) -> None:
@@ -325,19 +374,68 @@ def write_table(
         methods: specifications of the methods that the table shows.
         scores: their score files, one a seed.
         manifest: manifest.csv of the dataset.
-        segmentation: IoU of the dense CLIP (``sair.segmentation``).
+        clip: segmentation.csv of the dense CLIP (``sair.segmentation``).
         figures: picture grids to show under the table.
         output: paths to write, with the attributes ``markdown``, ``latex`` and ``csv``.
     """
-    claims = load_claims(config["tables"][table]["claims"])
+    claims = all_claims()[config["tables"][table]["claims"]]
     buckets = [f"{low}-{high}" for low, high in config["buckets"]]
-    rows = collect(table, methods, scores, claims)
-    notes = describe(table, config, methods, rows, claims, manifest, segmentation)
+    measured = {name: quality(paths) for name, paths in scores.items()}
+    seeds = {name: len(paths) for name, paths in scores.items()}
+    rows = collect(table, methods, measured, seeds, claims)
+    notes = describe(table, config, methods, rows, claims, manifest, clip)
+    shape = Shape([ALL] if claims["buckets"] == [ALL] else buckets, claims["metrics"])
     title = f"Inpainting on {config['tables'][table]['dataset']}"
+    _write(table, title, rows, Shape([*buckets, ALL], MEASURES), shape, notes, figures, output)
+
+
+def write_segmentation_table(
+    table: str,
+    config: dict[str, Any],
+    methods: Mapping[str, dict[str, Any]],
+    completed: Mapping[str, str],
+    manifest: str | Path,
+    clip: str | Path,
+    figures: Sequence[str],
+    output: Any,
+) -> None:
+    """Write the paper's Table 5: how well masked pictures are segmented, without SIR and with it.
+
+    Args:
+        completed: segmentation.csv of every method.
+        table, config, methods, manifest, clip, figures, output: as of ``write_quality_table``.
+    """
+    claims = all_claims()[config["tables"][table]["claims"]]
+    buckets = [f"{low}-{high}" for low, high in config["buckets"]]
+    # CLIP without SIR is nobody's method: its two read-outs stand in as the paper's first row and as a control.
+    plain = {
+        "clip": {"label": "CLIP Encoder", "tables": {table: "CLIP Encoder"}, "training": {}},
+        "clip_complete": {"label": "CLIP Encoder, complete pictures", "tables": {table: None}, "training": None},
+    }
+    measured = {"clip": segmentation(clip, "masked"), "clip_complete": segmentation(clip, "complete")}
+    measured |= {name: segmentation(path, "completed") for name, path in completed.items()}
+    rows = collect(table, plain | dict(methods), measured, dict.fromkeys(measured, 1), claims)
+    notes = describe(table, config, methods, rows, claims, manifest, clip)
+    metrics = ["miou", "miou_hole"]
+    shape = Shape([ALL, *buckets], metrics)
+    title = f"Segmentation of masked pictures of {config['tables'][table]['dataset']}"
+    _write(table, title, rows, shape, shape, notes, figures, output)
+
+
+def _write(
+    table: str,
+    title: str,
+    rows: Sequence[Row],
+    stored: Shape,
+    shown: Shape,
+    notes: Sequence[str],
+    figures: Sequence[str],
+    output: Any,
+) -> None:
     folder = Path(output.markdown).parent
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
-    write_csv(to_frame(rows, buckets), output.csv)
-    write_text(output.latex, to_latex(title, rows, buckets, notes))
+    write_csv(to_frame(rows, stored.columns), output.csv)
+    write_text(output.latex, to_latex(title, rows, shown, notes))
     write_text(
-        output.markdown, to_markdown(f"{table.replace('table', 'Table ')}: {title}", rows, buckets, notes, images)
+        output.markdown, to_markdown(f"{table.replace('table', 'Table ')}: {title}", rows, shown, notes, images)
     )

@@ -65,7 +65,7 @@ class Run:
         seed: of initial weights, samples and steps.
         state: file of the running state; removed when the run is complete.
         identity: what else a running state must share with this run to be continued: data, code.
-        semantics: checkpoint of the trained CLIP, for a method that names one.
+        semantics: checkpoint of the trained semantic encoder, for a method that names one.
     """
 
     def __init__(
@@ -76,13 +76,11 @@ class Run:
         if semantics is None:
             self.spec, self.method = spec, build(spec)
         else:
-            tower, metadata = checkpoint.load(semantics)
-            # The CLIP's own description goes along, so that the method's checkpoint alone can build all of it.
-            known = metadata["spec"]["parameters"]
-            semantic = {key: known[key] for key in ("architecture", "residual", "mlp") if key in known}
-            self.spec = {**spec, "parameters": {**spec["parameters"], "semantic": semantic}}
+            encoder, _ = checkpoint.restore(semantics)
+            # Its description goes along, so that the method's checkpoint alone can build all of it.
+            self.spec = {**spec, "parameters": {**spec["parameters"], "semantic": encoder.description}}
             self.method = build(self.spec)
-            self.method.load_semantic(tower)
+            self.method.load_semantic(encoder.dense)
         self.optimizers = self.method.optimizers()
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
@@ -153,7 +151,7 @@ def train(
         seed: of everything random.
         output: the checkpoint to write; beside it ``running.safetensors`` lives while the run does.
         log: train.csv to write: step, lr, psnr of the validation pictures, and the method's own scalars.
-        semantics: checkpoint of the trained CLIP, for a method that names one.
+        semantics: checkpoint of the trained semantic encoder, for a method that names one.
         device: ``auto``, ``cpu`` or ``cuda``.
         code: fingerprint of the code; a killed run of other code is started anew, not continued.
 
@@ -170,7 +168,9 @@ def train(
         steps = total_steps(training, len(samples))
         _steps(run, samples, validation, steps, device)
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
-    metadata = {"spec": run.spec, "seed": seed, "steps": steps, "image_size": samples.image_size}
+    # The weights are in the checkpoint itself from now on; whoever restores it needs no other file.
+    parameters = {key: value for key, value in run.spec["parameters"].items() if key != "pretrained"}
+    metadata = {"spec": {**run.spec, "parameters": parameters}, "seed": seed, "steps": steps, "image_size": samples.image_size}
     checkpoint.save(output, checkpoint.weights_of(run.method), metadata)
     run.state_file.unlink(missing_ok=True)
 

@@ -1,3 +1,20 @@
+SEGMENTATION_CODE = (
+    "data",
+    "files",
+    "methods",
+    "models",
+    "segmentation",
+    "evaluation/segmentation",
+)
+TABLE_CODE = ("reporting", "evaluation")
+
+
+def encoder_of(method):
+    """Checkpoint of the semantic encoder that a method needs, if any."""
+    name = project.method(method)["semantics"]
+    return f"{RESULTS}/{config['semantics']['dataset']}/{name}/checkpoint.safetensors" if name else []
+
+
 def scores_of(dataset, methods):
     """Score files of every method and seed; a method that learns nothing has one seed."""
     return {
@@ -9,12 +26,26 @@ def scores_of(dataset, methods):
     }
 
 
-def table_inputs(wildcards):
-    dataset = config["tables"][wildcards.table]["dataset"]
-    inputs = scores_of(dataset, project.rows(wildcards.table))
-    if "qualitative" in config["figures"]:
-        inputs["figures"] = expand(
-            f"{RESULTS}/figures/qualitative_{dataset}_{{number}}.png",
-            number=range(1, config["figures"]["qualitative"]["pictures"] + 1),
-        )
-    return inputs
+def segmentations_of(dataset, methods):
+    """How every method's first seed segments."""
+    return {
+        method: f"{RESULTS}/{dataset}/{method}/seed{SEEDS[0]}/segmentation.csv"
+        for method in methods
+    }
+
+
+def dataset_of(table):
+    return config["tables"][table]["dataset"]
+
+
+def specifications(table):
+    return {name: project.method(name) for name in project.rows(table)}
+
+
+def figure(kind, dataset):
+    """Files of one of the config's figures, if it is drawn on this dataset."""
+    settings = config["figures"].get(kind)
+    if settings is None or settings["dataset"] != dataset:
+        return []
+    numbers = [f"_{n}" for n in range(1, settings["pictures"] + 1)] if kind == "qualitative" else [""]
+    return [f"{RESULTS}/figures/{kind}_{dataset}{number}.png" for number in numbers]

@@ -1,50 +1,68 @@
-CLIP = f"{RESULTS}/{config['semantics']['dataset']}/clip"
+SEMANTICS = config["semantics"]["dataset"]
+CLIP = f"{RESULTS}/{SEMANTICS}/clip"
 
 
-rule clip:
-    """Train the small CLIP, or take a pretrained one."""
+rule semantic_encoder:
+    """Train a small semantic encoder, or take a pretrained one."""
     input:
-        pictures=f"{RESULTS}/{config['semantics']['dataset']}/pictures.csv",
-        masks=f"{RESULTS}/{config['semantics']['dataset']}/training_masks.csv",
+        pictures=f"{RESULTS}/{SEMANTICS}/pictures.csv",
+        masks=f"{RESULTS}/{SEMANTICS}/training_masks.csv",
     output:
-        checkpoint=f"{CLIP}/checkpoint.safetensors",
-        log=f"{CLIP}/train.csv",
+        checkpoint=f"{RESULTS}/{SEMANTICS}/{{encoder}}/checkpoint.safetensors",
+        log=f"{RESULTS}/{SEMANTICS}/{{encoder}}/train.csv",
     log:
-        f"{RESULTS}/logs/clip.log",
+        f"{RESULTS}/logs/{{encoder}}.log",
     conda:
         "../envs/sair.yaml"
     threads: 2
     params:
-        spec=project.clip,
+        spec=lambda w: project.encoders[w.encoder],
         seed=0,
         device=config["device"],
-        code=project.code("data", "files", "methods", "training", "models/clip"),
+        code=lambda w: project.code(
+            "data", "files", "methods", "training", f"models/{w.encoder}"
+        ),
     script:
         "../scripts/train.py"
 
 
-rule segmentation:
-    """Segment the complete test pictures with the dense CLIP: is the map text-aligned?"""
+rule segmentation_by_clip:
+    """Segment complete and masked test pictures with the dense CLIP."""
     input:
-        checkpoint=rules.clip.output.checkpoint,
-        pictures=rules.clip.input.pictures,
+        clip=f"{CLIP}/checkpoint.safetensors",
+        pictures=f"{RESULTS}/{SEMANTICS}/pictures.csv",
+        manifest=f"{RESULTS}/{SEMANTICS}/manifest.csv",
     output:
         table=f"{CLIP}/segmentation.csv",
     log:
-        f"{RESULTS}/logs/segmentation.log",
+        f"{RESULTS}/logs/segmentation_by_clip.log",
     conda:
         "../envs/sair.yaml"
     threads: 2
     params:
         device=config["device"],
-        code=project.code(
-            "data",
-            "files",
-            "methods",
-            "models/clip",
-            "segmentation",
-            "evaluation/segmentation",
-        ),
+        code=project.code(*SEGMENTATION_CODE),
+    script:
+        "../scripts/segmentation.py"
+
+
+rule segmentation:
+    """Segment masked test pictures with what a method's SIR completes."""
+    input:
+        clip=f"{CLIP}/checkpoint.safetensors",
+        pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        method=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/checkpoint.safetensors",
+    output:
+        table=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/segmentation.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/segmentation.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 2
+    params:
+        device=config["device"],
+        code=project.code(*SEGMENTATION_CODE),
     script:
         "../scripts/segmentation.py"
 
@@ -54,11 +72,7 @@ rule train:
     input:
         pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
         masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
-        semantics=lambda w: (
-            rules.clip.output.checkpoint
-            if project.method(w.method)["semantics"]
-            else []
-        ),
+        semantics=lambda w: encoder_of(w.method),
     output:
         checkpoint=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/checkpoint.safetensors",
         log=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/train.csv",

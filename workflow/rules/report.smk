@@ -1,9 +1,10 @@
-rule table:
+rule quality_table:
     """Aggregate the scores of all rows, beside the paper's numbers."""
     input:
-        unpack(table_inputs),
-        manifest=lambda w: f"{RESULTS}/{config['tables'][w.table]['dataset']}/manifest.csv",
-        segmentation=rules.segmentation.output.table,
+        unpack(lambda w: scores_of(dataset_of(w.table), project.rows(w.table))),
+        manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
+        clip=rules.segmentation_by_clip.output.table,
+        figures=lambda w: figure("qualitative", dataset_of(w.table)),
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
@@ -11,24 +12,48 @@ rule table:
     log:
         f"{RESULTS}/logs/{{table}}.log",
     wildcard_constraints:
-        table=r"table\d+",
+        table="|".join(project.tables("quality")) or "none",
     conda:
         "../envs/sair.yaml"
     params:
-        dataset=lambda w: config["tables"][w.table]["dataset"],
-        claims=lambda w: config["tables"][w.table]["claims"],
         config=config,
-        scores=lambda w: scores_of(
-            config["tables"][w.table]["dataset"], project.rows(w.table)
-        ),
-        methods=lambda w: {name: project.method(name) for name in project.rows(w.table)},
-        code=project.code("reporting", "evaluation/statistics", "evaluation/metrics"),
+        measured=lambda w: scores_of(dataset_of(w.table), project.rows(w.table)),
+        methods=lambda w: specifications(w.table),
+        code=project.code(*TABLE_CODE),
     script:
-        "../scripts/table.py"
+        "../scripts/quality_table.py"
+
+
+rule segmentation_table:
+    """Does SIR know what is in the hole? mIoU of masked pictures without it and with it."""
+    input:
+        unpack(lambda w: segmentations_of(dataset_of(w.table), project.rows(w.table))),
+        manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
+        clip=rules.segmentation_by_clip.output.table,
+        figures=lambda w: figure("semantic_maps", dataset_of(w.table)),
+    output:
+        markdown=f"{RESULTS}/{{table}}.md",
+        latex=f"{RESULTS}/{{table}}.tex",
+        csv=f"{RESULTS}/{{table}}.csv",
+    log:
+        f"{RESULTS}/logs/{{table}}.log",
+    wildcard_constraints:
+        table="|".join(project.tables("segmentation")) or "none",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        config=config,
+        measured=lambda w: segmentations_of(
+            dataset_of(w.table), project.rows(w.table)
+        ),
+        methods=lambda w: specifications(w.table),
+        code=project.code(*TABLE_CODE),
+    script:
+        "../scripts/segmentation_table.py"
 
 
 rule qualitative:
-    """Draw masked input, methods and truth of a few test pictures, one row a bucket."""
+    """Draw masked input, methods and truth of a few test pictures, one row a bucket (the paper's Fig. 3)."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=lambda w: expand(
@@ -54,3 +79,54 @@ rule qualitative:
         code=project.code("reporting", "evaluation/metrics"),
     script:
         "../scripts/qualitative.py"
+
+
+rule semantic_maps:
+    """Draw semantic maps of masked pictures before and after SIR (the paper's Fig. 5, left)."""
+    input:
+        clip=f"{CLIP}/checkpoint.safetensors",
+        pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        methods=lambda w: expand(
+            f"{RESULTS}/{w.dataset}/{{method}}/seed{SEEDS[0]}/checkpoint.safetensors",
+            method=config["figures"]["semantic_maps"]["methods"],
+        ),
+    output:
+        f"{RESULTS}/figures/semantic_maps_{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/semantic_maps.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 2
+    params:
+        labels=[
+            project.method(name)["label"]
+            for name in config["figures"].get("semantic_maps", {}).get("methods", [])
+        ],
+        shown=config["figures"].get("semantic_maps", {}).get("pictures", 0),
+        code=project.code("reporting", "semantic_maps", *SEGMENTATION_CODE),
+    script:
+        "../scripts/semantic_maps.py"
+
+
+rule training_curves:
+    """Draw loss and validation PSNR over the steps (the paper's Fig. 5, right)."""
+    input:
+        lambda w: expand(
+            f"{RESULTS}/{w.dataset}/{{method}}/seed{SEEDS[0]}/train.csv",
+            method=config["figures"]["training_curves"]["methods"],
+        ),
+    output:
+        f"{RESULTS}/figures/training_curves_{{dataset}}.png",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/training_curves.log",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        labels=[
+            project.method(name)["label"]
+            for name in config["figures"].get("training_curves", {}).get("methods", [])
+        ],
+        code=project.code("reporting"),
+    script:
+        "../scripts/training_curves.py"

@@ -3,4 +3,11 @@ from sair.job import job
 with job(snakemake.threads, snakemake.log[0]):
     from sair.segmentation import segment
 
-    segment(snakemake.input.checkpoint, snakemake.input.pictures, snakemake.output[0], device=snakemake.params.device)
+    segment(
+        snakemake.input.clip,
+        snakemake.input.pictures,
+        snakemake.input.manifest,
+        snakemake.output[0],
+        method=snakemake.input.get("method"),
+        device=snakemake.params.device,
+    )

@@ -1,15 +1,15 @@
 from sair.job import job
 
 with job(snakemake.threads, snakemake.log[0]):
-    from sair.reporting.tables import write_table
+    from sair.reporting.tables import write_quality_table
 
-    write_table(
+    write_quality_table(
         snakemake.wildcards.table,
         snakemake.params.config,
         snakemake.params.methods,
-        snakemake.params.scores,
+        snakemake.params.measured,
         snakemake.input.manifest,
-        snakemake.input.segmentation,
-        snakemake.input.get("figures", []),
+        snakemake.input.clip,
+        snakemake.input.figures,
         snakemake.output,
     )

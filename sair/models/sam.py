@@ -1,0 +1,145 @@
+"""SAM's image encoder as another source of semantic embeddings (paper, section 5.3 and Table 6, "SAM Encoder").
+
+What sets it apart from CLIP is its training: it has seen regions, but never a word (Kirillov et al., 2023).
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from skimage.measure import label as connected_regions
+from timm.models.vision_transformer_sam import VisionTransformerSAM, checkpoint_filter_fn
+from torch import Tensor, nn
+
+from sair.files import InputError
+
+
+class DenseSAM(nn.Module):
+    """SAM's image encoder with its neck, one vector a patch.
+
+    Args:
+        architecture: timm's name of one (``samvit_base_patch16``) or keyword arguments of timm's
+            ``VisionTransformerSAM``.
+    """
+
+    def __init__(self, architecture: str | dict[str, Any]) -> None:
+        super().__init__()
+        if isinstance(architecture, str):
+            if not timm.is_model(architecture):
+                raise InputError(f"timm knows no architecture {architecture!r}; see timm.list_models('samvit*').")
+            self.visual = timm.create_model(architecture, num_classes=0)
+        else:
+            options = {**architecture, "global_attn_indexes": tuple(architecture.get("global_attn_indexes", ()))}
+            self.visual = VisionTransformerSAM(num_classes=0, use_rel_pos=True, **options)
+        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def channels(self) -> int:
+        """Size of an embedding."""
+        return self.visual.neck[0].out_channels
+
+    def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, channels, ceil(H / patch), ceil(W / patch)), unit length.
+
+        Args:
+            images: any size; position tables are resized to the picture's grid. SAM was trained on a longest side of
+                1024 pixels; a picture is taken at its own size.
+            masks: (B, 1, H, W), 1 = hole, shown as the mean colour.
+        """
+        x = (images - self.mean) / self.std
+        x = x if masks is None else x * (1 - masks)
+        height, width = self.visual.patch_embed.patch_size
+        x = F.pad(x, (0, -x.shape[-1] % width, 0, -x.shape[-2] % height))
+        return F.normalize(self.visual.forward_features(x).float(), dim=1)
+
+
+class SAM(nn.Module):
+    """A SAM image encoder that can be trained on region maps, without class names.
+
+    The task is SAM's own: from one point, find the region it lies in. The mask decoder is a dot product: a pixel belongs
+    to the point's region as far as their embeddings agree. So what is learnt is in the encoder.
+
+    Args:
+        architecture: see ``DenseSAM``.
+        pretrained: a weights file, the authors' ``sam_vit_b_01ec64.pth`` or timm's; None trains from random weights.
+        lr: Adam's learning rate.
+        points: points asked for in each picture.
+        classes: not looked at; every semantic encoder is told the dataset's.
+
+    ``description`` is what ``SEMANTIC_ENCODERS`` needs to build ``dense`` again.
+    """
+
+    def __init__(
+        self,
+        *,
+        architecture: str | dict[str, Any],
+        pretrained: str | None = None,
+        lr: float = 1e-3,
+        points: int = 16,
+        classes: object = (),
+    ) -> None:
+        super().__init__()
+        self.description = {"name": "sam", "architecture": architecture}
+        self.dense = DenseSAM(architecture)
+        self.scale = nn.Parameter(torch.tensor(10.0))
+        self.bias = nn.Parameter(torch.tensor(-5.0))
+        self.lr, self.points = lr, points
+        if pretrained:
+            _load_pretrained(self.dense.visual, pretrained)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The optimisers that ``training_step`` steps, by name."""
+        return {"sam": torch.optim.Adam(self.parameters(), lr=self.lr)}
+
+    def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
+        """One step on ``images`` (B, 3, H, W) and ``labels`` (B, H, W), whose connected regions are the targets."""
+        images = batch["images"]
+        size = images.shape[-2:]
+        regions = torch.from_numpy(_regions(batch["labels"].cpu().numpy())).to(images.device)
+        dense = F.interpolate(self.dense(images), size, mode="bilinear", align_corners=False)
+        pixels = F.normalize(dense, dim=1).flatten(2)
+        index = self._sample(regions.flatten(1))
+        prompts = pixels.gather(2, index[:, None].expand(-1, pixels.shape[1], -1))
+        logits = self.scale * torch.einsum("bcq,bcn->bqn", prompts, pixels) + self.bias
+        target = (regions.flatten(1).gather(1, index)[..., None] == regions.flatten(1)[:, None]).float()
+        # SAM's two mask losses: focal 20 to dice 1.
+        cross_entropy = F.binary_cross_entropy_with_logits(logits, target, reduction="none")
+        probability = logits.sigmoid()
+        focal = ((target - probability).square() * cross_entropy).mean()
+        overlap = (probability * target).sum(-1)
+        dice = (1 - (2 * overlap + 1) / (probability.sum(-1) + target.sum(-1) + 1)).mean()
+        loss = 20 * focal + dice
+        step("sam", loss)
+        return {"loss": loss, "focal": focal, "dice": dice}
+
+    def _sample(self, regions: Tensor) -> Tensor:
+        """Pixel numbers (B, points): regions equally likely whatever their size, then a pixel of the region."""
+        size = torch.stack([torch.bincount(r, minlength=int(regions.max()) + 1) for r in regions])
+        return torch.multinomial(1 / size.gather(1, regions), self.points, replacement=True)
+
+
+def _regions(labels: np.ndarray) -> np.ndarray:
+    """Connected regions of equal label, numbered from 0 in each picture: (B, H, W) -> (B, H, W) int64."""
+    return np.stack([connected_regions(picture, background=-1, connectivity=1) - 1 for picture in labels.astype(int)])
+
+
+def _load_pretrained(visual: nn.Module, file: str) -> None:
+    """Fill the encoder from a weights file: SAM's own or timm's; strictly, and without running a pickle."""
+    try:
+        safe = str(file).endswith(".safetensors")
+        state = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+        visual.load_state_dict(checkpoint_filter_fn(state, visual), strict=True)
+    except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, SafetensorError) as error:
+        raise InputError(
+            f"SAM weights {file} cannot be loaded ({type(error).__name__}: {error}). Name the complete file of this "
+            "architecture, the authors' .pth or timm's .safetensors, in `pretrained`."
+        ) from None

@@ -1,0 +1,13 @@
+from sair.job import job
+
+with job(snakemake.threads, snakemake.log[0]):
+    from sair.semantic_maps import semantic_maps
+
+    semantic_maps(
+        snakemake.input.clip,
+        dict(zip(snakemake.params.labels, snakemake.input.methods, strict=True)),
+        snakemake.input.pictures,
+        snakemake.input.manifest,
+        snakemake.output[0],
+        count=snakemake.params.shown,
+    )
