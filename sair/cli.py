@@ -30,7 +30,7 @@ def _parser() -> argparse.ArgumentParser:
 
     inpaint = commands.add_parser("inpaint", help="fill the hole of one picture")
     inpaint.add_argument("image", help="picture of any size")
-    inpaint.add_argument("mask", help="black-and-white picture of the same size")
+    inpaint.add_argument("mask", nargs="?", help="black-and-white picture of the same size; none with --scale alone")
     inpaint.add_argument("-o", "--output", required=True, help="PNG to write")
     inpaint.add_argument("--method", default="sair", help="method to use (default: sair)")
     inpaint.add_argument("--dataset", default="faces", help="dataset that it was trained on (default: faces)")
@@ -39,6 +39,9 @@ def _parser() -> argparse.ArgumentParser:
     inpaint.add_argument("--checkpoint", help="a checkpoint file, instead of --method, --dataset, --seed, --results")
     inpaint.add_argument("--hole", choices=("white", "black"), default="white", help="colour of the hole in the mask")
     inpaint.add_argument("--size", type=int, help="shorter side shown to the method (default: that of its training)")
+    inpaint.add_argument(
+        "--scale", type=float, default=1.0, help="render this much larger, such as 2.5"
+    )
     inpaint.set_defaults(run=_inpaint)
 
     score = commands.add_parser("score", help="score a folder of pictures against a folder of truths, paired by name")
@@ -68,7 +71,9 @@ def _inpaint(options: argparse.Namespace) -> None:
         path = weights or Path(options.results) / options.dataset / options.method / seed / "checkpoint.safetensors"
         method, metadata = checkpoint.restore(path)
         spec, size = metadata["spec"], size or metadata["image_size"]
-    inpaint_file(options.image, options.mask, options.output, method, spec, hole=options.hole, size=size)
+    inpaint_file(
+        options.image, options.mask, options.output, method, spec, hole=options.hole, size=size, scale=options.scale
+    )
 
 
 def _score(options: argparse.Namespace) -> None:

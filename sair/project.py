@@ -105,7 +105,9 @@ class Project:
 
     def tables(self, measure: str) -> list[str]:
         """The config's tables whose claims are of this measure: ``quality`` of pictures, or ``segmentation``."""
-        return [name for name, table in self.config["tables"].items() if all_claims()[table["claims"]]["measure"] == measure]
+        return [
+            name for name, table in self.config["tables"].items() if all_claims()[table["claims"]]["measure"] == measure
+        ]
 
     def code(self, *parts: str, method: str | None = None) -> str:
         """Fingerprint of library code, so that a rule runs again when what it computes with changed.

@@ -19,45 +19,65 @@ from sair.prediction import composite, run, to_pixels
 
 def inpaint_file(
     image: str | Path,
-    mask: str | Path,
+    mask: str | Path | None,
     output: str | Path,
     method: Inpainter,
     spec: dict[str, Any],
     *,
     hole: str = "white",
     size: int | None = None,
+    scale: float = 1.0,
 ) -> None:
-    """Fill the hole of one picture; known pixels keep their bytes.
+    """Fill the hole of one picture; at its own size, known pixels keep their bytes.
 
     Args:
         image: any picture file.
-        mask: black-and-white picture of the same size.
+        mask: black-and-white picture of the same size; None where there is no hole and only ``scale`` is wanted.
         output: PNG to write.
         method, spec: a method and its specification.
         hole: colour of the hole in the mask, ``white`` or ``black``.
         size: the shorter side that the method is shown (``inpaint_any_size``).
+        scale: side of the output / side of the picture, for implicit methods; then every pixel is the method's.
 
     Raises:
-        InputError: an unreadable file, a mask of another size or without a hole, or an output that would not be PNG.
+        InputError: an unreadable file, a mask of another size or without a hole, an output that would not be PNG, or a
+            scale for a method that knows only its input's pixels.
     """
     if Path(output).suffix.lower() != ".png":
         raise InputError(
             f"{output}: the output is written as PNG, so that known pixels keep their bytes. Name it .png."
         )
-    pixels, holes = read_rgb(image), read_mask(mask, hole)
+    if scale <= 0:
+        raise InputError(f"a scale of {scale:g}: expected a positive number, such as 2.5.")
+    if scale != 1 and not _renders_any_size(method):
+        raise InputError(f"method {spec['name']} renders only its input's pixels; `--scale` needs an implicit method.")
+    if mask is None and scale == 1:
+        raise InputError("nothing to do: name a mask whose hole to fill, or a `--scale` other than 1.")
+    pixels = read_rgb(image)
+    holes = np.zeros(pixels.shape[:2], dtype=bool) if mask is None else read_mask(mask, hole)
     if pixels.shape[:2] != holes.shape:
         raise InputError(
             f"{mask}: {holes.shape[1]}x{holes.shape[0]} pixels, but {image} has {pixels.shape[1]}x{pixels.shape[0]}. "
             "Resize the mask to the picture with nearest neighbour."
         )
-    if not holes.any():
+    if mask is not None and not holes.any():
         raise InputError(f"{mask}: no pixel is a hole with `--hole {hole}`. Check the polarity.")
-    filled = inpaint_any_size(method, spec, pixels, holes, size)
-    write_png(output, composite(pixels, filled, holes))
+    # Without a hole there is no structure to guess at a known scale: the picture is shown as it is.
+    filled = inpaint_any_size(method, spec, pixels, holes, None if mask is None else size, scale)
+    write_png(output, filled if scale != 1 else composite(pixels, filled, holes))
+
+
+def _renders_any_size(method: Inpainter) -> bool:
+    return "size" in inspect.signature(method.inpaint).parameters
 
 
 def inpaint_any_size(
-    method: Inpainter, spec: dict[str, Any], pixels: np.ndarray, holes: np.ndarray, size: int | None = None
+    method: Inpainter,
+    spec: dict[str, Any],
+    pixels: np.ndarray,
+    holes: np.ndarray,
+    size: int | None = None,
+    scale: float = 1.0,
 ) -> np.ndarray:
     """Render a whole picture with its hole filled.
 
@@ -69,20 +89,22 @@ def inpaint_any_size(
         pixels: uint8 (H, W, 3).
         holes: bool (H, W), True = hole.
         size: the shorter side that the method is shown, in pixels; None, or a smaller picture, is shown as it is.
+        scale: side of the output / side of the picture; other than 1 for implicit methods only.
 
     Returns:
-        uint8 (H, W, 3)
+        uint8 (round(scale * H), round(scale * W), 3)
     """
     full = pixels.shape[:2]
+    wanted = tuple(max(1, round(scale * side)) for side in full)
     image, mask = to_tensor(pixels)[None], torch.from_numpy(holes).float()[None, None]
-    if size is None or size >= min(full):
+    if size is not None and size < min(full):
+        image, mask = _reduce(image, mask, tuple(max(1, round(side * size / min(full))) for side in full))
+    elif scale == 1:
         return to_pixels(run(method, image, mask, spec)[0])
-    shown = tuple(max(1, round(side * size / min(full))) for side in full)
-    image, mask = _reduce(image, mask, shown)
-    if "size" in inspect.signature(method.inpaint).parameters:
-        return to_pixels(method.inpaint(image, mask, size=full)[0])
+    if _renders_any_size(method):
+        return to_pixels(method.inpaint(image * (1 - mask), mask, size=wanted)[0])
     answer = run(method, image, mask, spec)
-    return to_pixels(F.interpolate(answer, full, mode="bicubic", align_corners=False)[0])
+    return to_pixels(F.interpolate(answer, wanted, mode="bicubic", align_corners=False)[0])
 
 
 def _reduce(image: Tensor, mask: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:

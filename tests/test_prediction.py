@@ -193,7 +193,7 @@ def test_rendering_at_another_size_agrees_with_the_grid(mini):
     method = build(spec).eval()
     method.air.cell = False
     images, masks = torch.rand(1, 3, 16, 20), (torch.rand(1, 1, 16, 20) < 0.3).float()
-    method.air = type(method.air)(32, 3, (16,), unfold=True)
+    method.air = type(method.air)(method.encoder.channels, 3, (16,), unfold=True)
     own = method.inpaint(images * (1 - masks), masks)
     torch.testing.assert_close(method.inpaint(images * (1 - masks), masks, size=(16, 20)), own, atol=1e-5, rtol=0)
     three = method.inpaint(images * (1 - masks), masks, size=(48, 60))
@@ -217,3 +217,21 @@ def test_methods_command_lists_the_registry(capsys):
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("sair", "liif", "lama", "biharmonic"))
     assert load_method("sair", "config/methods", "mini", {})["label"] in listed
+
+
+def test_any_scale_with_a_hole_and_without(tmp_path, liif, photo, capsys):
+    pixels, hole = photo
+    picture, mask, output = (str(tmp_path / name) for name in ("photo.png", "mask.png", "large.png"))
+    common = ["-o", output, "--checkpoint", str(liif)]
+    assert main(["inpaint", picture, mask, *common, "--scale", "2.5"]) == 0
+    assert read_rgb(output).shape == (round(2.5 * pixels.shape[0]), round(2.5 * pixels.shape[1]), 3)
+    with_hole = read_rgb(output)
+    assert main(["inpaint", picture, *common, "--scale", "2.5"]) == 0
+    assert read_rgb(output).shape == with_hole.shape and (read_rgb(output) != with_hole).any()
+    for arguments, message in (
+        ([picture, *common], "nothing to do"),
+        ([picture, mask, *common, "--scale", "0"], "positive number"),
+        ([picture, mask, "-o", output, "--method", "mean_fill", "--scale", "2"], "needs an implicit method"),
+    ):
+        assert main(["inpaint", *arguments]) == 1
+        assert message in capsys.readouterr().err

@@ -65,8 +65,8 @@ class DenseSAM(nn.Module):
 class SAM(nn.Module):
     """A SAM image encoder that can be trained on region maps, without class names.
 
-    The task is SAM's own: from one point, find the region it lies in. The mask decoder is a dot product: a pixel belongs
-    to the point's region as far as their embeddings agree. So what is learnt is in the encoder.
+    The task is SAM's own: from one point, find the region it lies in. The mask decoder is a dot product: a pixel
+    belongs to the point's region as far as their embeddings agree. So what is learnt is in the encoder.
 
     Args:
         architecture: see ``DenseSAM``.

@@ -436,6 +436,4 @@ def _write(
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
     write_csv(to_frame(rows, stored.columns), output.csv)
     write_text(output.latex, to_latex(title, rows, shown, notes))
-    write_text(
-        output.markdown, to_markdown(f"{table.replace('table', 'Table ')}: {title}", rows, shown, notes, images)
-    )
+    write_text(output.markdown, to_markdown(f"{table.replace('table', 'Table ')}: {title}", rows, shown, notes, images))

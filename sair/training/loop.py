@@ -170,7 +170,12 @@ def train(
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
     # The weights are in the checkpoint itself from now on; whoever restores it needs no other file.
     parameters = {key: value for key, value in run.spec["parameters"].items() if key != "pretrained"}
-    metadata = {"spec": {**run.spec, "parameters": parameters}, "seed": seed, "steps": steps, "image_size": samples.image_size}
+    metadata = {
+        "spec": {**run.spec, "parameters": parameters},
+        "seed": seed,
+        "steps": steps,
+        "image_size": samples.image_size,
+    }
     checkpoint.save(output, checkpoint.weights_of(run.method), metadata)
     run.state_file.unlink(missing_ok=True)
 

@@ -12,7 +12,11 @@ TABLE_CODE = ("reporting", "evaluation")
 def encoder_of(method):
     """Checkpoint of the semantic encoder that a method needs, if any."""
     name = project.method(method)["semantics"]
-    return f"{RESULTS}/{config['semantics']['dataset']}/{name}/checkpoint.safetensors" if name else []
+    return (
+        f"{RESULTS}/{config['semantics']['dataset']}/{name}/checkpoint.safetensors"
+        if name
+        else []
+    )
 
 
 def scores_of(dataset, methods):
@@ -47,5 +51,9 @@ def figure(kind, dataset):
     settings = config["figures"].get(kind)
     if settings is None or settings["dataset"] != dataset:
         return []
-    numbers = [f"_{n}" for n in range(1, settings["pictures"] + 1)] if kind == "qualitative" else [""]
+    numbers = (
+        [f"_{n}" for n in range(1, settings["pictures"] + 1)]
+        if kind == "qualitative"
+        else [""]
+    )
     return [f"{RESULTS}/figures/{kind}_{dataset}{number}.png" for number in numbers]

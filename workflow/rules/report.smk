@@ -43,9 +43,7 @@ rule segmentation_table:
         "../envs/sair.yaml"
     params:
         config=config,
-        measured=lambda w: segmentations_of(
-            dataset_of(w.table), project.rows(w.table)
-        ),
+        measured=lambda w: segmentations_of(dataset_of(w.table), project.rows(w.table)),
         methods=lambda w: specifications(w.table),
         code=project.code(*TABLE_CODE),
     script:
