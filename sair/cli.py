@@ -39,9 +39,7 @@ def _parser() -> argparse.ArgumentParser:
     inpaint.add_argument("--checkpoint", help="a checkpoint file, instead of --method, --dataset, --seed, --results")
     inpaint.add_argument("--hole", choices=("white", "black"), default="white", help="colour of the hole in the mask")
     inpaint.add_argument("--size", type=int, help="shorter side shown to the method (default: that of its training)")
-    inpaint.add_argument(
-        "--scale", type=float, default=1.0, help="render this much larger, such as 2.5"
-    )
+    inpaint.add_argument("--scale", type=float, default=1.0, help="render this much larger, such as 2.5")
     inpaint.set_defaults(run=_inpaint)
 
     score = commands.add_parser("score", help="score a folder of pictures against a folder of truths, paired by name")

@@ -220,7 +220,7 @@ def test_methods_command_lists_the_registry(capsys):
 
 
 def test_any_scale_with_a_hole_and_without(tmp_path, liif, photo, capsys):
-    pixels, hole = photo
+    pixels, _ = photo
     picture, mask, output = (str(tmp_path / name) for name in ("photo.png", "mask.png", "large.png"))
     common = ["-o", output, "--checkpoint", str(liif)]
     assert main(["inpaint", picture, mask, *common, "--scale", "2.5"]) == 0

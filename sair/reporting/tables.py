@@ -321,8 +321,8 @@ def describe(
     notes.append(f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}.")
     if claims["measure"] == "segmentation":
         notes.append(
-            "Each pixel gets the class whose prompts are nearest to its embedding; mIoU: intersections and unions summed "
-            "over pictures, then the mean over classes."
+            "Each pixel gets the class whose prompts are nearest to its embedding; mIoU: intersections and unions "
+            "summed over pictures, then the mean over classes."
         )
     else:
         notes.append(
