@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: table1 all test lint clean
+.PHONY: table1 all test lint bench clean
 .DEFAULT_GOAL := table1
 
 table1: $(VENV)/ready
@@ -29,6 +29,9 @@ $(VENV)/ready: requirements.lock pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
+
+bench: $(VENV)/ready
+	$(BIN)/python benchmarks/speed.py
 
 clean:
 	rm -rf results .snakemake

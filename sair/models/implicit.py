@@ -175,46 +175,100 @@ class LocalImplicitFunction(nn.Module):
         """
         first = self.imnet.layers[0]
         parts = [*self._grid_inputs, self.extra, 2] + ([2] if self.cell else [])
-        *grid, of_extra, of_offset = first.weight.split(parts, dim=1)[: len(self._grid_inputs) + 2]
+        *per_cell, of_offset = first.weight.split(parts, dim=1)[: len(self._grid_inputs) + 2]
         bias = first.bias
         if self.cell:
             size = features.new_tensor(features.shape[-2:])
             bias = bias + F.linear(cell.to(size) * size, first.weight[:, -2:])
         index = _side_by_side(members.index)
-        hidden = F.linear(_side_by_side(members.offset), of_offset)
-        for dilation, weight in zip(self.dilations, grid, strict=True):
-            hidden = hidden + _grid_part(features, index, weight, bias, dilation)
-            bias = None  # once is enough
-        if self.extra:
-            hidden = hidden + F.linear(extra(index), of_extra, bias)
+        strip = _strip(features, index, max(self.dilations, default=0))
+        every = strip.cells()
+        # As many queries as cells: answer each cell once, and look the answers up.
+        if index.shape[1] >= every.shape[1]:
+            hidden = _look_up(
+                self._per_cell(strip, every, per_cell, bias, extra, dense=True), strip.index - every[0, 0]
+            )
+        else:
+            hidden = self._per_cell(strip, strip.index, per_cell, bias, extra, dense=False)
+        hidden = hidden + F.linear(_side_by_side(members.offset), of_offset)
         return _combine(self.imnet.layers[1:](hidden), members)
 
+    def _per_cell(
+        self,
+        strip: Strip,
+        index: Tensor,
+        weights: Sequence[Tensor],
+        bias: Tensor,
+        extra: Callable[[Tensor], Tensor] | None,
+        dense: bool,
+    ) -> Tensor:
+        """The first layer without the offset's part, for the cells ``index`` (B, N) of a strip: (B, N, width)."""
+        hidden = None
+        for dilation, weight in zip(self.dilations, weights, strict=False):
+            part = _convolve(strip, weight, bias, dilation) if dense else _gather(strip, index, weight, bias, dilation)
+            hidden, bias = part if hidden is None else hidden + part, None  # the bias once
+        if self.extra:
+            part = F.linear(extra(index + strip.start), weights[-1], bias)
+            hidden = part if hidden is None else hidden + part
+        return hidden
 
-def _grid_part(features: Tensor, index: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """A first layer's part for features around the cells ``index`` (B, N): the cheaper of two equal ways.
+
+class Strip(NamedTuple):
+    """The rows of a feature grid that some queries look at.
+
+    features: (B, C, rows, w); beyond its first and last row are others of the grid only where no query looks.
+    index: the queries' cells, numbered from the strip's first, (B, N).
+    start: number of the strip's first cell in the grid.
+    asked: first and last row that a query lies in, counted in the strip.
+    """
+
+    features: Tensor
+    index: Tensor
+    start: int
+    asked: tuple[int, int]
+
+    def cells(self) -> Tensor:
+        """Numbers of all cells in the asked rows, (B, N)."""
+        width = self.features.shape[-1]
+        cells = torch.arange(self.asked[0] * width, (self.asked[1] + 1) * width, device=self.index.device)
+        return cells[None].expand(len(self.features), -1)
+
+
+def _strip(features: Tensor, index: Tensor, reach: int) -> Strip:
+    """Cut out the rows that ``index`` (B, N) needs, ``reach`` rows around included, so that a chunk of a large picture
+    costs what it asks for."""
+    height, width = features.shape[-2:]
+    first, last = int(index.min()) // width, int(index.max()) // width
+    top, bottom = max(first - reach, 0), min(last + reach + 1, height)
+    return Strip(features[:, :, top:bottom], index - top * width, top * width, (first - top, last - top))
+
+
+def _convolve(strip: Strip, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    """A first layer's part for features around every cell of the asked rows: (B, N, width).
 
     Args:
-        features: (B, C, h, w).
-        index: flat cell numbers, (B, N).
+        strip: where to look.
         weight: (width, C * 9), channel by channel, or (width, C) for ``dilation`` 0, the cell alone.
         bias: (width,) or None.
         dilation: distance between the nine cells.
-
-    Returns:
-        (B, N, width)
     """
-    batch, channels, height, width = features.shape
     side = 3 if dilation else 1
-    if index.shape[1] >= height * width:
-        kernel = weight.view(-1, channels, side, side)
-        return _rows_at(F.conv2d(features, kernel, bias, padding=dilation, dilation=max(dilation, 1)), index)
+    kernel = weight.view(len(weight), -1, side, side)
+    answers = F.conv2d(strip.features, kernel, bias, padding=dilation, dilation=max(dilation, 1))
+    return _cells_of(answers[:, :, strip.asked[0] : strip.asked[1] + 1])
+
+
+def _gather(strip: Strip, index: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
+    """The same for the cells ``index`` (B, N) alone: (B, N, width)."""
     if dilation == 0:
-        return F.linear(_rows_at(features, index), weight, bias)
-    padded = F.pad(features, (dilation,) * 4)
+        return F.linear(_look_up(_cells_of(strip.features), index), weight, bias)
+    batch, channels, _, width = strip.features.shape
+    padded = F.pad(strip.features, (dilation,) * 4)
     corner = (index // width) * (width + 2 * dilation) + index % width
     steps = [dilation * step for step in range(3)]
     taps = [corner + dy * (width + 2 * dilation) + dx for dy in steps for dx in steps]
-    patches = _rows_at(padded, torch.stack(taps, dim=-1).view(batch, -1)).view(batch, -1, 9 * channels)
+    around = torch.stack(taps, dim=-1).view(batch, -1)
+    patches = _look_up(_cells_of(padded), around).view(batch, -1, 9 * channels)
     # LIIF's unfold runs channel-major; the gathered patch runs tap-major, so the weight follows the patch.
     return F.linear(patches, weight.view(-1, channels, 9).transpose(1, 2).reshape(-1, 9 * channels), bias)
 
@@ -261,16 +315,16 @@ class LocalTextureEstimator(nn.Module):
         extra: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
         """As ``LocalImplicitFunction.forward``; ``cell`` is needed."""
-        index = _side_by_side(members.index)
+        strip = _strip(features, _side_by_side(members.index), 1)
         offset = _side_by_side(members.offset)[..., None, :]
         # Frequencies come in consecutive pairs, (y, x).
-        frequency = _rows_at(self.freq(features), index).unflatten(-1, (-1, 2)).float()
+        frequency = _look_up(_cells_of(self.freq(strip.features)), strip.index).unflatten(-1, (-1, 2)).float()
         size = features.new_tensor(features.shape[-2:])
         phase = (frequency * offset).sum(-1) + self.phase(cell.to(size) * size).float()
         waves = torch.cat([torch.cos(torch.pi * phase), torch.sin(torch.pi * phase)], dim=-1)
-        inputs = _rows_at(self.coef(features), index) * waves
+        inputs = _look_up(_cells_of(self.coef(strip.features)), strip.index) * waves
         if self.extra:
-            inputs = torch.cat([inputs, extra(index).to(inputs)], dim=-1)
+            inputs = torch.cat([inputs, extra(_side_by_side(members.index)).to(inputs)], dim=-1)
         return _combine(self.imnet.layers(inputs), members)
 
 
@@ -284,16 +338,19 @@ def _combine(answers: Tensor, members: Members) -> Tensor:
 FUNCTIONS = {"liif": LocalImplicitFunction, "lte": LocalTextureEstimator}
 
 
-def _rows_at(grid: Tensor, index: Tensor) -> Tensor:
-    """Feature vectors at the flat cells ``index``: (B, C, h, w), (B, N) -> (B, N, C)."""
-    batch, channels = grid.shape[:2]
-    rows = grid.permute(0, 2, 3, 1).reshape(-1, channels)
-    cells = rows.shape[0] // batch
-    start = torch.arange(batch, device=index.device)[:, None] * cells
+def _cells_of(grid: Tensor) -> Tensor:
+    """(B, C, h, w) -> (B, h * w, C)."""
+    return grid.permute(0, 2, 3, 1).flatten(1, 2)
+
+
+def _look_up(rows: Tensor, index: Tensor) -> Tensor:
+    """Vectors by number: (B, N, C), (B, M) -> (B, M, C)."""
+    batch, count, channels = rows.shape
+    start = torch.arange(batch, device=index.device)[:, None] * count
     # An embedding look-up, because its backward is the one gather that is deterministic and fast on a CPU.
-    return F.embedding(index + start, rows)
+    return F.embedding(index + start, rows.reshape(-1, channels))
 
 
 def interpolate(features: Tensor, members: Members) -> Tensor:
     """Bilinear interpolation of the features themselves, (B, C, h, w) -> (B, Q, C)."""
-    return _combine(_rows_at(features, _side_by_side(members.index)), members)
+    return _combine(_look_up(_cells_of(features), _side_by_side(members.index)), members)

@@ -241,19 +241,28 @@ class ImplicitInpainter(nn.Module):
 
     def _render(self, image: Tensor, mask: Tensor, size: tuple[int, int] | None, known: bool, chunk: int) -> Tensor:
         grids = self.encode(image, mask)
-        height, width = size or image.shape[-2:]
+        shown = image.shape[-2:]
+        height, width = size or shown
         cell = 2 / image.new_tensor([height, width])
         centres = pixel_centres(height, width, device=image.device)
         if size is None and not known:
             output, wanted = image.flatten(2).clone(), mask.flatten().nonzero()[:, 0]
         else:
             output, wanted = image.new_empty(1, 3, height * width), torch.arange(height * width, device=image.device)
-        for part in wanted.split(chunk):
-            part_of_grid = self._members(centres[part][None], part[None], image.shape[-2:], size is None)
-            output[..., part] = self.query(grids, part_of_grid, cell).clamp(0, 1).transpose(1, 2)
+        for part, own in self._split(wanted, height, width, size is None):
+            for some in part.split(chunk) if len(part) else ():
+                members = own_cells(some[None]) if own else neighbours(centres[some][None], *shown, self.air.upstream)
+                output[..., some] = self.query(grids, members, cell).clamp(0, 1).transpose(1, 2)
         return output.unflatten(2, (height, width))
 
-    def _members(self, coords: Tensor, index: Tensor, grid: tuple[int, int], own: bool) -> Members:
-        if own and not self.air.upstream:
-            return own_cells(index)
-        return neighbours(coords, *grid, self.air.upstream)
+    def _split(self, wanted: Tensor, height: int, width: int, own_size: bool) -> list[tuple[Tensor, bool]]:
+        """Pixels by whether they are answered by their own cell alone, or by four.
+
+        At the grid's own size one is enough, except that the authors' look-up averages four in the last row and column.
+        """
+        if not own_size:
+            return [(wanted, False)]
+        if not self.air.upstream:
+            return [(wanted, True)]
+        last = (wanted // width == height - 1) | (wanted % width == width - 1)
+        return [(wanted[~last], True), (wanted[last], False)]

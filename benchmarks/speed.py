@@ -1,0 +1,294 @@
+"""How much faster the exact shortcuts are than the published formulas, measured side by side in one run.
+
+    make bench          prints the table and writes results/bench.json
+
+Every case runs the formula as it is published (below, in plain PyTorch: unfold, four nearest look-ups, one MLP pass for
+each of the four) and ours on the same random weights, alternately, and compares the outputs. On a busy machine seconds
+mean little; the ratio of two medians of alternating runs is what is reported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from tabulate import tabulate
+from torch import Tensor
+
+from sair import runtime
+from sair.files import write_text
+from sair.methods import build, load_method
+from sair.models.implicit import own_cells, pixel_centres
+from sair.models.inpainter import ImplicitInpainter
+
+CHUNK = 30_000  # queries at once, as in LIIF's own evaluation
+
+
+def published_query(
+    imnet: torch.nn.Module, features: Tensor, coords: Tensor, cell: Tensor | None, unfold: bool, extra: Any = None
+) -> Tensor:
+    """LIIF's query (Chen et al., 2021) as published, (B, C, h, w) and (B, Q, 2) -> (B, Q, outputs).
+
+    Args:
+        imnet: the MLP.
+        features: the feature grid.
+        coords: (y, x) in [-1, 1].
+        cell: (2,) pixel size, or None without cell decoding.
+        unfold: 3x3 feature unfolding.
+        extra: called with (B, Q, 2), the centres of the looked-up cells; its vectors join the MLP's input.
+    """
+    batch, _, height, width = features.shape
+    if unfold:
+        features = F.unfold(features, 3, padding=1).view(batch, -1, height, width)
+    centres = pixel_centres(height, width).view(height, width, 2).permute(2, 0, 1)[None].expand(batch, -1, -1, -1)
+    answers, areas = [], []
+    for vy in (-1, 1):
+        for vx in (-1, 1):
+            shifted = coords + coords.new_tensor([vy / height, vx / width]) + 1e-6
+            grid = shifted.clamp(-1 + 1e-6, 1 - 1e-6).flip(-1)[:, None]
+            near = F.grid_sample(features, grid, mode="nearest", align_corners=False)[:, :, 0].transpose(1, 2)
+            centre = F.grid_sample(centres, grid, mode="nearest", align_corners=False)[:, :, 0].transpose(1, 2)
+            offset = (coords - centre) * coords.new_tensor([height, width])
+            inputs = [near, *([] if extra is None else [extra(centre)]), offset]
+            if cell is not None:
+                inputs.append((cell * cell.new_tensor([height, width])).expand_as(offset))
+            answers.append(imnet.layers(torch.cat(inputs, -1)))
+            areas.append((offset[..., 0] * offset[..., 1]).abs() + 1e-9)
+    total = sum(areas)
+    return sum(a * (w / total)[..., None] for a, w in zip(answers, reversed(areas), strict=True))
+
+
+def published_render(method: ImplicitInpainter, images: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
+    """A whole picture by the published formulas (paper, equations 4 and 5), every pixel of it, in [0, 1]."""
+    grids = method.encode(images, masks)
+    coords = pixel_centres(*size)[None]
+    cell = 2 / coords.new_tensor(size)
+
+    def semantics(centre: Tensor) -> Tensor:
+        completed = published_query(method.sir.function.imnet, grids.embeddings, centre, None, False)
+        at = centre.flip(-1)[:, None]
+        return completed + F.grid_sample(
+            grids.embeddings, at, mode="bilinear", padding_mode="border", align_corners=False
+        )[:, :, 0].transpose(1, 2)
+
+    extra = semantics if method.sir is not None else None
+    parts = [
+        published_query(method.air.imnet, grids.appearance, part, cell, True, extra)
+        for part in coords.split(CHUNK, dim=1)
+    ]
+    colours = torch.cat(parts, dim=1).float() * 0.5 + 0.5
+    return colours.clamp(0, 1).transpose(1, 2).unflatten(2, size)
+
+
+class Case(NamedTuple):
+    """Two ways to compute one thing."""
+
+    name: str
+    wanted: str
+    published: Callable[[], Tensor]
+    ours: Callable[[], Tensor]
+
+
+def liif_of(upstream: bool = True) -> ImplicitInpainter:
+    """LIIF as published: EDSR-baseline, five linear layers of width 256."""
+    torch.manual_seed(0)
+    spec = {
+        "name": "liif",
+        "class": "sair.models.inpainter:ImplicitInpainter",
+        "parameters": {
+            "encoder": {"name": "edsr", "channels": 64, "blocks": 16, "mask": False},
+            "air": {"name": "liif", "hidden": [256] * 4, "unfold": True, "cell": True, "upstream": upstream},
+        },
+    }
+    return build(spec).eval()
+
+
+def sair_of(preset: str) -> ImplicitInpainter:
+    """SAIR of a preset with random weights, SIR's zero-started layer included."""
+    torch.manual_seed(0)
+    spec = load_method("sair", "config/methods", preset, {})
+    clip = load_method("clip", "config/semantics", preset, {})
+    description = {"name": "clip", "architecture": clip["parameters"]["architecture"]}
+    method = build({**spec, "parameters": {**spec["parameters"], "semantic": description}}).eval()
+    torch.nn.init.normal_(method.sir.function.imnet.layers[-1].weight, std=0.02)
+    return method
+
+
+def query_cases(size: int) -> list[Case]:
+    """The implicit function alone, on a feature grid that is given."""
+    method = liif_of()
+    cases = []
+    cell = torch.tensor([2 / size, 2 / size])
+    for side, wanted in ((64, "2.5x"), (100, "2.5x"), (size, "6x")):
+        features = torch.randn(1, 64, side, side).contiguous(memory_format=torch.channels_last)
+        coords = pixel_centres(size, size)[None]
+
+        def published(features: Tensor = features, coords: Tensor = coords) -> Tensor:
+            parts = coords.split(CHUNK, dim=1)
+            return torch.cat([published_query(method.air.imnet, features, p, cell, True) for p in parts], 1)
+
+        # Only the query is timed: both ways get the same features from a stand-in for the encoder.
+        def ours(features: Tensor = features, side: int = side) -> Tensor:
+            method.encoder.forward = lambda picture, masks: features
+            empty = torch.zeros(1, 3, side, side)
+            rendered = method.inpaint(empty, empty[:, :1], size=None if side == size else (size, size))
+            del method.encoder.forward
+            return rendered.flatten(2).transpose(1, 2)
+
+        def comparable(published: Callable[[], Tensor] = published) -> Tensor:
+            return (published() * 0.5 + 0.5).clamp(0, 1)
+
+        name = f"LIIF, {side} -> {size}" if side != size else f"LIIF on the pixel grid, {size}, last row and column too"
+        cases.append(Case(name, wanted, comparable, ours))
+    return cases
+
+
+def sair_case(size: int, bf16: bool) -> Case:
+    """SAIR whole at the paper's size: encoders, SIR, AIR, composited, a fifth of the picture a hole."""
+    method = sair_of("paper")
+    images, masks = torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size)
+    # Not in the last column: the published look-up averages four cells there, which SAIR's does not (`upstream`).
+    masks[..., size // 3 : size // 3 + size // 5, :-1] = 1
+
+    def published() -> Tensor:
+        return published_render(method, images, masks, (size, size)) * masks + images * (1 - masks)
+
+    def ours() -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            return method.inpaint(images, masks, known=False)
+
+    name = f"SAIR, {size}, 20 % hole, composited" + (", bfloat16" if bf16 else "")
+    return Case(name, "" if bf16 else "5x", published, ours)
+
+
+def training_case(preset: str, size: int, batch: int) -> Case:
+    """One training step's gradients: SIR only where the sampled pixels need it, against SIR everywhere."""
+    method = sair_of(preset).train()
+    images = torch.rand(batch, 3, size, size)
+    masks = (torch.rand(batch, 1, size // 8, size // 8) < 0.3).float()
+    masks = F.interpolate(masks, (size, size))
+    trained = [p for p in method.parameters() if p.requires_grad]
+
+    def gradients(loss: Tensor) -> Tensor:
+        grads = torch.autograd.grad(loss, trained)
+        return torch.cat([g.flatten() for g in grads])
+
+    def ours() -> Tensor:
+        torch.manual_seed(1)
+        taken = []
+        method.training_step({"images": images, "masks": masks}, lambda name, loss: taken.append(gradients(loss)))
+        return taken[0]
+
+    def dense() -> Tensor:
+        torch.manual_seed(1)
+        index = method._sample(masks)
+        grids = method.encode(images, masks)
+        coords = pixel_centres(size, size)[None].expand(batch, -1, -1)
+        semantics = method.semantics_at(grids.embeddings, coords)
+
+        def at(cells: Tensor) -> Tensor:
+            return semantics.gather(1, cells[..., None].expand(-1, -1, semantics.shape[-1]))
+
+        cell = 2 / images.new_tensor(images.shape[-2:])
+        colours = method.air(grids.appearance, own_cells(index), cell, at).float() * 0.5 + 0.5
+        truth = images.flatten(2).gather(2, index[:, None].expand(-1, 3, -1)).transpose(1, 2)
+        return gradients(F.l1_loss(colours, truth))
+
+    return Case(f"SAIR {preset}, training step, {size}, batch {batch}", "", dense, ours)
+
+
+def measure(case: Case, repeats: int) -> dict[str, Any]:
+    """Run both ways alternately and compare them."""
+    times: dict[str, list[float]] = {"published": [], "ours": []}
+    outputs = {}
+    for _ in range(repeats + 1):
+        for way in times:
+            gc.collect()
+            start = time.perf_counter()
+            outputs[way] = getattr(case, way)()
+            times[way].append(time.perf_counter() - start)
+    seconds = {way: statistics.median(values[1:]) for way, values in times.items()}  # the first is a warm-up
+    difference = (outputs["published"].float() - outputs["ours"].float()).abs().max().item()
+    ratio = seconds["published"] / seconds["ours"]
+    return {"case": case.name, **seconds, "ratio": ratio, "wanted": case.wanted, "difference": difference}
+
+
+def memory(size: int, chunk: int) -> dict[str, float]:
+    """Peak memory of encoding, and of rendering, one picture of ``size`` pixels a side; each in its own process."""
+    found = {}
+    for what in ("encode", "render"):
+        command = [sys.executable, __file__, "--memory", what, "--size", str(size), "--chunk", str(chunk)]
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found |= {f"{what}_{key}": value for key, value in json.loads(output.splitlines()[-1]).items()}
+    return found
+
+
+@torch.no_grad()
+def _memory(what: str, size: int, chunk: int) -> None:
+    method = liif_of(upstream=False)
+    images, masks = torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size)
+    start = time.perf_counter()
+    if what == "encode":
+        method.encode(images, masks)
+    else:
+        method.inpaint(images, masks, chunk=chunk)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(json.dumps({"gib": peak, "seconds": seconds}))
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print a table, write JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", default="results/bench.json", help="JSON to write")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--size", type=int, default=256, help="side of the rendered pictures")
+    parser.add_argument("--large", type=int, default=2048, help="side of the picture whose memory is measured; 0: none")
+    parser.add_argument("--chunk", type=int, default=16384)
+    parser.add_argument("--memory", choices=("encode", "render"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    runtime.set_up(options.threads)
+    if options.memory:
+        _memory(options.memory, options.size, options.chunk)
+        return
+    results = []
+    with torch.no_grad():
+        for case in query_cases(options.size):
+            results.append(measure(case, options.repeats))
+        for bf16 in (False, True):
+            results.append(measure(sair_case(options.size, bf16), options.repeats))
+    results.append(measure(training_case("mini", 64, 8), options.repeats))
+    results.append(measure(training_case("paper", options.size, 2), options.repeats))
+    rows = [
+        [r["case"], *(f"{r[way]:.2f}" for way in ("published", "ours")), f"{r['ratio']:.1f}x", r["wanted"]]
+        + [f"{r['difference']:.1e}"]
+        for r in results
+    ]
+    headers = ["case", "published (s)", "ours (s)", "ratio", "wanted", "max difference"]
+    print(tabulate(rows, headers, disable_numparse=True))
+    report: dict[str, Any] = {"threads": options.threads, "torch": torch.__version__, "cases": results}
+    if options.large:
+        report["memory"] = {"size": options.large} | memory(options.large, options.chunk)
+        found = report["memory"]
+        print(
+            f"\n{options.large}x{options.large}: peak {found['render_gib']:.2f} GiB rendering, "
+            f"{found['encode_gib']:.2f} GiB encoding alone."
+        )
+    Path(options.output).parent.mkdir(parents=True, exist_ok=True)
+    write_text(options.output, json.dumps(report, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
