@@ -48,5 +48,5 @@ def test_sir_where_needed_has_the_gradients_of_sir_everywhere(speed):
 def test_the_report_is_written(speed, tmp_path, capsys):
     case = speed.Case("a", "2x", lambda: torch.zeros(2), lambda: torch.full((2,), 0.25))
     result = speed.measure(case, 1)
-    assert result["difference"] == 0.25 and result["ratio"] > 0
+    assert result["error"] == 0.25 and result["ratio"] > 0
     json.dumps(result)

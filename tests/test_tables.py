@@ -13,12 +13,13 @@ import yaml
 
 from sair.data.manifest import write_manifest, write_pictures
 from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.segmentation import SEGMENTATION_COLUMNS, mean_iou, overlap
-from sair.evaluation.statistics import estimate
+from sair.evaluation.segmentation import SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference, overlap
+from sair.evaluation.statistics import estimate, paired
 from sair.files import InputError
 from sair.reporting import tables
 from sair.reporting.claims import all_claims, claimed
 from sair.reporting.figures import draw_grid, qualitative
+from sair.reporting.orderings import write_orderings
 
 BUCKETS = ["0-20", "20-40", "40-60"]
 METHODS = {
@@ -259,3 +260,55 @@ def test_the_default_config_names_existing_claims(config):
     assert {table["claims"] for table in config["tables"].values()} == set(all_claims())
     smoke = yaml.safe_load(Path("config/smoke.yaml").read_text(encoding="utf-8"))
     assert smoke["results"] != config["results"]
+
+
+def test_orderings_are_paired_and_judged(config, tmp_path):
+    """SAIR is better by 1 dB in two buckets and undecided in one; the paper's other rows were not run."""
+    rng = np.random.default_rng(0)
+    hardness = rng.normal(0, 5, (3, 40))  # far larger than the differences: only pairing finds them
+    gain = {"sair": [1.0, -1.0, 0.0], "liif": [0.0, 0.0, 0.0]}
+    measured = {}
+    for name, gains in gain.items():
+        rows = []
+        for b, bucket in enumerate(BUCKETS):
+            noise = rng.normal(0, 0.3, 40)
+            noise -= noise.mean()
+            rows += [
+                dict.fromkeys(SCORE_COLUMNS, 0.1)
+                | {"id": f"p{n}", "bucket": bucket, "psnr": 25 + hardness[b, n] + gains[b] + noise[n]}
+                for n in range(40)
+            ]
+        pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(tmp_path / f"{name}.csv", index=False)
+        measured[name] = [str(tmp_path / f"{name}.csv")]
+    write_orderings(config, METHODS, {"table1": measured}, "none", tmp_path / "claims.md", tmp_path / "claims.csv")
+    frame = pd.read_csv(tmp_path / "claims.csv")
+    liif = frame[(frame.worse == "LIIF") & (frame.metric == "psnr")]
+    assert liif.verdict.tolist() == ["holds", "does not hold", "undecided"]
+    assert liif.claimed.tolist() == pytest.approx([2.70, 2.69, 1.57])
+    assert liif.difference.tolist() == pytest.approx([1, -1, 0], abs=1e-9) and (liif.n == 40).all()
+    assert (liif.p.iloc[:2] < 0.001).all() and liif.p.iloc[2] > 0.5
+    assert (frame[frame.worse != "LIIF"].verdict == "not run").all()
+    page = (tmp_path / "claims.md").read_text()
+    assert ["table1", "SAIR > LIIF", "0-20 %", "PSNR", "+2.70", "+1.00"] in [
+        [cell.strip() for cell in line.strip("|").split("|")][:6] for line in page.splitlines()
+    ]
+
+
+def test_a_paired_test_is_calibrated():
+    """Without a difference, p below 0.05 comes about one time in twenty."""
+    rng = np.random.default_rng(1)
+    low = sum(paired(rng.normal(0, 1, 25), rng.normal(0, 1, 25), seed).p < 0.05 for seed in range(200))
+    assert 2 <= low <= 20
+
+
+def test_the_difference_of_two_miou_is_that_of_their_means():
+    def frame(right):
+        rows = [["x", "0-20", f"p{n}", "whole", k, right + n % 3, 20] for n in range(12) for k in range(3)]
+        return pd.DataFrame(rows, columns=SEGMENTATION_COLUMNS)
+
+    better, worse = frame(10), frame(6)
+    found = mean_iou_difference(better, worse)
+    assert found.mean == pytest.approx(mean_iou(better).mean - mean_iou(worse).mean) == pytest.approx(0.2)
+    assert found.low > 0 and found.p < 0.01 and found.n == 12
+    same = mean_iou_difference(better, better)
+    assert same.mean == 0 and same.p == 1

@@ -57,3 +57,20 @@ def figure(kind, dataset):
         else [""]
     )
     return [f"{RESULTS}/figures/{kind}_{dataset}{number}.png" for number in numbers]
+
+
+def measured_of_tables():
+    """Score files, or segmentations, of every method of every table."""
+    measured = {
+        table: scores_of(dataset_of(table), project.rows(table))
+        for table in project.tables("quality")
+    }
+    for table in project.tables("segmentation"):
+        measured[table] = segmentations_of(dataset_of(table), project.rows(table))
+    return measured
+
+
+def all_measured_files():
+    for methods in measured_of_tables().values():
+        for files in methods.values():
+            yield from [files] if isinstance(files, str) else files

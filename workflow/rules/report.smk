@@ -128,3 +128,24 @@ rule training_curves:
         code=project.code("reporting"),
     script:
         "../scripts/training_curves.py"
+
+
+rule claims:
+    """Which of the paper's orderings appear: claimed beside measured differences, paired by picture."""
+    input:
+        list(all_measured_files()),
+        clip=rules.segmentation_by_clip.output.table,
+    output:
+        markdown=f"{RESULTS}/claims.md",
+        csv=f"{RESULTS}/claims.csv",
+    log:
+        f"{RESULTS}/logs/claims.log",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        config=config,
+        methods=project.methods,
+        measured=measured_of_tables(),
+        code=project.code(*TABLE_CODE),
+    script:
+        "../scripts/claims.py"
