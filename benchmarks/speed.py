@@ -278,7 +278,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{r['ours']:.2f}",
             f"{r['ratio']:.1f}x",
             r["wanted"],
-            f"{r['difference']:.0e}",
+            f"{r['error']:.0e}",
         )
         for r in results
     ]
