@@ -120,6 +120,8 @@ class Project:
         if method is not None:
             module = self.method(method)["class"].partition(":")[0].split(".")
             paths.append(ROOT.joinpath(*module[:2]))
+            if module[0] == "baselines":  # what they share lies beside them
+                paths += sorted((ROOT / "baselines").glob("*.py"))
         return _fingerprint(tuple(paths))
 
 

@@ -211,6 +211,7 @@ def _steps(run: Run, samples: Samples, validation: Samples, steps: int, device: 
         torch.manual_seed(mix("step", run.seed, run.done))
         run.set_lr(lr_scale(training, run.done, steps))
         # Not Fabric's own mixed precision: that also rounds the pictures to bfloat16, the truth among them.
+        batch["progress"] = run.done / steps  # for a method that learns in stages
         with runtime.autocast(training["precision"], fabric.device):
             scalars = module.training_step(batch, step)
         run.done += 1

@@ -1,0 +1,72 @@
+"""Losses that several published methods share, computed in float32 on pictures (B, 3, H, W) in [0, 1].
+
+Feature extractors are any frozen ``pictures -> list of maps``; ``sair.weights.vgg16_features`` is the one that can be
+had offline (the authors of EdgeConnect, StructureFlow and MISF take VGG19, those of RFRNet VGG16).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Features = Callable[[Tensor], Sequence[Tensor]]
+
+
+def gram(features: Tensor) -> Tensor:
+    """Gram matrices over positions, (B, C, h, w) -> (B, C, C), divided by C * h * w."""
+    flat = features.float().flatten(2)
+    return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+
+
+def perceptual(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Sum over layers of the mean absolute difference of features (Johnson et al., 2016)."""
+    return torch.stack([functional.l1_loss(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)]).sum()
+
+
+def style(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Sum over layers of the mean absolute difference of Gram matrices (Gatys et al., 2016)."""
+    return torch.stack([functional.l1_loss(gram(a), gram(b)) for a, b in zip(found, wanted, strict=True)]).sum()
+
+
+def total_variation(pictures: Tensor) -> Tensor:
+    """Mean absolute difference of vertical plus of horizontal neighbours."""
+    pictures = pictures.float()
+    return (pictures[..., 1:, :] - pictures[..., :-1, :]).abs().mean() + (
+        pictures[..., 1:] - pictures[..., :-1]
+    ).abs().mean()
+
+
+def adversarial(logits: Tensor, real: bool, kind: str = "nsgan") -> Tensor:
+    """How far a discriminator's answers are from calling everything real (or fake), mean over all of them.
+
+    Args:
+        logits: the discriminator's last layer, before any sigmoid.
+        real: what they should say.
+        kind: ``nsgan``, binary cross entropy, or ``lsgan``, squared error.
+    """
+    target = torch.full_like(logits, float(real), dtype=torch.float32)
+    if kind == "nsgan":
+        return functional.binary_cross_entropy_with_logits(logits.float(), target)
+    return functional.mse_loss(logits.float(), target)
+
+
+class Vgg:
+    """The frozen VGG16, made when it is first needed and kept out of its owner's checkpoint."""
+
+    def __init__(self) -> None:
+        self._network: list[nn.Module] = []
+
+    def __call__(self, pictures: Tensor) -> Sequence[Tensor]:
+        """Feature maps of pictures (B, 3, H, W) in [0, 1]."""
+        if not self._network:
+            from sair.weights import vgg16_features  # only training needs its weights
+
+            self._network.append(vgg16_features())
+        return self._network[0].to(pictures.device)(pictures)
+
+    def __deepcopy__(self, memo: Any) -> Vgg:
+        return Vgg()
