@@ -67,10 +67,9 @@ class Project:
         self.config = config
         self.results = config["results"].rstrip("/")
         self.methods = {name: self._load(name, METHODS) for name in method_names(METHODS)}
-        source = config["datasets"][config["semantics"]["dataset"]]["source"]
         self.encoders = {name: self._load(name, SEMANTICS) for name in method_names(SEMANTICS)}
         for spec in self.encoders.values():
-            spec["parameters"]["classes"] = list(classes_of(source))
+            spec["parameters"]["classes"] = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))
         for name, spec in self.methods.items():
             if spec["semantics"]:
                 _known(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)

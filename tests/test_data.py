@@ -233,3 +233,26 @@ def test_a_table_with_other_columns_is_refused(frozen):
 def test_seeds_are_unrelated():
     seeds = {mix("a", n) for n in range(1000)} | {mix("b", n) for n in range(1000)}
     assert len(seeds) == 2000 and all(0 <= seed < 2**63 for seed in seeds)
+
+
+def test_label_maps_come_along_with_names(tmp_path):
+    """Ids from 1, an id beyond the classes, nearest reduction, and what the picture shows by area."""
+    labels = np.zeros((40, 60), np.uint8)
+    labels[:, 10:30], labels[:, 30:50], labels[:4] = 1, 2, 9
+    for k in range(5):
+        write_png(tmp_path / f"images/{k}.png", np.full((40, 60, 3), 10 * k, np.uint8))
+        write_png(tmp_path / f"labels/{k}.png", labels)
+    spec = {"source": "folder", "images": str(tmp_path / "images"), "labels": str(tmp_path / "labels")}
+    spec |= {"classes": ["sky", "road"], "first_class": 1, "train": 3, "validation": 1, "test": 1}
+    found = list(pictures(spec, 20))
+    assert [p.split for p in found] == ["train", "train", "train", "validation", "test"]
+    expected = np.zeros((20, 20), np.uint8)
+    expected[:, 10:], expected[:2] = 1, 255
+    assert all((p.labels == expected).all() and p.labels.dtype == np.uint8 for p in found)
+    assert found[0].caption == "a photo of sky, road"
+    write_png(tmp_path / "labels/2.png", labels[:30])
+    with pytest.raises(InputError, match=r"labels/2\.png.*another size"):
+        list(pictures(spec, 20))
+    (tmp_path / "labels/2.png").unlink()
+    with pytest.raises(InputError, match=r"labels/2\.png: no such file"):
+        list(pictures(spec, 20))

@@ -18,9 +18,10 @@ from PIL import Image
 
 from sair.data.faces import CLASSES, draw_face
 from sair.data.photos import crops
-from sair.files import InputError, list_images, read_rgb
+from sair.files import InputError, list_images, read_pixels, read_rgb
 
 SPLITS = ("train", "validation", "test")
+UNLABELLED = 255  # class id of a pixel that belongs to no class
 
 
 @dataclass(frozen=True)
@@ -40,9 +41,9 @@ def mix(*parts: object) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
-def classes_of(source: str) -> tuple[str, ...]:
-    """Names of a source's label classes by class id; empty for a source without labels."""
-    return CLASSES if source == "faces" else ()
+def classes_of(spec: dict[str, Any]) -> tuple[str, ...]:
+    """Names of a dataset's label classes by class id; empty for one without labels."""
+    return CLASSES if spec["source"] == "faces" else tuple(spec.get("classes", ()))
 
 
 def pictures(spec: dict[str, Any], size: int) -> Iterator[Picture]:
@@ -74,9 +75,36 @@ def _photos(spec: dict[str, Any], size: int) -> Iterator[Picture]:
 
 
 def _folder(spec: dict[str, Any], size: int) -> Iterator[Picture]:
+    crop = spec.get("crop")
     for split, files in _split_folder(spec).items():
+        apart = split == "test" and "test_images" in spec
+        root, labels = (spec["test_images"], spec.get("test_labels")) if apart else (spec["images"], spec.get("labels"))
         for identifier, path in files:
-            yield Picture(identifier, split, square(read_rgb(path), size, path, spec.get("crop")))
+            pixels = square(read_rgb(path), size, path, crop)
+            if labels is None:
+                yield Picture(identifier, split, pixels)
+                continue
+            file = (Path(labels) / path.relative_to(root)).with_suffix(".png")
+            classes = _labels(file, spec)
+            if classes.shape != read_rgb(path).shape[:2]:
+                raise InputError(f"{file}: {classes.shape[::-1]} pixels, but its picture {path} has another size.")
+            classes = square(classes, size, file, crop)
+            yield Picture(identifier, split, pixels, classes, _caption(classes, spec["classes"]))
+
+
+def _labels(file: Path, spec: dict[str, Any]) -> np.ndarray:
+    """A label map as class ids, uint8 (H, W), ``UNLABELLED`` where no class of the config lies."""
+    ids = read_pixels(file)
+    if ids.ndim != 2:
+        raise InputError(f"{file}: {ids.ndim} axes; a label map has one channel, whose values are class ids.")
+    ids = ids.astype(np.int64) - spec.get("first_class", 0)
+    return np.where((ids >= 0) & (ids < len(spec["classes"])), ids, UNLABELLED).astype(np.uint8)
+
+
+def _caption(labels: np.ndarray, classes: list[str]) -> str:
+    """What a labelled picture shows, the largest first."""
+    ids, counts = np.unique(labels[labels != UNLABELLED], return_counts=True)
+    return "a photo of " + ", ".join(classes[k] for k in ids[np.argsort(-counts, kind="stable")])
 
 
 def _split_folder(spec: dict[str, Any]) -> dict[str, list[tuple[str, Path]]]:
@@ -110,7 +138,9 @@ def _identified(folder: str) -> list[tuple[str, Path]]:
 
 
 def square(pixels: np.ndarray, size: int, path: str | Path, crop: int | None = None) -> np.ndarray:
-    """Centre-crop to a square of ``crop`` pixels (None: the shorter side) and reduce to ``size``, antialiased bicubic.
+    """Centre-crop to a square of ``crop`` pixels (None: the shorter side) and reduce to ``size``.
+
+    Pictures (H, W, 3) are reduced by antialiased bicubic interpolation, label maps (H, W) by nearest neighbour.
 
     Raises:
         InputError: the picture is smaller than the crop or the size; it is never enlarged.
@@ -124,4 +154,6 @@ def square(pixels: np.ndarray, size: int, path: str | Path, crop: int | None = N
         )
     top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
     image = Image.fromarray(pixels[top : top + side, left : left + side])
-    return np.array(image.resize((size, size), Image.Resampling.BICUBIC))
+    return np.array(
+        image.resize((size, size), Image.Resampling.BICUBIC if pixels.ndim == 3 else Image.Resampling.NEAREST)
+    )

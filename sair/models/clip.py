@@ -20,6 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sair.files import InputError
 
+UNLABELLED = -100  # what a pixel of no class is called for the loss
 PROMPTS = ("a photo of {}.", "{}.", "a photo of the {}.", "a close-up of the {}.")
 
 
@@ -196,10 +197,13 @@ class CLIP(nn.Module):
         text = self.class_embeddings()
         cosine = torch.einsum("bchw,kc->bkhw", dense, text)
         cosine = F.interpolate(cosine, labels.shape[-2:], mode="bilinear", align_corners=False)
-        share = torch.bincount(labels.flatten().long(), minlength=len(text)) / labels.numel()
+        labels = labels.long()
+        labelled = labels[labels < len(text)]
+        share = torch.bincount(labelled, minlength=len(text)) / max(1, labelled.numel())
         # Between one vote a pixel, which forgets the eyes, and one vote a class, which paints them over the skin.
         weight = share.clamp_min(1e-4).rsqrt()
-        return F.cross_entropy(cosine / self.temperature, labels.long(), weight)
+        labels = labels.masked_fill(labels >= len(text), UNLABELLED)
+        return F.cross_entropy(cosine / self.temperature, labels, weight, ignore_index=UNLABELLED)
 
     def _caption_loss(self, pictures: Tensor, captions: Sequence[str]) -> Tensor:
         logits = self.clip.logit_scale.exp().clamp(max=100) * pictures @ self.text(captions).T
