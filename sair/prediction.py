@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,9 @@ def predict(
     if isinstance(method, torch.nn.Module):
         method.to(target).eval()
     rows = read_manifest(manifest)
+    if hasattr(method, "check_manifest"):
+        method.check_manifest(rows)
+    batch = getattr(method, "batch", batch)  # a program that takes long to start wants many at once
     folder, output = Path(manifest).parent, Path(output)
     with progress(total=len(rows), desc=f"predict {spec['name']}", unit="picture") as bar:
         for start in range(0, len(rows), batch):
@@ -92,7 +96,8 @@ def run(
         InputError: a prediction of another size, or one that is not finite.
     """
     seen = images if spec["sees_truth"] else images * (1 - masks)
-    predictions = method.inpaint(seen, masks)
+    by_row = {"rows": rows} if "rows" in inspect.signature(method.inpaint).parameters else {}
+    predictions = method.inpaint(seen, masks, **by_row)
     name = spec["name"]
     if predictions.shape != images.shape:
         raise InputError(
