@@ -39,7 +39,8 @@ class Command:
         image_name, mask_name, output_name: how it names its files; ``{id}`` is the picture's number.
         together: masks lie in the pictures' folder.
         environment: name of a conda environment to run it in.
-        checkout: ``{folder, repository, commit}`` of the program's code, which must be there before it can run.
+        checkout: ``{folder, repository, commit}`` of the program's code, which must be there before it can run, and
+            in whose folder it is run.
         timeout: seconds after which it is stopped.
         batch: pictures that one call of the program gets.
     """
@@ -109,22 +110,27 @@ class Command:
 
     def _run(self, folders: Mapping[str, Path]) -> None:
         places = {name: str(path) for name, path in folders.items()}
+        where = None
         if self.checkout is not None:
-            places["checkout"] = str(self._checked_out())
+            where = self._checked_out()
+            places["checkout"] = str(where)
         words = [word.format(**places) for word in self.command]
         if self.environment is not None:
             words = ["conda", "run", "--no-capture-output", "-n", self.environment, *words]
         shown = shlex.join(words)
         with tempfile.TemporaryFile() as log:
             try:
-                process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+                process = subprocess.Popen(
+                    words, cwd=where, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                )
             except OSError as error:
                 raise InputError(f"the command {shown!r} cannot be started: {error}.") from None
             try:
                 status = process.wait(self.timeout)
             except subprocess.TimeoutExpired:
                 raise InputError(
-                    f"the command {shown!r} was stopped after {self.timeout:g} seconds. Raise `timeout` or lower `batch`."
+                    f"the command {shown!r} was stopped after {self.timeout:g} seconds. Raise `timeout`, or lower "
+                    "`batch`."
                 ) from None
             finally:
                 _stop(process)

@@ -50,6 +50,10 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("-o", "--output", required=True, help="CSV to write")
     score.set_defaults(run=_score)
 
+    new = commands.add_parser("new-method", help="write a working skeleton of a method: YAML, module, test")
+    new.add_argument("name", help="lower-case name, such as my_method")
+    new.set_defaults(run=_new_method)
+
     methods = commands.add_parser("methods", help="list the methods of config/methods")
     methods.set_defaults(run=_methods)
     return parser
@@ -82,6 +86,14 @@ def _score(options: argparse.Namespace) -> None:
     write_csv(frame, options.output)
     measures = [column for column in frame.columns if column not in ("id", "bucket", "ratio")]
     print(frame[measures].mean().to_frame("mean").T.to_string(index=False))
+
+
+def _new_method(options: argparse.Namespace) -> None:
+    from sair.skeleton import write_skeleton
+
+    for path in write_skeleton(options.name):
+        print(path)
+    print(f"It runs as it is: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
 
 
 def _methods(options: argparse.Namespace) -> None:

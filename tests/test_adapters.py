@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+import baselines
 from baselines.command import Command
 from baselines.precomputed import Precomputed
 from sair.conformance import check, samples
@@ -155,3 +156,46 @@ def test_a_program_runs_over_a_manifest_in_few_calls(frozen, tmp_path):
     predict(spec, frozen, tmp_path / "predictions")
     rows = read_manifest(frozen)
     assert len(rows) == 6 and len(list((tmp_path / "predictions/composited").rglob("*.png"))) == 6
+
+
+def test_a_new_method_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
+    """The skeleton passes the conformance suite, its own test and the linter."""
+    import subprocess
+
+    from sair.cli import main
+    from sair.methods import build, load_method
+
+    (tmp_path / "config/methods").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert main(["new-method", "my_method"]) == 0
+    assert "config/methods/my_method.yaml" in capsys.readouterr().out
+    monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path / "baselines")])
+    spec = load_method("my_method", "config/methods", "mini", {"scale": 1, "batch": 8})
+    assert spec["training"]["steps"] == 1000
+
+    def make():
+        torch.manual_seed(0)
+        return build(spec)
+
+    check(make, spec)
+    namespace = {}
+    exec(compile((tmp_path / "tests/test_my_method.py").read_text(), "test_my_method", "exec"), namespace)
+    namespace["test_it_learns"]()
+    ruff = subprocess.run([sys.executable, "-m", "ruff", "check", "--line-length", "120", "."], capture_output=True)
+    assert ruff.returncode == 0, ruff.stdout
+    assert main(["new-method", "my_method"]) == 1
+    assert main(["new-method", "My-Method"]) == 1
+    error = capsys.readouterr().err
+    assert "exists" in error and "lower-case" in error
+
+
+@pytest.mark.parametrize("name", ["lama_original", "misf_original"])
+def test_the_authors_programs_say_how_to_get_them(name):
+    from sair.methods import build, load_method
+
+    images, masks = samples(1)
+    method = build(load_method(name, "config/external", "mini", {}))
+    with pytest.raises(
+        InputError, match=r"code is not there. Get it: git clone https://github.com/.* checkout [0-9a-f]{40}"
+    ):
+        method.inpaint(images, masks)
