@@ -42,6 +42,8 @@ def check(make: Callable[[], Inpainter], spec: dict[str, Any], size: int = 64) -
         InputError: the first requirement that the method breaks, by name.
     """
     method = make()
+    if hasattr(method, "check_manifest"):
+        return  # a folder of pictures answers for its manifest alone, and is checked against it when it is read
     if isinstance(method, torch.nn.Module):
         method.eval()
     images, masks = samples(size=size)

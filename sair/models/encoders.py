@@ -48,7 +48,7 @@ class AppEncoder(nn.Module):
     """The paper's AppEncoder (Table 4 of the paper, "detail the architecture").
 
     The table prints its last two layers as Conv(., ., 4, 2, 1); these must be transposed convolutions, because only
-    then is the output "of the same size as the input image" (section 4.4). At the paper's size a feature sees 160
+    then is the output "of the same size as the input image" (section 4.4). At the paper's size a feature sees 164
     pixels, 0.6 of a 256-pixel side.
 
     Args:
