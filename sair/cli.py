@@ -14,14 +14,13 @@ METHODS = Path("config/methods")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status."""
+    """Run the command; returns the exit status: 1 for an error, 2 for `compare` where something got worse."""
     options = _parser().parse_args(arguments)
     try:
-        options.run(options)
+        return options.run(options) or 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -49,6 +48,11 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--hole", choices=("white", "black"), default="white", help="colour of the hole in the masks")
     score.add_argument("-o", "--output", required=True, help="CSV to write")
     score.set_defaults(run=_score)
+
+    compare = commands.add_parser("compare", help="is a variant better or worse than a reference, picture by picture?")
+    compare.add_argument("reference", help="scores.csv of the reference")
+    compare.add_argument("variant", help="scores.csv of the variant, of the same manifest")
+    compare.set_defaults(run=_compare)
 
     new = commands.add_parser("new-method", help="write a working skeleton of a method: YAML, module, test")
     new.add_argument("name", help="lower-case name, such as my_method")
@@ -86,6 +90,14 @@ def _score(options: argparse.Namespace) -> None:
     write_csv(frame, options.output)
     measures = [column for column in frame.columns if column not in ("id", "bucket", "ratio")]
     print(frame[measures].mean().to_frame("mean").T.to_string(index=False))
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from sair.reporting.comparison import WORSE, compare, to_text
+
+    verdicts = compare([options.reference], [options.variant])
+    print(to_text(verdicts))
+    return 2 if any(verdict.outcome == WORSE for verdict in verdicts) else 0
 
 
 def _new_method(options: argparse.Namespace) -> None:

@@ -1,0 +1,81 @@
+"""Two methods' scores on the same pictures: better, worse, or no difference (a regression check)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+from sair.evaluation.statistics import Difference
+from sair.files import InputError
+from sair.reporting.orderings import quality_differences
+from sair.reporting.tables import ALL, METRICS, NAMES, read_scores
+
+LEVEL = 0.05
+IMPROVED, WORSE, SAME = "improved", "worse", "no difference"
+
+
+class Verdict(NamedTuple):
+    """One measure's outcome, ``variant`` minus ``reference``."""
+
+    bucket: str
+    metric: str
+    difference: Difference
+    adjusted_p: float
+    outcome: str
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of p-values for how many they are; nan stays nan and does not count."""
+    order = sorted((k for k in range(len(p)) if not math.isnan(p[k])), key=lambda k: p[k])
+    adjusted, largest = [math.nan] * len(p), 0.0
+    for place, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - place) * p[k]))
+        adjusted[k] = largest
+    return adjusted
+
+
+def compare(reference: Sequence[str | Path], variant: Sequence[str | Path]) -> list[Verdict]:
+    """Compare two methods by (bucket, metric), paired by picture and corrected for the number of comparisons.
+
+    Args:
+        reference, variant: score files, one a seed.
+
+    Raises:
+        InputError: they scored different pictures.
+    """
+    first, second = read_scores(reference), read_scores(variant)
+    keys = [set(zip(frame.bucket, frame.id, strict=True)) for frame in (first, second)]
+    if keys[0] != keys[1]:
+        raise InputError(
+            f"{variant[0]} and {reference[0]} scored different pictures ({len(keys[0] ^ keys[1])} are in one only). "
+            "Compare runs of one manifest."
+        )
+    columns = [(bucket, m) for bucket in [*dict.fromkeys(first.bucket), ALL] for m in NAMES if m in first.columns]
+    differences = quality_differences([str(p) for p in variant], [str(p) for p in reference], columns)
+    adjusted = holm([differences[key].p for key in columns])
+    return [
+        Verdict(*key, differences[key], p, _outcome(key[1], differences[key], p))
+        for key, p in zip(columns, adjusted, strict=True)
+    ]
+
+
+def _outcome(metric: str, difference: Difference, p: float) -> str:
+    if not p < LEVEL:
+        return SAME
+    return IMPROVED if (difference.mean > 0) == METRICS[metric].higher_is_better else WORSE
+
+
+def to_text(verdicts: Sequence[Verdict]) -> str:
+    """A plain table of the outcomes."""
+    rows = []
+    for v in verdicts:
+        digits = METRICS[v.metric].decimals + 1
+        interval = f"[{v.difference.low:+.{digits}f}, {v.difference.high:+.{digits}f}]"
+        bucket = "all" if v.bucket == ALL else f"{v.bucket} %"
+        numbers = f"{v.difference.mean:+.{digits}f}", interval, f"{v.adjusted_p:.4f}", v.difference.n
+        rows.append([bucket, NAMES[v.metric], *numbers, v.outcome])
+    return tabulate(rows, ["holes", "measure", "difference", "95 % interval", "p (Holm)", "n", "outcome"])
