@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -61,7 +62,7 @@ class Generator(nn.Module):
         widths = [channels * 2**n for n in range(downsamplings + 1)]
         encoder = [nn.ReflectionPad2d(3), nn.Conv2d(inputs, channels, 7), *_normalised(channels)]
         decoder: list[nn.Module] = []
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             encoder += [nn.Conv2d(narrow, wide, 4, stride=2, padding=1), *_normalised(wide)]
             decoder = [nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1), *_normalised(narrow), *decoder]
         self.encoder = nn.Sequential(*encoder)
