@@ -17,6 +17,7 @@ from baselines.edgeconnect.model import (
     EdgeGenerator,
     InpaintGenerator,
     PatchDiscriminator,
+    evaluating,
     normalise_spectrally,
     plain_state,
 )
@@ -25,7 +26,7 @@ __all__ = ["EdgeConnect", "EdgeGenerator", "InpaintGenerator", "PatchDiscriminat
 
 Step = Callable[[str, Tensor], None]
 STAGES = ("edge", "inpaint", "joint")
-FILES = {"edge", "inpaint"}
+PARTS = ("edge", "inpaint")
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -90,8 +91,8 @@ class EdgeConnect(nn.Module):
         self.learning_rates = {"generator": lr, "discriminator": discriminator_lr}
         self._vgg = losses.Vgg()
         if pretrained is not None:
-            if pretrained.keys() != FILES:
-                raise ValueError(f"pretrained {dict(pretrained)!r}: expected a file each for {', '.join(FILES)}.")
+            if pretrained.keys() != set(PARTS):
+                raise ValueError(f"pretrained {dict(pretrained)!r}: expected a file each for {', '.join(PARTS)}.")
             load_authors_checkpoint(self.edge_generator, pretrained["edge"])
             load_authors_checkpoint(self.inpaint_generator, pretrained["inpaint"])
 
@@ -107,7 +108,7 @@ class EdgeConnect(nn.Module):
         Returns:
             (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
         """
-        with torch.no_grad(), _evaluating(self.edge_generator, self.inpaint_generator):
+        with torch.no_grad(), evaluating(self.edge_generator, self.inpaint_generator):
             known_edges = canny_edges(images, masks, self.sigma)
             edges = self.edge_generator(grey(images), known_edges, masks)
             return self.inpaint_generator(images, edges, masks)
@@ -122,11 +123,7 @@ class EdgeConnect(nn.Module):
         normalise_spectrally(self.edge_generator.spectrally_normalised())
         return {
             f"{kind}s": torch.optim.Adam(
-                [
-                    parameter
-                    for part in ("edge", "inpaint")
-                    for parameter in getattr(self, f"{part}_{kind}").parameters()
-                ],
+                [parameter for part in PARTS for parameter in getattr(self, f"{part}_{kind}").parameters()],
                 lr=rate,
                 betas=(0.0, 0.9),
             )
@@ -237,15 +234,3 @@ def _frozen(module: nn.Module) -> Iterator[None]:
         yield
     finally:
         module.requires_grad_(True)
-
-
-@contextmanager
-def _evaluating(*modules: nn.Module) -> Iterator[None]:
-    modes = [module.training for module in modules]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.train(mode)

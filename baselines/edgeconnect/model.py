@@ -6,8 +6,8 @@ section 3 and appendix A. The generators' parameter names are those of the publi
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 
 import torch
@@ -201,15 +201,27 @@ def normalise_spectrally(layers: Iterable[nn.Module]) -> None:
             parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, axis))
 
 
+@contextmanager
+def evaluating(*modules: nn.Module) -> Iterator[None]:
+    """Put modules into evaluation mode for a while."""
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.eval()
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.train(mode)
+
+
 def plain_state(network: nn.Module) -> dict[str, Tensor]:
     """A network's state with spectral norm folded into the kernels; the network's own tensors where there is none."""
-    if not any(parametrize.is_parametrized(layer) for layer in network.modules()):
-        return network.state_dict()
-    network = copy.deepcopy(network).eval()
-    for layer in list(network.modules()):
-        if parametrize.is_parametrized(layer, "weight"):
-            parametrize.remove_parametrizations(layer, "weight")
-    return network.state_dict()
+    state = {name: value for name, value in network.state_dict().items() if ".parametrizations." not in name}
+    with evaluating(network):  # in training, a look at a kernel is a power iteration
+        for name, layer in network.named_modules():
+            if parametrize.is_parametrized(layer, "weight"):
+                state[f"{name}.weight"] = layer.weight.detach()
+    return state
 
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
