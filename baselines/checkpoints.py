@@ -68,20 +68,23 @@ def state_of(content: Any, path: str | Path, *keys: str) -> dict[str, Tensor]:
 def fold_spectral_norm(state: Mapping[str, Tensor], transposed: Iterable[str] = ()) -> dict[str, Tensor]:
     """Replace ``weight_orig``, ``weight_u`` and ``weight_v`` by the weight that they stand for in evaluation.
 
+    Where one of the three is missing or misshapen the others keep their names, for ``load_strictly`` to refuse them.
+
     Args:
         state: weights by name, those of ``torch.nn.utils.spectral_norm`` among them.
         transposed: names of transposed convolutions (without ``.weight``), whose matrix is formed with axis 1 first.
     """
-    transposed, folded = set(transposed), {}
+    transposed, folded = set(transposed), dict(state)
     for name, value in state.items():
         stem, _, kind = name.rpartition(".")
-        if kind == "weight_orig":
-            matrix = value.transpose(0, 1) if stem in transposed else value
-            matrix = matrix.reshape(matrix.shape[0], -1)
-            sigma = state[f"{stem}.weight_u"] @ (matrix @ state[f"{stem}.weight_v"])
-            folded[f"{stem}.weight"] = value / sigma
-        elif kind not in ("weight_u", "weight_v"):
-            folded[name] = value
+        u, v = (state.get(f"{stem}.{vector}") for vector in ("weight_u", "weight_v"))
+        if kind != "weight_orig" or u is None or v is None:
+            continue
+        matrix = (value.transpose(0, 1) if stem in transposed else value).flatten(1)
+        if matrix.shape == (len(u), len(v)):
+            folded[f"{stem}.weight"] = value / (u @ (matrix @ v))
+            for part in ("weight_orig", "weight_u", "weight_v"):
+                del folded[f"{stem}.{part}"]
     return folded
 
 

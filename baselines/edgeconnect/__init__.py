@@ -1,0 +1,236 @@
+"""EdgeConnect (Nazeri et al., ICCV workshops 2019): complete the edges, then paint along them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from baselines import losses
+from baselines.edgeconnect.checkpoint import load_authors_checkpoint
+from baselines.edgeconnect.edges import canny_edges, grey
+from baselines.edgeconnect.model import (
+    EdgeGenerator,
+    InpaintGenerator,
+    PatchDiscriminator,
+    evaluating,
+    normalise_spectrally,
+    plain_state,
+)
+
+__all__ = ["EdgeConnect", "EdgeGenerator", "InpaintGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
+
+Step = Callable[[str, Tensor], None]
+STAGES = ("edge", "inpaint", "joint")
+PARTS = ("edge", "inpaint")
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+class EdgeConnect(nn.Module):
+    """The method: edge and inpainting generator, their discriminators, and training in three stages.
+
+    The defaults are the published sizes and the authors' example configuration. The stages' shares of a run are not
+    published: each stage was ended by hand.
+
+    Args:
+        channels: generators' width after their first convolution.
+        blocks: residual blocks of each generator.
+        downsamplings: halvings of the side before the blocks.
+        discriminator_channels: width of the discriminators' first layer.
+        discriminator_downsamplings: halvings of the side in the discriminators; sets their patch (70 pixels with 3).
+        sigma: smoothing of Canny's edge detector, in pixels.
+        stages: shares of a run, by name: ``edge``, ``inpaint`` (on the true edges) and ``joint``.
+        edge_adversarial_weight, feature_matching_weight: of the edge generator's losses.
+        l1_weight, adversarial_weight, content_weight, style_weight: of the inpainting generator's losses; without the
+            last two, no VGG16 is needed.
+        lr: Adam's learning rate for the generators.
+        discriminator_lr: Adam's learning rate for the discriminators.
+        pretrained: the authors' files, ``{"edge": EdgeModel_gen.pth, "inpaint": InpaintingModel_gen.pth}``.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 64,
+        blocks: int = 8,
+        downsamplings: int = 2,
+        discriminator_channels: int = 64,
+        discriminator_downsamplings: int = 3,
+        sigma: float = 2.0,
+        stages: Mapping[str, float] | None = None,
+        edge_adversarial_weight: float = 1.0,
+        feature_matching_weight: float = 10.0,
+        l1_weight: float = 1.0,
+        adversarial_weight: float = 0.1,
+        content_weight: float = 0.1,
+        style_weight: float = 250.0,
+        lr: float = 1e-4,
+        discriminator_lr: float = 1e-5,
+        pretrained: Mapping[str, str | Path] | None = None,
+    ) -> None:
+        super().__init__()
+        self.stages = dict.fromkeys(STAGES, 1 / 3) if stages is None else dict(stages)
+        if self.stages.keys() != set(STAGES) or min(self.stages.values()) < 0 or sum(self.stages.values()) <= 0:
+            raise ValueError(f"stages {stages!r}: expected shares of a run for {', '.join(STAGES)}.")
+        self.edge_generator = EdgeGenerator(channels, blocks, downsamplings)
+        self.inpaint_generator = InpaintGenerator(channels, blocks, downsamplings)
+        size = discriminator_channels, discriminator_downsamplings
+        self.edge_discriminator = PatchDiscriminator(2, *size)
+        self.inpaint_discriminator = PatchDiscriminator(3, *size)
+        self.sigma = sigma
+        self.edge_adversarial_weight = edge_adversarial_weight
+        self.feature_matching_weight = feature_matching_weight
+        self.l1_weight = l1_weight
+        self.adversarial_weight = adversarial_weight
+        self.content_weight = content_weight
+        self.style_weight = style_weight
+        self.learning_rates = {"generator": lr, "discriminator": discriminator_lr}
+        self._vgg = losses.Vgg()
+        if pretrained is not None:
+            if pretrained.keys() != set(PARTS):
+                raise ValueError(f"pretrained {dict(pretrained)!r}: expected a file each for {', '.join(PARTS)}.")
+            load_authors_checkpoint(self.edge_generator, pretrained["edge"])
+            load_authors_checkpoint(self.inpaint_generator, pretrained["inpaint"])
+
+    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Complete the edges, then paint along them, in evaluation mode and without gradients.
+
+        As in the authors' test, the drawn edges are taken in the whole picture, the known pixels included.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1]; what they hold in the hole is ignored.
+            masks: (B, 1, H, W) in {0, 1}, 1 = hole.
+
+        Returns:
+            (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
+        """
+        with torch.no_grad(), evaluating(self.edge_generator, self.inpaint_generator):
+            known_edges = canny_edges(images, masks, self.sigma)
+            edges = self.edge_generator(grey(images), known_edges, masks)
+            return self.inpaint_generator(images, edges, masks)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam with betas (0, 0.9) for both generators and for both discriminators, as published.
+
+        From here on the edge generator is under spectral norm, as it is trained; ``weights_to_save`` folds it.
+        One optimizer for two networks is two optimizers: Adam keeps its state by weight, and a weight that a stage
+        does not train has no gradient.
+        """
+        normalise_spectrally(self.edge_generator.spectrally_normalised())
+        return {
+            f"{kind}s": torch.optim.Adam(
+                [parameter for part in PARTS for parameter in getattr(self, f"{part}_{kind}").parameters()],
+                lr=rate,
+                betas=(0.0, 0.9),
+            )
+            for kind, rate in self.learning_rates.items()
+        }
+
+    def stage(self, progress: float) -> str:
+        """Name of the stage at ``progress`` of a run, in [0, 1)."""
+        total, reached = sum(self.stages.values()), 0.0
+        for name in STAGES[:-1]:
+            reached += self.stages[name] / total
+            if progress < reached:
+                return name
+        return STAGES[-1]
+
+    def training_step(self, batch: Mapping[str, Tensor], step: Step) -> dict[str, Tensor]:
+        """One step of the generators and one of the discriminators, both from the networks as they were before it.
+
+        Args:
+            batch: ``images`` (B, 3, H, W) complete, in [0, 1]; ``masks`` (B, 1, H, W), 1 = hole; ``progress`` in
+                [0, 1), which decides the stage (0 if it is missing).
+            step: called with an optimizer's name and its loss; runs backward and the update.
+
+        Returns:
+            scalars to log, weighted as they enter the losses.
+        """
+        images, masks = batch["images"], batch["masks"]
+        stage = self.stage(float(batch.get("progress", 0.0)))
+        edges = canny_edges(images, sigma=self.sigma)
+        terms: dict[str, Tensor] = {}
+        discriminators: dict[str, Tensor] = {}
+        if stage != "inpaint":
+            drawn = self.edge_generator(grey(images), edges, masks)
+            terms |= self._edge_terms(drawn, edges, images, discriminators)
+            edges = drawn * masks + edges * (1 - masks)
+        if stage != "edge":
+            painted = self.inpaint_generator(images, edges, masks)
+            terms |= self._inpaint_terms(painted, images, masks, discriminators)
+        loss = sum(terms.values())
+        step("generators", loss)
+        step("discriminators", sum(discriminators.values()))
+        logged = {"loss": loss} | terms | discriminators
+        return {name: value.detach() for name, value in logged.items()}
+
+    def _edge_terms(
+        self, drawn: Tensor, edges: Tensor, images: Tensor, discriminators: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        tones = grey(images)
+        verdict = _judge(self.edge_discriminator, torch.cat([tones, edges], 1), torch.cat([tones, drawn], 1))
+        discriminators["edge_d"] = verdict.discriminator
+        return {
+            "edge_adv": self.edge_adversarial_weight * verdict.generator,
+            "edge_fm": self.feature_matching_weight * verdict.feature_matching,
+        }
+
+    def _inpaint_terms(
+        self, painted: Tensor, images: Tensor, masks: Tensor, discriminators: dict[str, Tensor]
+    ) -> dict[str, Tensor]:
+        verdict = _judge(self.inpaint_discriminator, images, painted)
+        discriminators["d"] = verdict.discriminator
+        terms = {
+            "l1": self.l1_weight * (painted - images).abs().mean() / masks.mean(),
+            "adv": self.adversarial_weight * verdict.generator,
+        }
+        if self.content_weight:
+            terms["content"] = self.content_weight * losses.perceptual(self._features(painted), self._features(images))
+        if self.style_weight:
+            found, wanted = self._features(painted * masks), self._features(images * masks)
+            terms["style"] = self.style_weight * losses.style(found[1:], wanted[1:])
+        return terms
+
+    def _features(self, pictures: Tensor) -> list[Tensor]:
+        # The authors, and so their weights of the losses, leave out the normalisation that the extractor begins with.
+        mean, std = (pictures.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        return list(self._vgg(pictures * std + mean))
+
+    def weights_to_save(self) -> dict[str, Tensor]:
+        """What inference needs: both generators, with spectral norm folded, under their attributes' names."""
+        return {
+            f"{part}.{name}": value
+            for part in ("edge_generator", "inpaint_generator")
+            for name, value in plain_state(getattr(self, part)).items()
+        }
+
+
+class _Verdict(NamedTuple):
+    discriminator: Tensor
+    generator: Tensor
+    feature_matching: Tensor
+
+
+def _judge(discriminator: PatchDiscriminator, real: Tensor, fake: Tensor) -> _Verdict:
+    """Adversarial losses of both sides, and the distance of the discriminator's activations (equations 2 and 3)."""
+    real_activations, fake_activations = discriminator(real), discriminator(fake.detach())
+    with _frozen(discriminator):
+        activations = discriminator(fake)
+    return _Verdict(
+        (losses.adversarial(real_activations[-1], True) + losses.adversarial(fake_activations[-1], False)) / 2,
+        losses.adversarial(activations[-1], True),
+        losses.perceptual(activations, [wanted.detach() for wanted in real_activations]),
+    )
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)
