@@ -19,7 +19,9 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 def gram(features: Tensor) -> Tensor:
     """Gram matrices over positions, (B, C, h, w) -> (B, C, C), divided by C * h * w."""
     flat = features.float().flatten(2)
-    return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
+    # A product of two float32 tensors is bfloat16 under autocast, too coarse for a difference of sums.
+    with torch.autocast(features.device.type, enabled=False):
+        return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
 
 
 def perceptual(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:

@@ -129,7 +129,7 @@ def test_the_terms_are_stated(made):
         "not the paper's experiment",
         "gaussian=11x11",
         "v0.1,alexnet",
-        "not implemented yet (StructureFlow, EdgeConnect",
+        "not in this table yet (StructureFlow, EdgeConnect",
         "mIoU 0.50",
         "![a](figures/a.png)",
     ):

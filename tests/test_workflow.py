@@ -81,6 +81,26 @@ def test_the_table_is_full(finished):
     assert (truth["psnr"] == float("inf")).all() and (truth["lpips"] == 0).all()
 
 
+def test_table_5_and_the_figures_come_from_what_is_there(finished):
+    """Nothing is trained again for them."""
+    targets = ("results/smoke/table5.md", "results/smoke/figures/training_curves_faces.png")
+    result = snakemake(finished, *targets)
+    assert result.returncode == 0, result.stdout[-5000:]
+    assert jobs(result.stdout) == {
+        "segmentation": 1,
+        "segmentation_table": 1,
+        "semantic_maps": 1,
+        "training_curves": 1,
+        "total": 4,
+    }
+    frame = pd.read_csv(finished / "results/smoke/table5.csv").set_index(["method", "bucket", "metric"])
+    for method in ("clip", "sair", "clip_complete"):
+        assert 0 <= frame.loc[(method, "all", "miou"), "mean"] <= 1 and frame.loc[(method, "all", "miou"), "n"] == 3
+    assert frame.loc[("sair", "all", "miou"), "paper"] == 0.45
+    for figure in ("semantic_maps_faces", "training_curves_faces"):
+        assert (finished / f"results/smoke/figures/{figure}.png").stat().st_size > 5000
+
+
 def test_again_does_nothing(finished):
     result = snakemake(finished)
     assert result.returncode == 0 and "Nothing to be done" in result.stdout

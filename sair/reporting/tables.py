@@ -23,7 +23,7 @@ from sair.evaluation.statistics import Estimate, estimate
 from sair.files import InputError, write_text
 from sair.reporting.claims import all_claims, claimed
 
-NOT_IMPLEMENTED = "not implemented yet"
+NOT_IMPLEMENTED = "not in this table yet"
 MEASURES = [column for column in SCORE_COLUMNS if column not in ("id", "bucket", "ratio")]
 METRICS = convention.METRICS | {"miou": MIOU, "miou_hole": MIOU}
 NAMES = {
