@@ -161,3 +161,31 @@ def test_faulty_checkpoints_are_refused(data, tmp_path):
         checkpoint.save(path, change, metadata)
         with pytest.raises(InputError, match=message):
             checkpoint.restore(path)
+
+
+class TwoPasses(torch.nn.Module):
+    """Steps its weight, then looks through it again, as a GAN's discriminator step does at the generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1, bias=False)
+        self.seen = []
+
+    def optimizers(self):
+        return {"two": torch.optim.SGD(self.parameters(), lr=1.0)}
+
+    def training_step(self, batch, step):
+        one = torch.ones(1, 1)
+        step("two", self.layer(one).square().sum())
+        self.seen.append((float(self.layer(one)), float(self.layer.weight)))
+        return {"loss": torch.zeros(())}
+
+
+def test_a_pass_after_a_step_sees_the_stepped_weights(data, tmp_path, monkeypatch):
+    """Also in bfloat16, where autocast keeps rounded copies of them."""
+    method = TwoPasses()
+    monkeypatch.setattr(loop, "build", lambda recipe: method)
+    run(data, tmp_path, spec(precision="bf16", steps=3))
+    assert len(method.seen) == 3
+    for seen, weight in method.seen:
+        assert seen == pytest.approx(weight, rel=0.01)

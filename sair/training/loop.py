@@ -199,6 +199,8 @@ def _steps(run: Run, samples: Samples, validation: Samples, steps: int, device: 
         if training["clip_gradient"]:
             fabric.clip_gradients(module, by_name[name], max_norm=training["clip_gradient"])
         by_name[name].step()
+        # Autocast keeps the weights' rounded copies: a second network's pass would still see the ones before this step.
+        torch.clear_autocast_cache()
 
     order = range(run.done * training["batch"], steps * training["batch"])
     loader = fabric.setup_dataloaders(
