@@ -75,7 +75,7 @@ def fold_spectral_norm(state: Mapping[str, Tensor], transposed: Iterable[str] = 
     transposed, folded = set(transposed), {}
     for name, value in state.items():
         stem, _, kind = name.rpartition(".")
-        if kind == "weight_orig":
+        if kind == "weight_orig" and {f"{stem}.weight_u", f"{stem}.weight_v"} <= state.keys():
             matrix = value.transpose(0, 1) if stem in transposed else value
             matrix = matrix.reshape(matrix.shape[0], -1)
             sigma = state[f"{stem}.weight_u"] @ (matrix @ state[f"{stem}.weight_v"])
