@@ -102,7 +102,7 @@ def _diffuse(image: np.ndarray, right: np.ndarray, below: np.ndarray) -> np.ndar
     diagonal[1:] += below[:-1]
     wanted = image.reshape(-1, channels)
     if width <= BANDED_UP_TO:
-        bands = np.zeros((width + 1, height * width))
+        bands = np.zeros((width + 1, height * width), order="F")  # as LAPACK wants it, which spares a copy
         bands[0] = diagonal.ravel()
         bands[1] -= right.ravel()
         bands[width] -= below.ravel()
