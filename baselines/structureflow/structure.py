@@ -102,7 +102,8 @@ def _diffuse(image: np.ndarray, right: np.ndarray, below: np.ndarray) -> np.ndar
     diagonal[1:] += below[:-1]
     wanted = image.reshape(-1, channels)
     if width <= BANDED_UP_TO:
-        bands = np.zeros((width + 1, height * width), order="F")  # as LAPACK wants it, which spares a copy
+        # Fortran's order, as LAPACK wants it, spares a copy; SciPy's shortcut for two bands fails on a single pixel.
+        bands = np.zeros((max(width, 2) + 1, height * width), order="F")
         bands[0] = diagonal.ravel()
         bands[1] -= right.ravel()
         bands[width] -= below.ravel()
