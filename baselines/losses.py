@@ -57,9 +57,14 @@ def adversarial(logits: Tensor, real: bool, kind: str = "nsgan") -> Tensor:
 
 
 class Vgg:
-    """The frozen VGG16, made when it is first needed and kept out of its owner's checkpoint."""
+    """The frozen VGG16, made when it is first needed and kept out of its owner's checkpoint.
 
-    def __init__(self) -> None:
+    Args:
+        maps: how many of its five feature maps to compute, from the finest.
+    """
+
+    def __init__(self, maps: int = 5) -> None:
+        self._maps = maps
         self._network: list[nn.Module] = []
 
     def __call__(self, pictures: Tensor) -> Sequence[Tensor]:
@@ -67,8 +72,11 @@ class Vgg:
         if not self._network:
             from sair.weights import vgg16_features  # only training needs its weights
 
-            self._network.append(vgg16_features())
+            network = vgg16_features()
+            if self._maps < 5:
+                del network.features[sorted(network.TAPS)[self._maps - 1] + 1 :]
+            self._network.append(network)
         return self._network[0].to(pictures.device)(pictures)
 
     def __deepcopy__(self, memo: Any) -> Vgg:
-        return Vgg()
+        return Vgg(self._maps)

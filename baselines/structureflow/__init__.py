@@ -1,0 +1,262 @@
+"""StructureFlow (Ren et al., ICCV 2019): inpainting via structure-aware appearance flow."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from baselines.lama.model import symmetric_pad
+from baselines.losses import Vgg, perceptual, style
+from baselines.structureflow.checkpoint import load_authors_checkpoint
+from baselines.structureflow.losses import least_squares, sampling_correctness
+from baselines.structureflow.model import (
+    Discriminator,
+    FlowGenerator,
+    StructureGenerator,
+    Window,
+    add_spectral_norm,
+    plain_state,
+)
+from baselines.structureflow.resample import gaussian_resample
+from baselines.structureflow.structure import structure_images
+
+__all__ = [
+    "Discriminator",
+    "FlowGenerator",
+    "StructureFlow",
+    "StructureGenerator",
+    "gaussian_resample",
+    "load_authors_checkpoint",
+    "structure_images",
+]
+
+Step = Callable[[str, Tensor], None]
+STRUCTURES = ("masked", "complete")
+FACTOR, SMALLEST = 16, 48  # a sixteenth of the side is padded by two mirrored pixels, which takes three
+
+
+class StructureFlow(nn.Module):
+    """The method: a structure generator, a texture generator with appearance flow, and their three training stages.
+
+    Where the structure image of the known region comes from decides what the method knows. The authors smooth the
+    complete picture and then cut the hole out; the smoothing has by then carried the hole's content over its rim (8-14
+    of 255 grey levels within 2 pixels, 1-2 still at 10-30 pixels, which is information of the truth). Here the masked
+    picture is smoothed, with the hole as a border.
+
+    Args:
+        channels: width of both generators' first full layer.
+        structure_blocks: residual blocks at each resolution of the structure generator.
+        flow_blocks: residual blocks at each resolution of the texture generator.
+        discriminator_channels: width of the discriminators' first layer.
+        windows: side and standard deviation of each resampling window; the last also samples for the correctness loss.
+        structure: ``masked``, or ``complete`` as published. The latter leaks, and needs the complete picture: without
+            ``sees_truth: true`` in the method's YAML it takes the emptied hole for a black object.
+        strength: smoothing of structure images, see ``structure_images``.
+        sigma: texture window of structure images.
+        sharpness: gradient that structure images keep.
+        iterations: of the smoothing of structure images.
+        stages: progress at which the second and the third stage begin.
+        structure_l1_weight: L1 of the structure generator.
+        l1_weight: L1 of the texture generator.
+        adversarial_weight: of both generators.
+        correctness_weight: of the flow's sampling correctness.
+        style_weight: distance of Gram matrices in the hole, in the third stage; 0 for none.
+        content_weight: distance of features, in the third stage; 0 for none.
+        lr: Adam's learning rate, for all networks.
+        pretrained: the authors' ``s_gen`` and ``f_gen`` files, or none.
+    """
+
+    def __init__(
+        self,
+        *,
+        channels: int = 64,
+        structure_blocks: int = 4,
+        flow_blocks: int = 2,
+        discriminator_channels: int = 64,
+        windows: Sequence[Window] = ((16, 4.0), (4, 2.0)),
+        structure: str = "masked",
+        strength: float = 0.015,
+        sigma: float = 3.0,
+        sharpness: float = 0.001,
+        iterations: int = 3,
+        stages: tuple[float, float] = (1 / 3, 2 / 3),
+        structure_l1_weight: float = 4.0,
+        l1_weight: float = 5.0,
+        adversarial_weight: float = 1.0,
+        correctness_weight: float = 0.25,
+        style_weight: float = 250.0,
+        content_weight: float = 0.1,
+        lr: float = 1e-4,
+        pretrained: Sequence[str | Path] | None = None,
+    ) -> None:
+        super().__init__()
+        if structure not in STRUCTURES:
+            raise ValueError(f"structure {structure!r}: expected one of {', '.join(STRUCTURES)}.")
+        if any(window % 2 for window, _ in windows):
+            raise ValueError(f"windows {windows}: their sides must be even.")
+        if not 0 <= stages[0] <= stages[1] <= 1:
+            raise ValueError(f"stages {stages}: two numbers in [0, 1], the smaller one first.")
+        self.s_gen = StructureGenerator(channels, structure_blocks)
+        self.f_gen = FlowGenerator(channels, flow_blocks, windows)
+        self.s_dis = Discriminator(discriminator_channels)
+        self.f_dis = Discriminator(discriminator_channels)
+        self.apply(_initialise)
+        self.structure = structure
+        self.smoothing = {"strength": strength, "sigma": sigma, "sharpness": sharpness, "iterations": iterations}
+        self.sampling = windows[-1]
+        self.stages = stages
+        self.structure_l1_weight = structure_l1_weight
+        self.l1_weight = l1_weight
+        self.adversarial_weight = adversarial_weight
+        self.correctness_weight = correctness_weight
+        self.style_weight = style_weight
+        self.content_weight = content_weight
+        self.lr = lr
+        self.pretrained = pretrained is not None
+        self._vgg = Vgg(maps=5 if style_weight or content_weight else 3)
+        for network, path in zip((self.s_gen, self.f_gen), pretrained or (None, None), strict=True):
+            if path is not None:
+                load_authors_checkpoint(network, path)
+
+    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Fill holes, in evaluation mode and without gradients.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1]; with ``structure: masked``, what they hold inside the hole is ignored.
+            masks: (B, 1, H, W) in {0, 1}, 1 = hole.
+
+        Returns:
+            (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
+        """
+        training = [network for network in (self.s_gen, self.f_gen) if network.training]
+        try:
+            with torch.no_grad():
+                self.s_gen.eval()
+                self.f_gen.eval()
+                painted = self._paint(images, masks)
+        finally:
+            for network in training:
+                network.train()
+        return ((painted + 1) / 2).clamp(0, 1)
+
+    def _paint(self, images: Tensor, masks: Tensor) -> Tensor:
+        size = images.shape[-2:]
+        padded = [max(SMALLEST, math.ceil(side / FACTOR) * FACTOR) for side in size]
+        everything = torch.cat([2 * images - 1, self._known_structure(images, masks), masks], 1)
+        pictures, known_structure, holes = symmetric_pad(everything, *padded).split([3, 3, 1], 1)
+        structure = self._complete_structure(pictures, known_structure, holes)
+        painted, _ = self.f_gen(torch.cat([pictures * (1 - holes), structure, holes], 1))
+        return painted[..., : size[0], : size[1]]
+
+    def _known_structure(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Structure images in [-1, 1], of which only the known region is to be used."""
+        return 2 * structure_images(images, masks if self.structure == "masked" else None, **self.smoothing) - 1
+
+    def _complete_structure(self, pictures: Tensor, structure: Tensor, masks: Tensor) -> Tensor:
+        known = 1 - masks
+        return self.s_gen(torch.cat([pictures * known, structure * known, masks], 1))
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for each network, as published; prepares for training with spectral norm where the authors have it.
+
+        A loaded structure generator has its norm folded in already; as in their third stage, it is best left as it is.
+        """
+        for network in (self.s_dis, self.f_dis) if self.pretrained else (self.s_gen, self.s_dis, self.f_dis):
+            add_spectral_norm(network)
+        return {
+            name: torch.optim.Adam(getattr(self, name).parameters(), lr=self.lr, betas=(0.0, 0.999))
+            for name in ("s_gen", "s_dis", "f_gen", "f_dis")
+        }
+
+    def training_step(self, batch: Mapping[str, Tensor], step: Step) -> dict[str, Tensor]:
+        """One step of the stage that ``progress`` has reached: a discriminator's, then its generator's, as published.
+
+        First the structure generator learns; then the texture generator on the true structure; then the texture
+        generator on the structure that the first, now fixed, completes.
+
+        Args:
+            batch: ``images`` (B, 3, H, W) complete, in [0, 1], sides multiples of 16 and at least 48; ``masks``
+                (B, 1, H, W), 1 = hole; ``progress`` in [0, 1), 0 if missing.
+            step: called with an optimizer's name and its loss; runs backward and the update.
+
+        Returns:
+            scalars to log, weighted as they enter the losses.
+        """
+        images, masks, progress = batch["images"], batch["masks"], batch.get("progress", 0.0)
+        pictures = 2 * images - 1
+        if progress < self.stages[0]:
+            wanted = 2 * structure_images(images, **self.smoothing) - 1
+            known = wanted if self.structure == "complete" else self._known_structure(images, masks)
+            painted = self._complete_structure(pictures, known, masks)
+            terms = {"l1": self.structure_l1_weight * functional.l1_loss(painted, wanted)}
+            return self._adversarial_step("s", painted, wanted, terms, step)
+        joint = progress >= self.stages[1]
+        if joint:
+            with torch.no_grad():
+                structure = self._complete_structure(pictures, self._known_structure(images, masks), masks)
+        else:
+            structure = 2 * structure_images(images, **self.smoothing) - 1
+        painted, flow = self.f_gen(torch.cat([pictures * (1 - masks), structure, masks], 1))
+        terms = self._texture_terms(painted, flow, images, masks, joint)
+        return self._adversarial_step("f", painted, pictures, terms, step)
+
+    def _texture_terms(
+        self, painted: Tensor, flow: Tensor, images: Tensor, masks: Tensor, joint: bool
+    ) -> dict[str, Tensor]:
+        pictures = 2 * images - 1
+        masked = (pictures * (1 - masks) + 1) / 2  # grey holes
+        terms = {"l1": self.l1_weight * functional.l1_loss(painted, pictures)}
+        with torch.no_grad():
+            wanted, source = self._vgg(images), self._vgg(masked)
+        correctness = sampling_correctness(wanted[2], source[2], flow, masks, *self.sampling)
+        terms["correctness"] = self.correctness_weight * correctness
+        if joint and self.style_weight:
+            holes = [self._vgg((picture * masks + 1) / 2)[1:] for picture in (painted, pictures)]
+            terms["style"] = self.style_weight * style(*holes)
+        if joint and self.content_weight:
+            terms["content"] = self.content_weight * perceptual(self._vgg((painted + 1) / 2), wanted)
+        return terms
+
+    def _adversarial_step(
+        self, stage: str, painted: Tensor, real: Tensor, terms: dict[str, Tensor], step: Step
+    ) -> dict[str, Tensor]:
+        discriminator = getattr(self, f"{stage}_dis")
+        answers = discriminator(torch.cat([real, painted.detach()]))
+        truths, fakes = zip(*(scale.chunk(2) for scale in answers), strict=True)
+        d = (least_squares(truths, real=True) + least_squares(fakes, real=False)) / 2
+        step(f"{stage}_dis", d)
+        with _frozen(discriminator):
+            terms["adv"] = self.adversarial_weight * least_squares(discriminator(painted), real=True)
+            loss = sum(terms.values())
+            step(f"{stage}_gen", loss)
+        return {name: value.detach() for name, value in ({"loss": loss, "d": d} | terms).items()}
+
+    def weights_to_save(self) -> dict[str, Tensor]:
+        """What inference needs: both generators' weights, spectral norm folded, names prefixed as the attributes."""
+        return {
+            f"{prefix}.{name}": value
+            for prefix in ("s_gen", "f_gen")
+            for name, value in plain_state(getattr(self, prefix)).items()
+        }
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.xavier_normal_(module.weight, gain=math.sqrt(2))
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+@contextmanager
+def _frozen(module: nn.Module) -> Iterator[None]:
+    module.requires_grad_(False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(True)

@@ -1,0 +1,53 @@
+"""Sampling features where a flow points, through a Gaussian window (StructureFlow, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def gaussian_resample(features: Tensor, flow: Tensor, window: int, sigma: float) -> Tensor:
+    """At each position, the Gaussian-weighted mean of the ``window`` x ``window`` features around its flow's target.
+
+    A bilinear sample would pass gradients to four positions; this one also reaches further targets. Taps outside the
+    features repeat the border with the weight of their own distance. Differentiable in both arguments, everywhere
+    but where a target crosses a pixel and the window moves on.
+
+    Args:
+        features: (B, C, H, W).
+        flow: (B, 2, h, w), from each position to its target: columns right, then rows down, in pixels.
+        window: taps a side, even; they lie around the target, half of them on each side.
+        sigma: standard deviation of the window in pixels.
+
+    Returns:
+        (B, C, h, w), float32, or float64 if ``features`` are.
+    """
+    with torch.autocast(features.device.type, enabled=False):
+        features = features if features.dtype == torch.float64 else features.float()
+        flow = flow.to(features.dtype)
+        (batch, channels, height, width), (rows, columns) = features.shape, flow.shape[-2:]
+        grid = {"dtype": flow.dtype, "device": flow.device}
+        x_index, x_weight = _taps(flow[:, 0] + torch.arange(columns, **grid), width, window, sigma)
+        y_index, y_weight = _taps(flow[:, 1] + torch.arange(rows, **grid)[:, None], height, window, sigma)
+        picture = torch.arange(batch, device=flow.device).view(-1, 1, 1, 1, 1) * (height * width)
+        index = picture + y_index[..., :, None] * width + x_index[..., None, :]
+        weight = y_weight[..., :, None] * x_weight[..., None, :]
+        # One row of channels a position: a weighted bag of such rows is exactly this mean, and a fast kernel.
+        bags = (-1, window * window)
+        table = features.permute(0, 2, 3, 1).reshape(-1, channels)
+        sampled = functional.embedding_bag(
+            index.reshape(bags), table, per_sample_weights=weight.reshape(bags), mode="sum"
+        )
+        return sampled.view(batch, rows, columns, channels).permute(0, 3, 1, 2)
+
+
+def _taps(target: Tensor, length: int, window: int, sigma: float) -> tuple[Tensor, Tensor]:
+    """Along one axis, indices and normalised weights of the taps around targets (B, h, w): (B, h, w, window) each."""
+    offsets = torch.arange(window, device=target.device) - (window // 2 - 1)
+    pixel = target.detach().floor()
+    distance = offsets - (target - pixel)[..., None]
+    weight = torch.softmax(-distance.square() / (2 * sigma**2), dim=-1)
+    # Clamped before it is an integer: a flow may point anywhere.
+    index = pixel.clamp(-window, length + window).long()[..., None] + offsets
+    return index.clamp(0, length - 1), weight
