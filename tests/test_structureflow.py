@@ -206,7 +206,7 @@ def test_any_size_comes_back(size):
     painted = method.inpaint(images, masks)
     assert painted.shape == images.shape and painted.dtype == torch.float32 and not painted.requires_grad
     assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1
-    assert torch.allclose(painted[1:], method.inpaint(images[1:], masks[1:]), atol=1e-5)
+    assert torch.allclose(painted[1:], method.inpaint(images[1:], masks[1:]), atol=1e-4)
     assert all(module.training for module in method.modules())
 
 
@@ -228,7 +228,7 @@ def train(method, progress, steps, autocast=False):
         assert reached == {name}, "a loss must reach its own network only"
         optimizers[name].step()
 
-    images, masks = samples(2)
+    images, masks = (x[..., :61, :] for x in samples(2))  # padded in training as in testing
     batch = {"images": images, "masks": masks, "progress": progress}
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         return [method.training_step(batch, step) for _ in range(steps)]

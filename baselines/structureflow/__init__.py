@@ -146,13 +146,12 @@ class StructureFlow(nn.Module):
         return ((painted + 1) / 2).clamp(0, 1)
 
     def _paint(self, images: Tensor, masks: Tensor) -> Tensor:
-        size = images.shape[-2:]
-        padded = [max(SMALLEST, math.ceil(side / FACTOR) * FACTOR) for side in size]
-        everything = torch.cat([2 * images - 1, self._known_structure(images, masks), masks], 1)
-        pictures, known_structure, holes = symmetric_pad(everything, *padded).split([3, 3, 1], 1)
-        structure = self._complete_structure(pictures, known_structure, holes)
-        painted, _ = self.f_gen(torch.cat([pictures * (1 - holes), structure, holes], 1))
-        return painted[..., : size[0], : size[1]]
+        height, width = images.shape[-2:]
+        images, masks = _padded(images, masks)
+        pictures = 2 * images - 1
+        structure = self._complete_structure(pictures, self._known_structure(images, masks), masks)
+        painted, _ = self.f_gen(torch.cat([pictures * (1 - masks), structure, masks], 1))
+        return painted[..., :height, :width]
 
     def _known_structure(self, images: Tensor, masks: Tensor) -> Tensor:
         """Structure images in [-1, 1], of which only the known region is to be used."""
@@ -181,14 +180,15 @@ class StructureFlow(nn.Module):
         generator on the structure that the first, now fixed, completes.
 
         Args:
-            batch: ``images`` (B, 3, H, W) complete, in [0, 1], sides multiples of 16 and at least 48; ``masks``
-                (B, 1, H, W), 1 = hole; ``progress`` in [0, 1), 0 if missing.
+            batch: ``images`` (B, 3, H, W) complete, in [0, 1]; ``masks`` (B, 1, H, W), 1 = hole; ``progress`` in
+                [0, 1), 0 if missing.
             step: called with an optimizer's name and its loss; runs backward and the update.
 
         Returns:
             scalars to log, weighted as they enter the losses.
         """
-        images, masks, progress = batch["images"], batch["masks"], batch.get("progress", 0.0)
+        images, masks = _padded(batch["images"], batch["masks"])
+        progress = batch.get("progress", 0.0)
         pictures = 2 * images - 1
         if progress < self.stages[0]:
             wanted = 2 * structure_images(images, **self.smoothing) - 1
@@ -244,6 +244,12 @@ class StructureFlow(nn.Module):
             for prefix in ("s_gen", "f_gen")
             for name, value in plain_state(getattr(self, prefix)).items()
         }
+
+
+def _padded(*maps: Tensor) -> list[Tensor]:
+    """Mirrored at the bottom and right to sides that the networks take."""
+    sides = [max(SMALLEST, math.ceil(side / FACTOR) * FACTOR) for side in maps[0].shape[-2:]]
+    return [symmetric_pad(x, *sides) for x in maps]
 
 
 def _initialise(module: nn.Module) -> None:
