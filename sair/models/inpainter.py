@@ -231,7 +231,7 @@ class ImplicitInpainter(nn.Module):
             size: height and width of the output, at any scale; None is the input's size.
             known: at the input's size, also render the known pixels; False copies them from the input, which costs
                 only the hole's share of the time.
-            chunk: queries answered at once; bounds the memory.
+            chunk: answers of the function computed at once; bounds the memory.
 
         Returns:
             (B, 3, *size) in [0, 1]
@@ -250,7 +250,8 @@ class ImplicitInpainter(nn.Module):
         else:
             output, wanted = image.new_empty(1, 3, height * width), torch.arange(height * width, device=image.device)
         for part, own in self._split(wanted, height, width, size is None):
-            for some in part.split(chunk) if len(part) else ():
+            at_once = chunk if own else max(1, chunk // 4)  # a query between cells has four answers
+            for some in part.split(at_once) if len(part) else ():
                 members = own_cells(some[None]) if own else neighbours(centres[some][None], *shown, self.air.upstream)
                 output[..., some] = self.query(grids, members, cell).clamp(0, 1).transpose(1, 2)
         return output.unflatten(2, (height, width))
