@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
 Features = Callable[[Tensor], Sequence[Tensor]]
 
 
@@ -32,6 +34,25 @@ def perceptual(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
 def style(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """Sum over layers of the mean absolute difference of Gram matrices (Gatys et al., 2016)."""
     return torch.stack([functional.l1_loss(gram(a), gram(b)) for a, b in zip(found, wanted, strict=True)]).sum()
+
+
+def content_and_style(
+    vgg: Features, painted: Tensor, images: Tensor, masks: Tensor, content_weight: float, style_weight: float
+) -> dict[str, Tensor]:
+    """Weighted perceptual loss of pictures and style loss of their holes, as EdgeConnect and MISF train; 0 leaves out.
+
+    Args:
+        vgg: the extractor; its first map has no style.
+        painted, images: (B, 3, H, W) in [0, 1].
+        masks: (B, 1, H, W), 1 = hole.
+        content_weight, style_weight: of the terms ``content`` and ``style``.
+    """
+    terms = {}
+    if content_weight:
+        terms["content"] = content_weight * perceptual(vgg(painted), vgg(images))
+    if style_weight:
+        terms["style"] = style_weight * style(vgg(painted * masks)[1:], vgg(images * masks)[1:])
+    return terms
 
 
 def total_variation(pictures: Tensor) -> Tensor:
@@ -61,10 +82,12 @@ class Vgg:
 
     Args:
         maps: how many of its five feature maps to compute, from the finest.
+        normalised: look at pictures normalised as VGG16 was trained on. Several authors, and so their weights of the
+            losses, leave that out.
     """
 
-    def __init__(self, maps: int = 5) -> None:
-        self._maps = maps
+    def __init__(self, maps: int = 5, normalised: bool = True) -> None:
+        self._maps, self._normalised = maps, normalised
         self._network: list[nn.Module] = []
 
     def __call__(self, pictures: Tensor) -> Sequence[Tensor]:
@@ -76,7 +99,11 @@ class Vgg:
             if self._maps < 5:
                 del network.features[sorted(network.TAPS)[self._maps - 1] + 1 :]
             self._network.append(network)
+        if not self._normalised:
+            # The extractor begins with the normalisation: give it what becomes the picture itself.
+            mean, std = (pictures.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+            pictures = pictures * std + mean
         return self._network[0].to(pictures.device)(pictures)
 
     def __deepcopy__(self, memo: Any) -> Vgg:
-        return Vgg(self._maps)
+        return Vgg(self._maps, self._normalised)

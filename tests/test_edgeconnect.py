@@ -12,7 +12,7 @@ from torch import nn
 from baselines.edgeconnect import EdgeConnect, EdgeGenerator, InpaintGenerator, PatchDiscriminator
 from baselines.edgeconnect import load_authors_checkpoint as load
 from baselines.edgeconnect.edges import canny_edges, grey
-from baselines.edgeconnect.model import plain_state
+from baselines.networks import plain_state
 from sair.files import InputError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "edgeconnect.json").read_text())
@@ -201,15 +201,16 @@ def test_the_picture_teaches_the_edge_generator_in_the_joint_stage():
     assert not torch.equal(method.edge_generator.encoder[1].parametrizations.weight.original, before)
 
 
-def test_vgg_sees_pictures_that_are_not_normalised():
+def test_vgg_sees_pictures_that_are_not_normalised(monkeypatch):
     method, seen = EdgeConnect(**{**TINY, "content_weight": 0.1, "style_weight": 250}), []
 
-    def extractor(images):  # normalises as VGG16's does
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-        seen.append((images - mean) / std)
-        return [seen[-1], seen[-1][..., ::2, ::2]]
+    class Extractor(torch.nn.Module):  # normalises as VGG16's does
+        def forward(self, images):
+            mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+            seen.append((images - mean) / std)
+            return [seen[-1], seen[-1][..., ::2, ::2]]
 
-    method._vgg = extractor
+    monkeypatch.setattr("sair.weights.vgg16_features", Extractor)
     (logged,) = train(method, 1, 0.5)
     images, masks = pictures(6, 2, 32)
     assert torch.allclose(seen[1], images, atol=1e-6) and torch.allclose(seen[3], images * masks, atol=1e-6)

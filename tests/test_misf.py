@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_lama import assert_golden, pictures, seeded
+from parity import assert_golden, pictures, seeded
 from torch import nn
 
 from baselines.filtering import predictive_filter

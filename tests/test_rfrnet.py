@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_lama import assert_golden, pictures, seeded, uniform
+from parity import assert_golden, pictures, seeded, uniform
 from torch import nn
 
 from baselines.rfrnet import RFR, RFRNet, load_authors_checkpoint

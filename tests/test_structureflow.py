@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_lama import assert_golden, pictures, seeded, uniform
+from parity import assert_golden, pictures, seeded, uniform
 
+from baselines.networks import plain_state
 from baselines.structureflow import (
     Discriminator,
     FlowGenerator,
@@ -22,7 +23,7 @@ from baselines.structureflow import (
     structure_images,
 )
 from baselines.structureflow.losses import sampling_correctness
-from baselines.structureflow.model import add_spectral_norm, plain_state
+from baselines.structureflow.model import add_spectral_norm
 from sair.conformance import samples
 from sair.files import InputError
 from sair.weights import Vgg16Features

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,17 +16,15 @@ from baselines.edgeconnect.model import (
     EdgeGenerator,
     InpaintGenerator,
     PatchDiscriminator,
-    evaluating,
     normalise_spectrally,
-    plain_state,
 )
+from baselines.networks import evaluating, frozen, plain_state
 
 __all__ = ["EdgeConnect", "EdgeGenerator", "InpaintGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
 
 Step = Callable[[str, Tensor], None]
 STAGES = ("edge", "inpaint", "joint")
 PARTS = ("edge", "inpaint")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class EdgeConnect(nn.Module):
@@ -89,7 +86,7 @@ class EdgeConnect(nn.Module):
         self.content_weight = content_weight
         self.style_weight = style_weight
         self.learning_rates = {"generator": lr, "discriminator": discriminator_lr}
-        self._vgg = losses.Vgg()
+        self._vgg = losses.Vgg(normalised=False)
         if pretrained is not None:
             if pretrained.keys() != set(PARTS):
                 raise ValueError(f"pretrained {dict(pretrained)!r}: expected a file each for {', '.join(PARTS)}.")
@@ -108,7 +105,7 @@ class EdgeConnect(nn.Module):
         Returns:
             (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
         """
-        with torch.no_grad(), evaluating(self.edge_generator, self.inpaint_generator):
+        with evaluating(self.edge_generator, self.inpaint_generator):
             known_edges = canny_edges(images, masks, self.sigma)
             edges = self.edge_generator(grey(images), known_edges, masks)
             return self.inpaint_generator(images, edges, masks)
@@ -188,17 +185,8 @@ class EdgeConnect(nn.Module):
             "l1": self.l1_weight * (painted - images).abs().mean() / masks.mean(),
             "adv": self.adversarial_weight * verdict.generator,
         }
-        if self.content_weight:
-            terms["content"] = self.content_weight * losses.perceptual(self._features(painted), self._features(images))
-        if self.style_weight:
-            found, wanted = self._features(painted * masks), self._features(images * masks)
-            terms["style"] = self.style_weight * losses.style(found[1:], wanted[1:])
-        return terms
-
-    def _features(self, pictures: Tensor) -> list[Tensor]:
-        # The authors, and so their weights of the losses, leave out the normalisation that the extractor begins with.
-        mean, std = (pictures.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        return list(self._vgg(pictures * std + mean))
+        weights = self.content_weight, self.style_weight
+        return terms | losses.content_and_style(self._vgg, painted, images, masks, *weights)
 
     def weights_to_save(self) -> dict[str, Tensor]:
         """What inference needs: both generators, with spectral norm folded, under their attributes' names."""
@@ -218,19 +206,10 @@ class _Verdict(NamedTuple):
 def _judge(discriminator: PatchDiscriminator, real: Tensor, fake: Tensor) -> _Verdict:
     """Adversarial losses of both sides, and the distance of the discriminator's activations (equations 2 and 3)."""
     real_activations, fake_activations = discriminator(real), discriminator(fake.detach())
-    with _frozen(discriminator):
+    with frozen(discriminator):
         activations = discriminator(fake)
     return _Verdict(
         (losses.adversarial(real_activations[-1], True) + losses.adversarial(fake_activations[-1], False)) / 2,
         losses.adversarial(activations[-1], True),
         losses.perceptual(activations, [wanted.detach() for wanted in real_activations]),
     )
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)

@@ -6,8 +6,7 @@ section 3 and appendix A. The generators' parameter names are those of the publi
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parametrize
 
-from baselines.lama.model import symmetric_pad
+from baselines.networks import symmetric_pad
 
 
 class ResidualBlock(nn.Module):
@@ -199,29 +198,6 @@ def normalise_spectrally(layers: Iterable[nn.Module]) -> None:
         if not parametrize.is_parametrized(layer, "weight"):
             axis = int(isinstance(layer, nn.ConvTranspose2d))
             parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, axis))
-
-
-@contextmanager
-def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Put modules into evaluation mode for a while."""
-    modes = [module.training for module in modules]
-    for module in modules:
-        module.eval()
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.train(mode)
-
-
-def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """A network's state with spectral norm folded into the kernels; the network's own tensors where there is none."""
-    state = {name: value for name, value in network.state_dict().items() if ".parametrizations." not in name}
-    with evaluating(network):  # in training, a look at a kernel is a power iteration
-        for name, layer in network.named_modules():
-            if parametrize.is_parametrized(layer, "weight"):
-                state[f"{name}.weight"] = layer.weight.detach()
-    return state
 
 
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,8 @@ from baselines.lama import losses
 from baselines.lama.checkpoint import load_authors_checkpoint
 from baselines.lama.discriminator import PatchDiscriminator
 from baselines.lama.model import LaMaGenerator
+from baselines.losses import Vgg
+from baselines.networks import evaluating, frozen
 
 __all__ = ["LaMa", "LaMaGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
 
@@ -75,7 +76,7 @@ class LaMa(nn.Module):
         self.r1_weight = r1_weight
         self.learning_rates = {"generator": generator_lr, "discriminator": discriminator_lr}
         self.perceptual = perceptual
-        self._feature_networks: list[nn.Module] = []
+        self._vgg = Vgg()
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
         """Fill holes with the generator, in evaluation mode and without gradients.
@@ -87,13 +88,8 @@ class LaMa(nn.Module):
         Returns:
             (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
         """
-        was_training = self.generator.training
-        self.generator.eval()
-        try:
-            with torch.no_grad():
-                return self.generator(images, masks)
-        finally:
-            self.generator.train(was_training)
+        with evaluating(self.generator):
+            return self.generator(images, masks)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam with default betas for each network, as published."""
@@ -113,7 +109,7 @@ class LaMa(nn.Module):
             scalars to log, weighted as they enter the losses.
         """
         images, masks = batch["images"], batch["masks"]
-        with _frozen(self.discriminator):
+        with frozen(self.discriminator):
             terms = self._generator_terms(images, masks)
             loss = sum(terms.values())
             step("generator", loss)
@@ -133,8 +129,7 @@ class LaMa(nn.Module):
             "fm": self.feature_matching_weight * losses.feature_matching(fake_features, real_features),
         }
         if self.perceptual is not None:
-            features = self._features(images.device)
-            terms["perceptual"] = self.perceptual_weight * losses.perceptual(features, painted, images)
+            terms["perceptual"] = self.perceptual_weight * losses.perceptual(self._vgg, painted, images)
         return terms
 
     def _discriminator_terms(self, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -149,23 +144,6 @@ class LaMa(nn.Module):
         adversarial = losses.adversarial_discriminator(real_logits, fake_logits, masks)
         return {"d": adversarial, "r1": self.r1_weight * r1}
 
-    def _features(self, device: torch.device) -> nn.Module:
-        # In a list, the frozen network is no sub-module: it stays out of the checkpoint and out of train().
-        if not self._feature_networks:
-            from sair.weights import vgg16_features  # Only training needs its weights.
-
-            self._feature_networks.append(vgg16_features())
-        return self._feature_networks[0].to(device)
-
     def weights_to_save(self) -> dict[str, Tensor]:
         """What inference needs: the generator's state, names prefixed ``generator.``."""
         return {f"generator.{key}": value for key, value in self.generator.state_dict().items()}
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)

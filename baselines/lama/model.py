@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from baselines.networks import symmetric_pad
+
 Pair = tuple[Tensor | None, Tensor | None]
 
 
@@ -226,16 +228,3 @@ class LaMaGenerator(nn.Module):
         # Two rows must be left at the bottom, or its reflection padding has nothing to reflect.
         size = [max(2, -(-side // self.factor)) * self.factor for side in x.shape[-2:]]
         return symmetric_pad(x, *size)
-
-
-def symmetric_pad(x: Tensor, height: int, width: int) -> Tensor:
-    """Grow (..., H, W) to (..., height, width) at the bottom and right by mirroring, edge pixels included."""
-    if x.shape[-2:] == (height, width):
-        return x
-    rows, columns = (_mirrored(old, new, x.device) for old, new in zip(x.shape[-2:], (height, width), strict=True))
-    return x[..., rows[:, None], columns]
-
-
-def _mirrored(length: int, padded: int, device: torch.device) -> Tensor:
-    index = torch.arange(padded, device=device) % (2 * length)
-    return torch.minimum(index, 2 * length - 1 - index)

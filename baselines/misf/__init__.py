@@ -13,11 +13,11 @@ from baselines import losses
 from baselines.misf.checkpoint import load_authors_checkpoint
 from baselines.misf.discriminator import PatchDiscriminator
 from baselines.misf.model import MISFGenerator
+from baselines.networks import frozen
 
 __all__ = ["MISF", "MISFGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
 
 Step = Callable[[str, Tensor], None]
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class MISF(nn.Module):
@@ -62,7 +62,7 @@ class MISF(nn.Module):
         self.style_weight = style_weight
         self.adversarial_weight = adversarial_weight
         self.learning_rates = {"generator": lr, "discriminator": 0.1 * lr}
-        self._vgg = losses.Vgg()
+        self._vgg = losses.Vgg(normalised=False)
         if pretrained is not None:
             load_authors_checkpoint(pretrained, self.generator)
 
@@ -98,11 +98,10 @@ class MISF(nn.Module):
         """
         images, masks = batch["images"], batch["masks"]
         painted = self.generator(images, masks)
-        self.discriminator.requires_grad_(False)
-        terms = self._generator_terms(painted, images, masks)
-        loss = sum(terms.values())
-        step("generator", loss)
-        self.discriminator.requires_grad_(True)
+        with frozen(self.discriminator):
+            terms = self._generator_terms(painted, images, masks)
+            loss = sum(terms.values())
+            step("generator", loss)
         real = losses.adversarial(self.discriminator(images), real=True)
         fake = losses.adversarial(self.discriminator(painted.detach()), real=False)
         terms["d"] = (real + fake) / 2
@@ -115,17 +114,8 @@ class MISF(nn.Module):
             "l1": self.l1_weight * functional.l1_loss(painted, images) / hole_share,
             "adv": self.adversarial_weight * losses.adversarial(self.discriminator(painted), real=True),
         }
-        if self.content_weight:
-            terms["content"] = self.content_weight * losses.perceptual(self._features(painted), self._features(images))
-        if self.style_weight:
-            found, wanted = self._features(painted * masks), self._features(images * masks)
-            terms["style"] = self.style_weight * losses.style(found[1:], wanted[1:])
-        return terms
-
-    def _features(self, pictures: Tensor) -> list[Tensor]:
-        # The authors, and so their weights of the losses, leave out the normalisation that the extractor begins with.
-        mean, std = (pictures.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        return list(self._vgg(pictures * std + mean))
+        weights = self.content_weight, self.style_weight
+        return terms | losses.content_and_style(self._vgg, painted, images, masks, *weights)
 
     def weights_to_save(self) -> dict[str, Tensor]:
         """What inference needs: the generator's state, names prefixed ``generator.``."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.filtering import TAPS, KernelBlock, double, halve, predictive_filter
-from baselines.lama.model import symmetric_pad
+from baselines.networks import symmetric_pad
 
 FACTOR = 4
 # The residual blocks mirror two pixels at a quarter of the resolution, which takes at least three.

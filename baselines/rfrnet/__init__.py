@@ -11,13 +11,13 @@ from torch.nn import functional
 
 from baselines import losses
 from baselines.checkpoints import load_strictly, read_checkpoint, state_of
+from baselines.networks import evaluating
 from baselines.rfrnet.model import RFRNet
 
 __all__ = ["RFR", "RFRNet", "load_authors_checkpoint"]
 
 Step = Callable[[str, Tensor], None]
 PERCEPTUAL = (None, "vgg16")
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 class RFR(nn.Module):
@@ -71,7 +71,7 @@ class RFR(nn.Module):
         self.learning_rates = {"generator": lr, "finetune": finetune_lr}
         self.finetune_from = finetune_from
         self.perceptual = perceptual
-        self._vgg = losses.Vgg()
+        self._vgg = losses.Vgg(maps=3, normalised=False)
         if pretrained is not None:
             load_authors_checkpoint(pretrained, self.generator)
 
@@ -88,13 +88,8 @@ class RFR(nn.Module):
         Returns:
             (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
         """
-        was_training = self.generator.training
-        self.generator.eval()
-        try:
-            with torch.no_grad():
-                return self.generator(images, masks).clamp(0, 1)
-        finally:
-            self.generator.train(was_training)
+        with evaluating(self.generator):
+            return self.generator(images, masks).clamp(0, 1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """An Adam for each stage, over the same weights."""
@@ -134,17 +129,14 @@ class RFR(nn.Module):
             with torch.no_grad():
                 wanted = pools(self._vgg, images)
             found = [pools(self._vgg, pictures) for pictures in (painted, composite)]
-            with torch.autocast(images.device.type, enabled=False):  # Gram matrices sum over thousands of positions
-                terms["style"] = sum(losses.style(maps, wanted) for maps in found)
-                terms["perceptual"] = sum(losses.perceptual(maps, wanted) for maps in found)
+            terms["style"] = sum(losses.style(maps, wanted) for maps in found)
+            terms["perceptual"] = sum(losses.perceptual(maps, wanted) for maps in found)
         return {name: self.weights[name] * value for name, value in terms.items()}
 
 
 def pools(vgg: losses.Features, pictures: Tensor) -> list[Tensor]:
-    """VGG16's first three pooling layers of pictures (B, 3, H, W), which the authors do not normalise."""
-    mean, std = (pictures.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    # The extractor normalises: give it what becomes the picture itself.
-    return [functional.max_pool2d(features, 2) for features in vgg(pictures * std + mean)[:3]]
+    """VGG16's first three pooling layers of pictures (B, 3, H, W)."""
+    return [functional.max_pool2d(features, 2) for features in vgg(pictures)[:3]]
 
 
 def load_authors_checkpoint(path: str | Path, network: RFRNet) -> None:

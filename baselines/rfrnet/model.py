@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.lama.model import symmetric_pad
+from baselines.networks import symmetric_pad
 
 # The attention of a recurrence, (B, keys, h, w), and where it was known, (B, 1, h, w).
 Memory = tuple[Tensor, Tensor]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.lama.model import symmetric_pad
 from baselines.losses import Vgg, perceptual, style
+from baselines.networks import evaluating, frozen, plain_state, symmetric_pad
 from baselines.structureflow.checkpoint import load_authors_checkpoint
 from baselines.structureflow.losses import least_squares, sampling_correctness
 from baselines.structureflow.model import (
@@ -21,7 +20,6 @@ from baselines.structureflow.model import (
     StructureGenerator,
     Window,
     add_spectral_norm,
-    plain_state,
 )
 from baselines.structureflow.resample import gaussian_resample
 from baselines.structureflow.structure import structure_images
@@ -134,15 +132,8 @@ class StructureFlow(nn.Module):
         Returns:
             (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
         """
-        training = [network for network in (self.s_gen, self.f_gen) if network.training]
-        try:
-            with torch.no_grad():
-                self.s_gen.eval()
-                self.f_gen.eval()
-                painted = self._paint(images, masks)
-        finally:
-            for network in training:
-                network.train()
+        with evaluating(self.s_gen, self.f_gen):
+            painted = self._paint(images, masks)
         return ((painted + 1) / 2).clamp(0, 1)
 
     def _paint(self, images: Tensor, masks: Tensor) -> Tensor:
@@ -231,7 +222,7 @@ class StructureFlow(nn.Module):
         truths, fakes = zip(*(scale.chunk(2) for scale in answers), strict=True)
         d = (least_squares(truths, real=True) + least_squares(fakes, real=False)) / 2
         step(f"{stage}_dis", d)
-        with _frozen(discriminator):
+        with frozen(discriminator):
             terms["adv"] = self.adversarial_weight * least_squares(discriminator(painted), real=True)
             loss = sum(terms.values())
             step(f"{stage}_gen", loss)
@@ -257,12 +248,3 @@ def _initialise(module: nn.Module) -> None:
         nn.init.xavier_normal_(module.weight, gain=math.sqrt(2))
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    module.requires_grad_(False)
-    try:
-        yield
-    finally:
-        module.requires_grad_(True)

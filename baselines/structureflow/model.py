@@ -303,19 +303,3 @@ def add_spectral_norm(network: nn.Module) -> None:
     for block in network.modules():
         if getattr(block, "spectral", False) and not parametrize.is_parametrized(block.conv):
             parametrizations.spectral_norm(block.conv)
-
-
-@torch.no_grad()
-def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """The network's state under the plain network's names; live tensors but where spectral norm computes them."""
-    was_training = network.training
-    network.eval()  # in training, reading a weight refines its estimated singular value
-    state = {}
-    for name, value in network.state_dict().items():
-        layer, marker, part = name.partition(".parametrizations.weight.")
-        if not marker:
-            state[name] = value
-        elif part == "original":
-            state[f"{layer}.weight"] = network.get_submodule(layer).weight
-    network.train(was_training)
-    return state
