@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -113,15 +114,25 @@ class Project:
 
         Args:
             parts: files or folders below ``sair``.
-            method: also the package of this method's class.
+            method: also the packages of this method's class, and of the classes that its parameters name.
         """
         paths = [ROOT / "sair" / part for part in parts]
         if method is not None:
-            module = self.method(method)["class"].partition(":")[0].split(".")
-            paths.append(ROOT.joinpath(*module[:2]))
-            if module[0] == "baselines":  # what they share lies beside them
-                paths += sorted((ROOT / "baselines").glob("*.py"))
+            for name in _classes(self.method(method)):
+                module = name.partition(":")[0].split(".")
+                paths.append(ROOT.joinpath(*module[:2]))
+                if module[0] == "baselines":  # what they share lies beside them
+                    paths += sorted((ROOT / "baselines").glob("*.py"))
         return _fingerprint(tuple(paths))
+
+
+def _classes(description: dict[str, Any]) -> Iterator[str]:
+    """Every ``class`` that a specification names: its own, and those of the methods it is built over."""
+    for key, value in description.items():
+        if key == "class":
+            yield value
+        elif isinstance(value, dict):
+            yield from _classes(value)
 
 
 @cache

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from parity import assert_golden, uniform
 from torch import nn
 
 from baselines.edgeconnect import EdgeConnect, EdgeGenerator, InpaintGenerator, PatchDiscriminator
@@ -25,12 +26,6 @@ TINY = {
     "content_weight": 0,
     "style_weight": 0,
 }
-
-
-def uniform(stream: np.random.PCG64, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform in [0, 1) from the raw stream, which NumPy promises never to change."""
-    raw = stream.random_raw(int(np.prod(shape, dtype=np.int64)))
-    return ((raw >> np.uint64(40)).astype(np.float64) / 2**24).reshape(shape)
 
 
 def seeded(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
@@ -66,14 +61,6 @@ def published_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
                 f"{name}.weight_v": (int(np.prod(weight)) // rows,),
             }
     return shapes
-
-
-def assert_golden(found: torch.Tensor, case: dict) -> None:
-    assert list(found.shape) == case["shape"]
-    flat = found.double().flatten()
-    assert torch.allclose(flat[case["index"]], torch.tensor(case["values"], dtype=torch.float64), rtol=0, atol=1e-4)
-    assert flat.mean().item() == pytest.approx(case["mean"], abs=1e-5)
-    assert flat.std(correction=0).item() == pytest.approx(case["std"], abs=1e-5)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from sair.conformance import check, samples
 from sair.files import InputError
 from sair.methods import build, load_method, merge, method_names
 from sair.models.clip import CLIP
+from sair.project import Project, _classes
 
 NAMES = method_names("config/methods")
 DEFAULTS = {"steps": 10, "scale": 1}
@@ -214,3 +215,11 @@ def test_the_paper_presets_build_at_full_size(config):
 def test_clip_refuses_an_unknown_architecture():
     with pytest.raises(InputError, match="no architecture 'ViT-Z'"):
         CLIP(architecture="ViT-Z")
+
+
+def test_a_method_over_another_has_the_code_of_both(config):
+    """A change in the generator that JPGNet paints with runs JPGNet again."""
+    project = Project(config, "workflow/schemas/config.schema.yaml")
+    alone, over = project.code(method="edgeconnect"), project.code("files", method="jpgnet")
+    assert len({alone, over, project.code("files", method="jpgnet_rfrnet"), project.code("files", method="misf")}) == 4
+    assert set(_classes(project.method("jpgnet_rfrnet"))) == {"baselines.jpgnet:JPGNet", "baselines.rfrnet:RFR"}

@@ -45,7 +45,7 @@ def _named(registry: dict[str, Any], description: dict[str, Any], *inputs: Any, 
     try:
         return registry[name](*inputs, **further, **arguments)
     except TypeError as error:
-        raise InputError(f"part {name!r}: {error}.") from None
+        raise InputError(f"part {name!r}: {error}.") from error
 
 
 class Grids(NamedTuple):
