@@ -95,7 +95,7 @@ rule semantic_maps:
         f"{RESULTS}/logs/{{dataset}}/semantic_maps.log",
     conda:
         "../envs/sair.yaml"
-    threads: 2
+    threads: 1
     params:
         labels=[
             project.method(name)["label"]
