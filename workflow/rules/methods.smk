@@ -14,10 +14,10 @@ rule semantic_encoder:
         log=f"{RESULTS}/{SEMANTICS}/{{encoder}}/train.csv",
     log:
         f"{RESULTS}/logs/{{encoder}}.log",
+    priority: 1  # most methods wait for it
     conda:
         "../envs/sair.yaml"
     threads: 1
-    priority: 1  # most methods wait for it
     params:
         spec=lambda w: project.encoders[w.encoder],
         seed=0,
