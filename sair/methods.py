@@ -4,6 +4,8 @@
     class: sair.models.inpainter:ImplicitInpainter    module:attribute
     extends: liif                                     start from another file, then override (optional)
     semantics: clip                                   a trained CLIP it needs (config/semantics/clip.yaml), or null
+    over: edgeconnect                                 another method it is built on, trained before it (optional)
+    weights: weights/mine.safetensors                 a checkpoint to use instead of training (optional; `sair convert`)
     tables: {table1: SAIR}                            tables it appears in: the paper's row, or null if it has none
     parameters: {...}                                 keyword arguments of the class
     training: {steps: 1000, batch: 16, ...}           overrides of the config's `training`; null for no training
@@ -28,7 +30,8 @@ from sair.files import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-_KEYS = {"label", "class", "extends", "semantics", "sees_truth", "tables", "parameters", "training", "presets"}
+_NONE = {"semantics": None, "over": None, "weights": None, "sees_truth": False}
+_KEYS = {"label", "class", "extends", "tables", "parameters", "training", "presets", *_NONE}
 
 
 @runtime_checkable
@@ -79,25 +82,37 @@ def load_method(name: str, folder: str | Path, preset: str, training: dict[str, 
         training: the config's defaults, under the file's own.
 
     Returns:
-        Plain data: name, label, class, semantics, sees_truth, tables, parameters, training. It is stored in the
-        checkpoint and is all that is needed to build the method again.
+        Plain data: name, label, class, semantics, over, weights, sees_truth, tables, parameters, training. It is
+        stored in the checkpoint and is all that is needed to build the method again; the method that it is ``over``
+        stands in its parameters as ``generator``.
 
     Raises:
-        InputError: unknown name, key or preset, or a file that extends itself.
+        InputError: unknown name, key or preset, or a file that extends itself or is over itself.
     """
-    raw = _read(name, Path(folder), ())
+    return _load(name, Path(folder), preset, training or {}, ())
+
+
+def _load(name: str, folder: Path, preset: str, training: dict[str, Any], above: tuple[str, ...]) -> dict[str, Any]:
+    if name in above:
+        way = " -> ".join((*above, name))
+        raise InputError(f"{folder}/{name}.yaml is over itself through {way}. Remove one `over`.")
+    raw = _read(name, folder, ())
     presets = raw.pop("presets", {})
     if presets and preset not in presets:
         raise InputError(f"{folder}/{name}.yaml has no preset {preset!r}. {near(preset, presets)}")
-    spec = merge({"semantics": None, "sees_truth": False, "tables": {}, "parameters": {}, "training": {}}, raw)
+    spec = merge({**_NONE, "tables": {}, "parameters": {}, "training": {}}, raw)
     # A variant's own keys win over the preset of the file that it extends.
     chosen = presets.get(preset, {})
     spec["parameters"] = merge(chosen.get("parameters", {}), spec["parameters"])
     own, preset_s = spec["training"], chosen.get("training", {})
-    if own is None or (preset_s is None and not own):
+    if own is None or (preset_s is None and not own) or spec["weights"]:
         spec["training"] = None
     else:
-        spec["training"] = merge(merge(training or {}, preset_s or {}), own)
+        spec["training"] = merge(merge(training, preset_s or {}), own)
+    if spec["over"]:
+        below = _load(spec["over"], folder, preset, training, (*above, name))
+        generator = {key: below[key] for key in ("class", "parameters")}
+        spec["parameters"] = merge({"generator": generator}, spec["parameters"])
     return {"name": name, **spec}
 
 

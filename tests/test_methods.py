@@ -217,6 +217,19 @@ def test_clip_refuses_an_unknown_architecture():
         CLIP(architecture="ViT-Z")
 
 
+def test_a_method_over_another_paints_with_that_method(mini):
+    own, below = mini("jpgnet_rfrnet"), mini("rfrnet")
+    assert own["over"] == "rfrnet"
+    assert own["parameters"]["generator"] == {"class": below["class"], "parameters": below["parameters"]}
+
+
+def test_a_method_over_itself_is_refused(tmp_path):
+    for name, over in {"a": "b", "b": "a"}.items():
+        (tmp_path / f"{name}.yaml").write_text(f"label: {name}\nclass: x:Y\nover: {over}\n")
+    with pytest.raises(InputError, match=r"a\.yaml is over itself through a -> b -> a"):
+        load_method("a", tmp_path, "mini")
+
+
 def test_a_method_over_another_has_the_code_of_both(config):
     """A change in the generator that JPGNet paints with runs JPGNet again."""
     project = Project(config, "workflow/schemas/config.schema.yaml")

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
+from baselines.lama import LaMa
 from sair.data.manifest import write_manifest, write_pictures
 from sair.files import InputError, file_sha256
 from sair.training import checkpoint, loop
@@ -189,3 +190,33 @@ def test_a_pass_after_a_step_sees_the_stepped_weights(data, tmp_path, monkeypatc
     assert len(method.seen) == 3
     for seen, weight in method.seen:
         assert seen == pytest.approx(weight, rel=0.01)
+
+
+def test_a_method_over_another_starts_from_its_weights(data, tmp_path):
+    run(data, tmp_path / "below", spec("baselines.lama:LaMa", LAMA))
+    recipe = spec("test_training:Over", {"generator": {"class": "baselines.lama:LaMa", "parameters": LAMA}}, steps=1)
+    path = tmp_path / "below/checkpoint.safetensors"
+    loop.train(recipe, data / "pictures.csv", data / "masks.csv", 1, tmp_path / "a", tmp_path / "a.csv", over=path)
+    below, above = (checkpoint.restore(p)[0].state_dict() for p in (path, tmp_path / "a"))
+    painted = {key: value for key, value in below.items() if key.startswith("generator.")}
+    assert painted and all(torch.equal(value, above[f"generator.{key}"]) for key, value in painted.items())
+
+
+class Over(torch.nn.Module):
+    """Adds a constant to what another method paints."""
+
+    def __init__(self, generator):
+        super().__init__()
+        self.generator = LaMa(**generator["parameters"]).requires_grad_(False)
+        self.shift = torch.nn.Parameter(torch.zeros(1))
+
+    def inpaint(self, images, masks):
+        return self.generator.inpaint(images, masks) + self.shift
+
+    def optimizers(self):
+        return {"shift": torch.optim.Adam([self.shift])}
+
+    def training_step(self, batch, step):
+        loss = (self.shift - 1).square().mean()
+        step("shift", loss)
+        return {"loss": loss.detach()}

@@ -19,7 +19,6 @@ from sair.methods import build
 __all__ = ["JPGNet", "KernelNetwork", "load_authors_checkpoint", "structural_similarity", "uncertainty"]
 
 Step = Callable[[str, Tensor], None]
-STAGES = ("generator", "kpn1", "kpn2")
 NETWORKS = ("kpn1", "kpn2")
 
 
@@ -27,8 +26,9 @@ class JPGNet(nn.Module):
     """The method: another method's painting, a filtered picture, and a network that filters both into one.
 
     ``kpn1`` filters the picture with its hole, which carries textures a few pixels over the rim; ``kpn2`` sees the
-    painted and the filtered picture, the kernels of ``kpn1`` and how unsure they are. Each of the three learns in its
-    own stage with the ones before it fixed. The stages' shares of a run are not published.
+    painted and the filtered picture, the kernels of ``kpn1`` and how unsure they are. The painting method is trained
+    before (`over` in the method's file); then each of the two learns in its own stage with the ones before it fixed.
+    The stages' shares of a run are not published.
 
     Args:
         generator: the painting method, as in the registry: ``class``, and its ``parameters``.
@@ -37,7 +37,7 @@ class JPGNet(nn.Module):
         init_gain: of both filtering networks' initial weights.
         signed: show ``kpn2`` the painted picture in [-1, 1], and take its result so, as the authors do over
             StructureFlow, although the filtered picture beside it is in [0, 1].
-        stages: shares of a run, by name: ``generator``, ``kpn1`` and ``kpn2``.
+        stages: shares of a run, by name: ``kpn1`` and ``kpn2``.
         ssim_weight: of structural similarity beside L1 in the filtering networks' loss.
         lr: Adam's learning rate for the filtering networks.
         pretrained: the authors' files of ``kpn1`` and ``kpn2``; ``generator``: what that method's own parameter
@@ -61,16 +61,18 @@ class JPGNet(nn.Module):
         pretrained: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.stages = dict.fromkeys(STAGES, 1 / 3) if stages is None else dict(stages)
-        if self.stages.keys() != set(STAGES) or min(self.stages.values()) < 0 or sum(self.stages.values()) <= 0:
-            raise ValueError(f"stages {stages!r}: expected shares of a run for {', '.join(STAGES)}.")
+        shares = dict.fromkeys(NETWORKS, 1 / 2) if stages is None else dict(stages)
+        if shares.keys() != set(NETWORKS) or min(shares.values()) < 0 or sum(shares.values()) <= 0:
+            raise ValueError(f"stages {stages!r}: expected shares of a run for {', '.join(NETWORKS)}.")
+        self.first_stage = shares["kpn1"] / sum(shares.values())
         files = dict(pretrained or {})
-        if not files.keys() <= set(STAGES):
-            raise ValueError(f"pretrained {files!r}: expected files for some of {', '.join(STAGES)}.")
+        if not files.keys() <= {"generator", *NETWORKS}:
+            raise ValueError(f"pretrained {files!r}: expected files for some of generator, {', '.join(NETWORKS)}.")
         spec = {"class": "baselines.edgeconnect:EdgeConnect", **(generator or {})}
         own = {"pretrained": files["generator"]} if "generator" in files else {}
         parameters = {**spec.get("parameters", {}), **own}
         self.generator = build({"name": "the generator of JPGNet", "class": spec["class"], "parameters": parameters})
+        self.generator.requires_grad_(False)
         self.kpn1 = KernelNetwork(3, 1, base_channels, downsamplings, init_gain)
         self.kpn2 = KernelNetwork(34, 2, base_channels, downsamplings, init_gain)
         self.factor = 2**downsamplings
@@ -109,38 +111,28 @@ class JPGNet(nn.Module):
         return joined[..., :height, :width]
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The generator's own, and Adam with betas (0.5, 0.999) for each filtering network, as published."""
-        own = {f"generator.{name}": optimizer for name, optimizer in self.generator.optimizers().items()}
-        return own | {
+        """Adam with betas (0.5, 0.999) for each filtering network, as published."""
+        return {
             name: torch.optim.Adam(getattr(self, name).parameters(), lr=self.lr, betas=(0.5, 0.999))
             for name in NETWORKS
         }
 
-    def stage(self, progress: float) -> tuple[str, float]:
-        """Name of the stage at ``progress`` of a run, in [0, 1), and the progress within it."""
-        begin, total = 0.0, sum(self.stages.values())
-        for name in STAGES[:-1]:
-            share = self.stages[name] / total
-            if progress < begin + share:
-                return name, (progress - begin) / share
-            begin += share
-        return STAGES[-1], (progress - begin) / max(1 - begin, 1e-6)
+    def stage(self, progress: float) -> str:
+        """Name of the network that learns at ``progress`` of a run, in [0, 1)."""
+        return NETWORKS[progress >= self.first_stage]
 
     def training_step(self, batch: Mapping[str, Any], step: Step) -> dict[str, Tensor]:
         """One step of the stage that ``progress`` has reached.
 
         Args:
             batch: ``images`` (B, 3, H, W) complete, in [0, 1], sides that 2 to the number of downsamplings divides;
-                ``masks`` (B, 1, H, W), 1 = hole; ``progress`` in [0, 1), 0 if missing; what the generator needs.
+                ``masks`` (B, 1, H, W), 1 = hole; ``progress`` in [0, 1), 0 if missing.
             step: called with an optimizer's name and its loss; runs backward and the update.
 
         Returns:
             scalars to log, weighted as they enter the losses.
         """
-        stage, progress = self.stage(float(batch.get("progress", 0.0)))
-        if stage == "generator":
-            own = {**batch, "progress": progress}
-            return self.generator.training_step(own, lambda name, loss: step(f"generator.{name}", loss))
+        stage = self.stage(float(batch.get("progress", 0.0)))
         images, masks = batch["images"], batch["masks"]
         if stage == "kpn1":
             known = images * (1 - masks)

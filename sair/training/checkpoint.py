@@ -50,6 +50,26 @@ def weights_of(method: Any) -> dict[str, Tensor]:
     return method.state_dict() if isinstance(method, torch.nn.Module) else {}
 
 
+def save_method(path: str | Path, method: Any, spec: dict[str, Any], **facts: Any) -> None:
+    """Write a method that ``restore`` builds again from this file alone.
+
+    Args:
+        path: file to write.
+        method: whose weights.
+        spec: its specification; the files that its ``pretrained`` names are not needed any more.
+        facts: further metadata: seed, steps, image_size.
+    """
+    save(path, weights_of(method), {"spec": _without_files(spec), **facts})
+
+
+def _without_files(description: dict[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_files(value) if isinstance(value, dict) else value
+        for key, value in description.items()
+        if key != "pretrained"
+    }
+
+
 def load_weights(method: Any, tensors: dict[str, Tensor], source: str | Path) -> None:
     """Copy weights into a method, all of them or none.
 

@@ -66,10 +66,17 @@ class Run:
         state: file of the running state; removed when the run is complete.
         identity: what else a running state must share with this run to be continued: data, code.
         semantics: checkpoint of the trained semantic encoder, for a method that names one.
+        over: checkpoint of the method that this one is built over, if it names one.
     """
 
     def __init__(
-        self, spec: dict[str, Any], seed: int, state: Path, identity: list[str], semantics: str | Path | None = None
+        self,
+        spec: dict[str, Any],
+        seed: int,
+        state: Path,
+        identity: list[str],
+        semantics: str | Path | None = None,
+        over: str | Path | None = None,
     ) -> None:
         self.seed, self.state_file, self.identity = seed, state, identity
         torch.manual_seed(mix("initial weights", seed))
@@ -81,6 +88,9 @@ class Run:
             self.spec = {**spec, "parameters": {**spec["parameters"], "semantic": encoder.description}}
             self.method = build(self.spec)
             self.method.load_semantic(encoder.dense)
+        if over is not None:
+            below, _ = checkpoint.restore(over)
+            checkpoint.load_weights(self.method.generator, checkpoint.weights_of(below), over)
         self.optimizers = self.method.optimizers()
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
@@ -140,6 +150,7 @@ def train(
     log: str | Path,
     *,
     semantics: str | Path | None = None,
+    over: str | Path | None = None,
     device: str = "auto",
     code: str = "",
 ) -> None:
@@ -152,6 +163,7 @@ def train(
         output: the checkpoint to write; beside it ``running.safetensors`` lives while the run does.
         log: train.csv to write: step, lr, psnr of the validation pictures, and the method's own scalars.
         semantics: checkpoint of the trained semantic encoder, for a method that names one.
+        over: checkpoint of the method that this one is built over, if it names one; it becomes its ``generator``.
         device: ``auto``, ``cpu`` or ``cuda``.
         code: fingerprint of the code; a killed run of other code is started anew, not continued.
 
@@ -160,23 +172,15 @@ def train(
     """
     output, training = Path(output), spec["training"]
     samples, validation = (Samples(pictures, masks, split, seed) for split in ("train", "validation"))
-    identity = [code, *(file_sha256(path) for path in (pictures, masks, semantics) if path is not None)]
-    run = Run(spec, seed, output.with_name("running.safetensors"), identity, semantics)
+    identity = [code, *(file_sha256(path) for path in (pictures, masks, semantics, over) if path is not None)]
+    run = Run(spec, seed, output.with_name("running.safetensors"), identity, semantics, over)
     steps = 0
     if training is not None:  # else pretrained: nothing to learn, and the next rules need not know
         run.resume()
         steps = total_steps(training, len(samples))
         _steps(run, samples, validation, steps, device)
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
-    # The weights are in the checkpoint itself from now on; whoever restores it needs no other file.
-    parameters = {key: value for key, value in run.spec["parameters"].items() if key != "pretrained"}
-    metadata = {
-        "spec": {**run.spec, "parameters": parameters},
-        "seed": seed,
-        "steps": steps,
-        "image_size": samples.image_size,
-    }
-    checkpoint.save(output, checkpoint.weights_of(run.method), metadata)
+    checkpoint.save_method(output, run.method, run.spec, seed=seed, steps=steps, image_size=samples.image_size)
     run.state_file.unlink(missing_ok=True)
 
 

@@ -19,6 +19,15 @@ def encoder_of(method):
     )
 
 
+def checkpoint_of(method, dataset, seed):
+    """A method's weights: trained here, or the file that it names; none for what has no weights."""
+    if method is None:
+        return []
+    if project.learns(method):
+        return f"{RESULTS}/{dataset}/{method}/seed{seed}/checkpoint.safetensors"
+    return project.method(method)["weights"] or []
+
+
 def scores_of(dataset, methods):
     """Score files of every method and seed; a method that learns nothing has one seed."""
     return {

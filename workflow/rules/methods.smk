@@ -76,6 +76,9 @@ rule train:
         pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
         masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
         semantics=lambda w: encoder_of(w.method),
+        over=lambda w: checkpoint_of(
+            project.method(w.method)["over"], w.dataset, w.seed
+        ),
     output:
         checkpoint=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/checkpoint.safetensors",
         log=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/train.csv",
@@ -99,9 +102,7 @@ rule predict:
     """Run one method on every row of the manifest."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
-        weights=lambda w: (
-            rules.train.output.checkpoint if project.learns(w.method) else []
-        ),
+        weights=lambda w: checkpoint_of(w.method, w.dataset, w.seed),
     output:
         predictions=directory(
             f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/predictions"

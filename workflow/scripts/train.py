@@ -11,6 +11,7 @@ with job(snakemake.threads, snakemake.log[0]):
         snakemake.output.checkpoint,
         snakemake.output.log,
         semantics=snakemake.input.get("semantics") or None,
+        over=snakemake.input.get("over") or None,
         device=snakemake.params.device,
         code=snakemake.params.code,
     )
