@@ -36,6 +36,16 @@ def style(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     return torch.stack([functional.l1_loss(gram(a), gram(b)) for a, b in zip(found, wanted, strict=True)]).sum()
 
 
+def lazily(share: float, terms: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Costly terms of a loss at a random ``share`` of the steps only, weighed by its inverse, so that their mean stays.
+
+    Known as lazy regularisation (Karras et al., CVPR 2020, appendix B). ``share`` 1 is every step.
+    """
+    if share < 1 and torch.rand(()) >= share:
+        return {}
+    return {name: value / share for name, value in terms().items()}
+
+
 def content_and_style(
     vgg: Features, painted: Tensor, images: Tensor, masks: Tensor, content_weight: float, style_weight: float
 ) -> dict[str, Tensor]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sair.files import InputError
-from sair.methods import method_names
+from sair.methods import load_method, method_names
 
 METHODS = Path("config/methods")
 
@@ -54,6 +54,18 @@ def _parser() -> argparse.ArgumentParser:
     compare.add_argument("variant", help="scores.csv of the variant, of the same manifest")
     compare.set_defaults(run=_compare)
 
+    convert = commands.add_parser(
+        "convert",
+        help="turn an author's checkpoint into safetensors, without running its pickle",
+        epilog="for example: sair convert rfrnet g_350000.pth -o weights/rfrnet.safetensors, or, for several networks, "
+        "sair convert edgeconnect edge=EdgeModel_gen.pth inpaint=InpaintingModel_gen.pth -o weights/ec.safetensors",
+    )
+    convert.add_argument("method", help="method of config/methods, such as rfrnet")
+    convert.add_argument("files", nargs="+", metavar="FILE", help="the author's file, or NAME=FILE for each network")
+    convert.add_argument("-o", "--output", required=True, help="checkpoint.safetensors to write")
+    convert.add_argument("--preset", default="paper", help="size of the network (default: paper)")
+    convert.set_defaults(run=_convert)
+
     new = commands.add_parser("new-method", help="write a working skeleton of a method: YAML, module, test")
     new.add_argument("name", help="lower-case name, such as my_method")
     new.set_defaults(run=_new_method)
@@ -64,7 +76,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _inpaint(options: argparse.Namespace) -> None:
-    from sair.methods import build, load_method
+    from sair.methods import build
     from sair.single import inpaint_file
     from sair.training import checkpoint
 
@@ -100,6 +112,14 @@ def _compare(options: argparse.Namespace) -> int:
     return 2 if any(verdict.outcome == WORSE for verdict in verdicts) else 0
 
 
+def _convert(options: argparse.Namespace) -> None:
+    from sair.convert import convert
+
+    convert(load_method(options.method, METHODS, options.preset), options.files, options.output)
+    print(f"{options.output}: name it in a method's file (`weights: {options.output}`), or use it at once: ", end="")
+    print(f"sair inpaint PICTURE MASK -o OUT.png --checkpoint {options.output}")
+
+
 def _new_method(options: argparse.Namespace) -> None:
     from sair.skeleton import write_skeleton
 
@@ -109,8 +129,6 @@ def _new_method(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    from sair.methods import load_method
-
     for name in method_names(METHODS):
         spec = load_method(name, METHODS, "mini")
         learns = "trained" if spec["training"] is not None else "nothing to train"

@@ -44,6 +44,7 @@ class EdgeConnect(nn.Module):
         edge_adversarial_weight, feature_matching_weight: of the edge generator's losses.
         l1_weight, adversarial_weight, content_weight, style_weight: of the inpainting generator's losses; without the
             last two, no VGG16 is needed.
+        vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
         lr: Adam's learning rate for the generators.
         discriminator_lr: Adam's learning rate for the discriminators.
         pretrained: the authors' files, ``{"edge": EdgeModel_gen.pth, "inpaint": InpaintingModel_gen.pth}``.
@@ -65,6 +66,7 @@ class EdgeConnect(nn.Module):
         adversarial_weight: float = 0.1,
         content_weight: float = 0.1,
         style_weight: float = 250.0,
+        vgg_share: float = 1.0,
         lr: float = 1e-4,
         discriminator_lr: float = 1e-5,
         pretrained: Mapping[str, str | Path] | None = None,
@@ -85,11 +87,12 @@ class EdgeConnect(nn.Module):
         self.adversarial_weight = adversarial_weight
         self.content_weight = content_weight
         self.style_weight = style_weight
+        self.vgg_share = vgg_share
         self.learning_rates = {"generator": lr, "discriminator": discriminator_lr}
         self._vgg = losses.Vgg(normalised=False)
         if pretrained is not None:
-            if pretrained.keys() != set(PARTS):
-                raise ValueError(f"pretrained {dict(pretrained)!r}: expected a file each for {', '.join(PARTS)}.")
+            if not isinstance(pretrained, Mapping) or pretrained.keys() != set(PARTS):
+                raise ValueError(f"pretrained {pretrained!r}: expected a file each for {', '.join(PARTS)}.")
             load_authors_checkpoint(self.edge_generator, pretrained["edge"])
             load_authors_checkpoint(self.inpaint_generator, pretrained["inpaint"])
 
@@ -186,7 +189,9 @@ class EdgeConnect(nn.Module):
             "adv": self.adversarial_weight * verdict.generator,
         }
         weights = self.content_weight, self.style_weight
-        return terms | losses.content_and_style(self._vgg, painted, images, masks, *weights)
+        return terms | losses.lazily(
+            self.vgg_share, lambda: losses.content_and_style(self._vgg, painted, images, masks, *weights)
+        )
 
     def weights_to_save(self) -> dict[str, Tensor]:
         """What inference needs: both generators, with spectral norm folded, under their attributes' names."""

@@ -65,8 +65,8 @@ class JPGNet(nn.Module):
         if shares.keys() != set(NETWORKS) or min(shares.values()) < 0 or sum(shares.values()) <= 0:
             raise ValueError(f"stages {stages!r}: expected shares of a run for {', '.join(NETWORKS)}.")
         self.first_stage = shares["kpn1"] / sum(shares.values())
-        files = dict(pretrained or {})
-        if not files.keys() <= {"generator", *NETWORKS}:
+        files = pretrained or {}
+        if not isinstance(files, Mapping) or not files.keys() <= {"generator", *NETWORKS}:
             raise ValueError(f"pretrained {files!r}: expected files for some of generator, {', '.join(NETWORKS)}.")
         spec = {"class": "baselines.edgeconnect:EdgeConnect", **(generator or {})}
         own = {"pretrained": files["generator"]} if "generator" in files else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from baselines.lama import losses
 from baselines.lama.checkpoint import load_authors_checkpoint
 from baselines.lama.discriminator import PatchDiscriminator
 from baselines.lama.model import LaMaGenerator
-from baselines.losses import Vgg
+from baselines.losses import Vgg, lazily
 from baselines.networks import evaluating, frozen
 
 __all__ = ["LaMa", "LaMaGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
@@ -42,6 +43,11 @@ class LaMa(nn.Module):
         generator_lr: Adam's learning rate for the generator.
         discriminator_lr: Adam's learning rate for the discriminator.
         perceptual: ``vgg16`` or none. The authors' network is not among the choices, see ``card.yaml``.
+        vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
+        pretrained: the authors' ``best.ckpt`` of this size.
+
+    Raises:
+        InputError: ``pretrained`` does not hold exactly the generator's weights.
     """
 
     def __init__(
@@ -62,6 +68,8 @@ class LaMa(nn.Module):
         generator_lr: float = 1e-3,
         discriminator_lr: float = 1e-4,
         perceptual: str | None = None,
+        vgg_share: float = 1.0,
+        pretrained: str | Path | None = None,
     ) -> None:
         super().__init__()
         if perceptual not in PERCEPTUAL:
@@ -76,7 +84,10 @@ class LaMa(nn.Module):
         self.r1_weight = r1_weight
         self.learning_rates = {"generator": generator_lr, "discriminator": discriminator_lr}
         self.perceptual = perceptual
+        self.vgg_share = vgg_share
         self._vgg = Vgg()
+        if pretrained is not None:
+            load_authors_checkpoint(pretrained, self.generator)
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
         """Fill holes with the generator, in evaluation mode and without gradients.
@@ -129,7 +140,10 @@ class LaMa(nn.Module):
             "fm": self.feature_matching_weight * losses.feature_matching(fake_features, real_features),
         }
         if self.perceptual is not None:
-            terms["perceptual"] = self.perceptual_weight * losses.perceptual(self._vgg, painted, images)
+            terms |= lazily(
+                self.vgg_share,
+                lambda: {"perceptual": self.perceptual_weight * losses.perceptual(self._vgg, painted, images)},
+            )
         return terms
 
     def _discriminator_terms(self, images: Tensor, masks: Tensor) -> dict[str, Tensor]:

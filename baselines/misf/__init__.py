@@ -32,6 +32,7 @@ class MISF(nn.Module):
         content_weight: distance of VGG16's features of the pictures.
         style_weight: distance of the Gram matrices of VGG16's features of the holes. VGG16 is not needed where this
             and ``content_weight`` are 0.
+        vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
         adversarial_weight: the generator's adversarial loss.
         lr: Adam's learning rate for the generator; the discriminator has a tenth of it.
         pretrained: the authors' ``<name>_InpaintingModel_gen.pth`` to load into the generator.
@@ -50,6 +51,7 @@ class MISF(nn.Module):
         l1_weight: float = 1.0,
         content_weight: float = 0.1,
         style_weight: float = 250.0,
+        vgg_share: float = 1.0,
         adversarial_weight: float = 0.1,
         lr: float = 1e-4,
         pretrained: str | Path | None = None,
@@ -60,6 +62,7 @@ class MISF(nn.Module):
         self.l1_weight = l1_weight
         self.content_weight = content_weight
         self.style_weight = style_weight
+        self.vgg_share = vgg_share
         self.adversarial_weight = adversarial_weight
         self.learning_rates = {"generator": lr, "discriminator": 0.1 * lr}
         self._vgg = losses.Vgg(normalised=False)
@@ -115,7 +118,9 @@ class MISF(nn.Module):
             "adv": self.adversarial_weight * losses.adversarial(self.discriminator(painted), real=True),
         }
         weights = self.content_weight, self.style_weight
-        return terms | losses.content_and_style(self._vgg, painted, images, masks, *weights)
+        return terms | losses.lazily(
+            self.vgg_share, lambda: losses.content_and_style(self._vgg, painted, images, masks, *weights)
+        )
 
     def weights_to_save(self) -> dict[str, Tensor]:
         """What inference needs: the generator's state, names prefixed ``generator.``."""

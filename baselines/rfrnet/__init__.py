@@ -36,6 +36,7 @@ class RFR(nn.Module):
         finetune_lr: that of the second stage, which starts with a fresh Adam.
         finetune_from: share of the training after which the second stage begins; 0.7 for CelebA, 2/3 elsewhere.
         perceptual: the feature extractor, ``vgg16`` or none.
+        vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
         pretrained: the authors' checkpoint to start from.
     """
 
@@ -55,6 +56,7 @@ class RFR(nn.Module):
         finetune_lr: float = 5e-5,
         finetune_from: float = 0.7,
         perceptual: str | None = None,
+        vgg_share: float = 1.0,
         pretrained: str | Path | None = None,
     ) -> None:
         super().__init__()
@@ -71,6 +73,7 @@ class RFR(nn.Module):
         self.learning_rates = {"generator": lr, "finetune": finetune_lr}
         self.finetune_from = finetune_from
         self.perceptual = perceptual
+        self.vgg_share = vgg_share
         self._vgg = losses.Vgg(maps=3, normalised=False)
         if pretrained is not None:
             load_authors_checkpoint(pretrained, self.generator)
@@ -126,12 +129,17 @@ class RFR(nn.Module):
             "tv": losses.total_variation(composite * masks),
         }
         if self.perceptual is not None:
-            with torch.no_grad():
-                wanted = pools(self._vgg, images)
-            found = [pools(self._vgg, pictures) for pictures in (painted, composite)]
-            terms["style"] = sum(losses.style(maps, wanted) for maps in found)
-            terms["perceptual"] = sum(losses.perceptual(maps, wanted) for maps in found)
+            terms |= losses.lazily(self.vgg_share, lambda: self._features_terms(painted, composite, images))
         return {name: self.weights[name] * value for name, value in terms.items()}
+
+    def _features_terms(self, painted: Tensor, composite: Tensor, images: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            wanted = pools(self._vgg, images)
+        found = [pools(self._vgg, pictures) for pictures in (painted, composite)]
+        return {
+            "style": sum(losses.style(maps, wanted) for maps in found),
+            "perceptual": sum(losses.perceptual(maps, wanted) for maps in found),
+        }
 
 
 def pools(vgg: losses.Features, pictures: Tensor) -> list[Tensor]:

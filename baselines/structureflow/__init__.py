@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.losses import Vgg, perceptual, style
+from baselines.losses import Vgg, lazily, perceptual, style
 from baselines.networks import evaluating, frozen, plain_state, symmetric_pad
 from baselines.structureflow.checkpoint import load_authors_checkpoint
 from baselines.structureflow.losses import least_squares, sampling_correctness
@@ -66,6 +66,7 @@ class StructureFlow(nn.Module):
         correctness_weight: of the flow's sampling correctness.
         style_weight: distance of Gram matrices in the hole, in the third stage; 0 for none.
         content_weight: distance of features, in the third stage; 0 for none.
+        vgg_share: share of the steps in which these two are computed (``losses.lazily``), as published 1.
         lr: Adam's learning rate, for all networks.
         pretrained: the authors' ``s_gen`` and ``f_gen`` files, or none.
     """
@@ -90,6 +91,7 @@ class StructureFlow(nn.Module):
         correctness_weight: float = 0.25,
         style_weight: float = 250.0,
         content_weight: float = 0.1,
+        vgg_share: float = 1.0,
         lr: float = 1e-4,
         pretrained: Sequence[str | Path] | None = None,
     ) -> None:
@@ -115,7 +117,10 @@ class StructureFlow(nn.Module):
         self.correctness_weight = correctness_weight
         self.style_weight = style_weight
         self.content_weight = content_weight
+        self.vgg_share = vgg_share
         self.lr = lr
+        if isinstance(pretrained, str) or (pretrained is not None and len(pretrained) != 2):
+            raise ValueError(f"pretrained {pretrained!r}: expected the s_gen file and the f_gen file.")
         self.pretrained = pretrained is not None
         self._vgg = Vgg(maps=5 if style_weight or content_weight else 3)
         for network, path in zip((self.s_gen, self.f_gen), pretrained or (None, None), strict=True):
@@ -207,10 +212,18 @@ class StructureFlow(nn.Module):
             wanted, source = self._vgg(images), self._vgg(masked)
         correctness = sampling_correctness(wanted[2], source[2], flow, masks, *self.sampling)
         terms["correctness"] = self.correctness_weight * correctness
-        if joint and self.style_weight:
+        if joint:
+            terms |= lazily(self.vgg_share, lambda: self._features_terms(painted, pictures, masks, wanted))
+        return terms
+
+    def _features_terms(
+        self, painted: Tensor, pictures: Tensor, masks: Tensor, wanted: Sequence[Tensor]
+    ) -> dict[str, Tensor]:
+        terms = {}
+        if self.style_weight:
             holes = [self._vgg((picture * masks + 1) / 2)[1:] for picture in (painted, pictures)]
             terms["style"] = self.style_weight * style(*holes)
-        if joint and self.content_weight:
+        if self.content_weight:
             terms["content"] = self.content_weight * perceptual(self._vgg((painted + 1) / 2), wanted)
         return terms
 
