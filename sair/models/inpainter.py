@@ -221,7 +221,7 @@ class ImplicitInpainter(nn.Module):
         size: tuple[int, int] | None = None,
         *,
         known: bool = True,
-        chunk: int = 16384,
+        chunk: int = 32768,
     ) -> Tensor:
         """Render the pictures, holes filled.
 

@@ -20,6 +20,7 @@ def save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any])
     # Sorted by name and cloned, so that equal weights are equal bytes however the module shares its storage.
     plain = {name: tensors[name].detach().cpu().clone().contiguous() for name in sorted(tensors)}
     with atomic(path) as temporary:
+        temporary.touch()  # with the user's own permissions; safetensors would let nobody else read it
         save_file(plain, temporary, {"sair": json.dumps(metadata, sort_keys=True)})
 
 
