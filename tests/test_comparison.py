@@ -8,7 +8,8 @@ import pytest
 
 from sair.cli import main
 from sair.evaluation.score import SCORE_COLUMNS
-from sair.reporting.comparison import compare, holm
+from sair.evaluation.statistics import holm
+from sair.reporting.comparison import compare
 
 
 def write(path, shift=0.0, pictures=40):

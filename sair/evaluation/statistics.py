@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 RESAMPLES = 2000
 SIGN_FLIPS = 10_000
+LEVEL = 0.05  # of significance, after correction
 
 
 class Estimate(NamedTuple):
@@ -67,3 +69,13 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Difference:
     # The observed signs are one of the possible ones; a rounding step decides no tie.
     extreme = np.count_nonzero(np.abs(flipped) >= abs(mean) * (1 - 1e-12))
     return Difference(mean, low, high, (extreme + 1) / (SIGN_FLIPS + 1), n)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment of p-values for how many they are; nan stays nan and does not count."""
+    order = sorted((k for k in range(len(p)) if not math.isnan(p[k])), key=lambda k: p[k])
+    adjusted, largest = [math.nan] * len(p), 0.0
+    for place, k in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - place) * p[k]))
+        adjusted[k] = largest
+    return adjusted

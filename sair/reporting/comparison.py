@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from tabulate import tabulate
 
-from sair.evaluation.statistics import Difference
+from sair.evaluation.statistics import LEVEL, Difference, holm
 from sair.files import InputError
-from sair.reporting.orderings import quality_differences
-from sair.reporting.tables import ALL, METRICS, NAMES, read_scores
+from sair.reporting.measured import ALL, METRICS, NAMES, quality_differences, read_scores
 
-LEVEL = 0.05
 IMPROVED, WORSE, SAME = "improved", "worse", "no difference"
 
 
@@ -26,16 +23,6 @@ class Verdict(NamedTuple):
     difference: Difference
     adjusted_p: float
     outcome: str
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p-values for how many they are; nan stays nan and does not count."""
-    order = sorted((k for k in range(len(p)) if not math.isnan(p[k])), key=lambda k: p[k])
-    adjusted, largest = [math.nan] * len(p), 0.0
-    for place, k in enumerate(order):
-        largest = max(largest, min(1.0, (len(order) - place) * p[k]))
-        adjusted[k] = largest
-    return adjusted
 
 
 def compare(reference: Sequence[str | Path], variant: Sequence[str | Path]) -> list[Verdict]:
@@ -55,7 +42,7 @@ def compare(reference: Sequence[str | Path], variant: Sequence[str | Path]) -> l
             "Compare runs of one manifest."
         )
     columns = [(bucket, m) for bucket in [*dict.fromkeys(first.bucket), ALL] for m in NAMES if m in first.columns]
-    differences = quality_differences([str(p) for p in variant], [str(p) for p in reference], columns)
+    differences = quality_differences(second, first, columns)
     adjusted = holm([differences[key].p for key in columns])
     return [
         Verdict(*key, differences[key], p, _outcome(key[1], differences[key], p))

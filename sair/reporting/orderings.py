@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,18 @@ import pandas as pd
 from tabulate import tabulate
 
 from sair.data.manifest import write_csv
-from sair.evaluation.segmentation import REGIONS, mean_iou_difference
-from sair.evaluation.statistics import Difference, paired
+from sair.evaluation.statistics import Difference
 from sair.files import write_text
 from sair.reporting.claims import all_claims, claimed
-from sair.reporting.tables import ALL, METRICS, NAMES, read_scores
+from sair.reporting.measured import (
+    ALL,
+    METRICS,
+    NAMES,
+    quality_differences,
+    read_overlaps,
+    read_scores,
+    segmentation_differences,
+)
 
 COLUMNS = [
     *("table", "dataset", "better", "worse", "bucket", "metric"),
@@ -32,30 +39,6 @@ def verdict(difference: Difference, claim: float) -> str:
     if difference.low <= 0 <= difference.high:
         return UNDECIDED
     return HOLDS if (difference.mean > 0) == (claim > 0) else FAILS
-
-
-def quality_differences(
-    better: Sequence[str], worse: Sequence[str], columns: Sequence[tuple[str, str]]
-) -> dict[tuple[str, str], Difference]:
-    """Paired differences of two methods by (bucket, metric), from their score files, one a seed."""
-    a, b = (read_scores(paths).set_index(["bucket", "id"]) for paths in (better, worse))
-    found = {}
-    for bucket, metric in columns:
-        both = pd.concat([a[metric], b[metric]], axis=1, join="inner", keys=("a", "b")).dropna()
-        # With every mask ratio together a picture counts once.
-        both = both.groupby(level="id").mean() if bucket == ALL else both[both.index.get_level_values(0) == bucket]
-        found[bucket, metric] = paired(both.a.to_numpy(), both.b.to_numpy())
-    return found
-
-
-def segmentation_differences(better: str, clip: str) -> dict[tuple[str, str], Difference]:
-    """Paired differences of mIoU, CLIP with a method's SIR minus CLIP, over every mask ratio."""
-    a, b = (pd.read_csv(path, dtype={"id": str, "bucket": str}) for path in (better, clip))
-    a, b = a[a.features == "completed"], b[b.features == "masked"]
-    return {
-        (ALL, metric): mean_iou_difference(a[a.region == region], b[b.region == region])
-        for metric, region in zip(("miou", "miou_hole"), REGIONS, strict=True)
-    }
 
 
 def write_orderings(
@@ -86,9 +69,11 @@ def write_orderings(
             columns = [(bucket, metric) for bucket in claims["buckets"] for metric in claims["metrics"]]
             found: dict[tuple[str, str], Difference] = {}
             if claims["measure"] == "segmentation" and better in by_row:
-                found = segmentation_differences(files[by_row[better]], str(clip))
+                overlaps = read_overlaps(files[by_row[better]], "completed"), read_overlaps(clip, "masked")
+                found = segmentation_differences(*overlaps, columns)
             elif better in by_row and worse in by_row:
-                found = quality_differences(files[by_row[better]], files[by_row[worse]], columns)
+                scores = [read_scores(files[by_row[row]]) for row in (better, worse)]
+                found = quality_differences(*scores, columns)
             for key in columns:
                 difference = found.get(key, NOTHING)
                 said = claim.get(key, math.nan)

@@ -7,7 +7,7 @@ LaTeX show the headline. Nothing is computed from anything but the scores on dis
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,27 +15,30 @@ import pandas as pd
 from tabulate import tabulate
 
 from sair.data.manifest import manifest_hash, read_manifest, write_csv
-from sair.evaluation import metrics as convention
-from sair.evaluation.metrics import CONVENTION, MIOU
-from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.segmentation import REGIONS, mean_iou
-from sair.evaluation.statistics import Estimate, estimate
+from sair.evaluation.metrics import CONVENTION
+from sair.evaluation.statistics import LEVEL, Difference, Estimate, holm
 from sair.files import InputError, write_text
 from sair.reporting.claims import all_claims, claimed
+from sair.reporting.measured import (
+    ALL,
+    MEASURES,
+    METRICS,
+    NAMES,
+    Key,
+    quality,
+    quality_differences,
+    read_overlaps,
+    read_scores,
+    segmentation,
+    segmentation_differences,
+)
 
 NOT_IMPLEMENTED = "not in this table yet"
-MEASURES = [column for column in SCORE_COLUMNS if column not in ("id", "bucket", "ratio")]
-METRICS = convention.METRICS | {"miou": MIOU, "miou_hole": MIOU}
-NAMES = {
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "l1": "L1",
-    "lpips": "LPIPS",
-    "miou": "mIoU",
-    "miou_hole": "mIoU in the hole",
-}
-ALL = "all"
 COLUMNS = ["method", "label", "group", "bucket", "metric", "mean", "low", "high", "n", "seeds", "paper", "reason"]
+CONTROLS = "baselines.controls:"
+BEST, TIED = "best", "tied"
+
+Compare = Callable[[str, str, Key], Difference]  # of two methods in a column, the first minus the second
 
 
 class Row(NamedTuple):
@@ -44,8 +47,8 @@ class Row(NamedTuple):
     method: str
     label: str
     group: str
-    cells: dict[tuple[str, str], Estimate]
-    paper: dict[tuple[str, str], float]
+    cells: dict[Key, Estimate]
+    paper: dict[Key, float]
     seeds: int
     reason: str = ""
 
@@ -57,63 +60,18 @@ class Shape(NamedTuple):
     metrics: Sequence[str]
 
     @property
-    def columns(self) -> list[tuple[str, str]]:
+    def columns(self) -> list[Key]:
         """(bucket, metric) of every column."""
         return [(bucket, metric) for bucket in self.buckets for metric in self.metrics]
-
-
-def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Scores of one method averaged over its seeds, one row a (bucket, id).
-
-    Raises:
-        InputError: seeds that scored different pictures.
-    """
-    frames = [pd.read_csv(path, dtype={"id": str, "bucket": str}) for path in paths]
-    keys = [list(zip(frame.bucket, frame.id, strict=True)) for frame in frames]
-    for path, own in zip(paths, keys, strict=True):
-        if own != keys[0]:
-            raise InputError(f"{path}: scores other pictures than {paths[0]}. Delete the older one and run again.")
-    mean = frames[0].copy()
-    mean[MEASURES] = sum(frame[MEASURES] for frame in frames) / len(frames)
-    return mean
-
-
-def quality(paths: Sequence[str | Path]) -> dict[tuple[str, str], Estimate]:
-    """One method's means by (bucket, metric), and over ``all`` buckets, where a picture counts once."""
-    frame = read_scores(paths)
-    together = frame.groupby("id", sort=False, as_index=False)[MEASURES].mean().assign(bucket=ALL)
-    return {
-        (bucket, metric): estimate(group[metric].dropna().to_numpy())
-        for part in (frame, together)
-        for bucket, group in part.groupby("bucket", sort=False)
-        for metric in MEASURES
-    }
-
-
-def segmentation(path: str | Path, features: str) -> dict[tuple[str, str], Estimate]:
-    """One read-out's mIoU by (bucket, metric), and over ``all`` buckets (``sair.segmentation``).
-
-    Args:
-        path: segmentation.csv of a semantic encoder or a method.
-        features: which of its dense maps: ``complete``, ``masked`` or ``completed``.
-    """
-    frame = pd.read_csv(path, dtype={"id": str, "bucket": str})
-    frame = frame[frame.features == features]
-    parts = [(ALL, frame), *(frame.groupby("bucket", sort=False) if features != "complete" else [])]
-    return {
-        (bucket, metric): mean_iou(part[part.region == region])
-        for bucket, part in parts
-        for metric, region in zip(("miou", "miou_hole"), REGIONS, strict=True)
-        if (part.region == region).any()
-    }
 
 
 def collect(
     table: str,
     methods: Mapping[str, dict[str, Any]],
-    measured: Mapping[str, dict[tuple[str, str], Estimate]],
+    measured: Mapping[str, dict[Key, Estimate]],
     seeds: Mapping[str, int],
     claims: dict[str, Any],
+    controls: Collection[str],
 ) -> list[Row]:
     """All lines of a table: the paper's rows in its order, then variants, then controls.
 
@@ -123,6 +81,7 @@ def collect(
         measured: their cells.
         seeds: how many seeds each was trained with.
         claims: the paper's table.
+        controls: methods that show what a number means and do not compete.
     """
     by_row = {spec["tables"][table]: name for name, spec in methods.items() if spec["tables"][table]}
     unknown = by_row.keys() - claims["rows"].keys()
@@ -139,12 +98,12 @@ def collect(
             rows.append(Row(name, label, "paper", measured[name], paper, seeds[name]))
     for group in ("variant", "control"):
         for name, spec in methods.items():
-            if spec["tables"][table] is None and (spec["training"] is None) == (group == "control"):
+            if spec["tables"][table] is None and (name in controls) == (group == "control"):
                 rows.append(Row(name, spec["label"], group, measured[name], {}, seeds[name]))
     return rows
 
 
-def to_frame(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> pd.DataFrame:
+def to_frame(rows: Sequence[Row], columns: Sequence[Key]) -> pd.DataFrame:
     """The CSV: one line a (method, bucket, metric)."""
     nothing = Estimate(math.nan, math.nan, math.nan, 0)
     lines = [
@@ -155,16 +114,22 @@ def to_frame(rows: Sequence[Row], columns: Sequence[tuple[str, str]]) -> pd.Data
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def ranks(rows: Sequence[Row], key: tuple[str, str]) -> dict[str, int]:
-    """1 for the best and 2 for the second method of a column, by what is printed; controls do not compete."""
-    metric = METRICS[key[1]]
-    values = {
-        row.method: round(row.cells[key].mean, metric.decimals)
-        for row in rows
-        if row.group != "control" and key in row.cells and math.isfinite(row.cells[key].mean)
-    }
-    order = sorted(set(values.values()), reverse=metric.higher_is_better)
-    return {name: order.index(value) + 1 for name, value in values.items() if value in order[:2]}
+def leaders(rows: Sequence[Row], key: Key, compare: Compare) -> dict[str, str]:
+    """Who leads a column: one method that is the best, or those that are tied for it; controls do not compete.
+
+    The best is better than each of the others by a paired test over pictures, corrected by Holm for their number. Those
+    of which the test does not say so are tied with it.
+    """
+    competing = [
+        row for row in rows if row.group != "control" and key in row.cells and math.isfinite(row.cells[key].mean)
+    ]
+    if not competing:
+        return {}
+    sign = 1 if METRICS[key[1]].higher_is_better else -1
+    first, *others = sorted(competing, key=lambda row: -sign * row.cells[key].mean)
+    adjusted = holm([compare(first.method, row.method, key).p for row in others])
+    tied = [row.method for row, p in zip(others, adjusted, strict=True) if not p < LEVEL]
+    return {name: TIED for name in (first.method, *tied)} if tied else {first.method: BEST}
 
 
 def _number(value: float, decimals: int, infinity: str) -> str:
@@ -175,7 +140,7 @@ class Markup(NamedTuple):
     """How a format writes what the cells need."""
 
     best: str
-    second: str
+    tied: str
     paper: str
     infinity: str
     dash: str
@@ -193,9 +158,15 @@ LATEX = Markup(
 )
 
 
-def grid(rows: Sequence[Row], shape: Shape, markup: Markup) -> list[list[str]]:
-    """The cells of the printed table, a list a row without its label: measured, with the paper's number beside it."""
-    rank = {key: ranks(rows, key) for key in shape.columns}
+def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], markup: Markup) -> list[list[str]]:
+    """The cells of the printed table, a list a row without its label: measured, with the paper's number beside it.
+
+    Args:
+        rows: the table's lines.
+        shape: its columns.
+        marks: who leads each column (``leaders``).
+        markup: of the format.
+    """
     lines = []
     for row in rows:
         line = []
@@ -204,8 +175,8 @@ def grid(rows: Sequence[Row], shape: Shape, markup: Markup) -> list[list[str]]:
             text = markup.dash
             if key in row.cells:
                 text = _number(row.cells[key].mean, decimals, markup.infinity)
-                place = rank[key].get(row.method)
-                text = {1: markup.best, 2: markup.second}.get(place, "{}").format(text)
+                mark = marks[key].get(row.method)
+                text = {BEST: markup.best, TIED: markup.tied}.get(mark, "{}").format(text)
             if key in row.paper:
                 # The paper's own decimals, whatever ours are.
                 decimals = {"psnr": 2, "miou": 2}.get(key[1], 3)
@@ -223,17 +194,26 @@ def _bucket(bucket: str, percent: str) -> str:
     return "all mask ratios" if bucket == ALL else f"{bucket}{percent}"
 
 
-def to_markdown(title: str, rows: Sequence[Row], shape: Shape, notes: Sequence[str], images: str) -> str:
+def to_markdown(
+    title: str,
+    rows: Sequence[Row],
+    shape: Shape,
+    marks: Mapping[Key, Mapping[str, str]],
+    notes: Sequence[str],
+    images: str,
+) -> str:
     """A Markdown page: the table, what is missing and why, the notes, the pictures."""
     headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
     labels = [row.label if row.group != "control" else f"*{row.label}*" for row in rows]
-    body = [[label, *line] for label, line in zip(labels, grid(rows, shape, MARKDOWN), strict=True)]
+    body = [[label, *line] for label, line in zip(labels, grid(rows, shape, marks, MARKDOWN), strict=True)]
     align = ["left", *["right"] * (len(headers) - 1)]
     table = tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
     return f"# {title}\n\n{table}\n\n" + "".join(f"- {note}\n" for note in notes) + images
 
 
-def to_latex(title: str, rows: Sequence[Row], shape: Shape, notes: Sequence[str]) -> str:
+def to_latex(
+    title: str, rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], notes: Sequence[str]
+) -> str:
     """A LaTeX float; it needs the packages booktabs and graphicx."""
     width, wide = len(shape.metrics), len(shape.columns) > 6
     percent = r"\,\%"
@@ -243,7 +223,7 @@ def to_latex(title: str, rows: Sequence[Row], shape: Shape, notes: Sequence[str]
     )  # fmt: skip
     header = " & ".join(["Method"] + [_header(metric, LATEX) for _, metric in shape.columns])
     lines, previous = [], "paper"
-    for row, cells in zip(rows, grid(rows, shape, LATEX), strict=True):
+    for row, cells in zip(rows, grid(rows, shape, marks, LATEX), strict=True):
         if row.group != previous:
             lines.append(r"\midrule")
         previous = row.group
@@ -331,14 +311,15 @@ def describe(
             + "."
         )
     notes[-1] += (
-        f" Best bold, second underlined; controls do not compete. Intervals, every bucket and measure: {table}.csv."
+        f" Bold: better than every other method, paired by picture (p < {LEVEL} after Holm's correction); underlined: "
+        f"tied for the best; controls do not compete. Intervals, every bucket and measure: {table}.csv."
     )
     missing: dict[str, list[str]] = {}
     for row in rows:
         if row.reason:
             missing.setdefault(row.reason, []).append(row.label)
     notes += [f"–: {reason} ({', '.join(labels)})." for reason, labels in missing.items()]
-    complete = segmentation(clip, "complete")[ALL, "miou"]
+    complete = segmentation(read_overlaps(clip, "complete"))[ALL, "miou"]
     notes.append(
         f"Semantics: the dense CLIP segments {complete.n} complete test pictures of "
         f"`{config['semantics']['dataset']}` by class names with mIoU {complete.mean:.2f}."
@@ -380,13 +361,20 @@ def write_quality_table(
     """
     claims = all_claims()[config["tables"][table]["claims"]]
     buckets = [f"{low}-{high}" for low, high in config["buckets"]]
-    measured = {name: quality(paths) for name, paths in scores.items()}
+    frames = {name: read_scores(paths) for name, paths in scores.items()}
+    measured = {name: quality(frame) for name, frame in frames.items()}
     seeds = {name: len(paths) for name, paths in scores.items()}
-    rows = collect(table, methods, measured, seeds, claims)
+    controls = {name for name, spec in methods.items() if spec["class"].startswith(CONTROLS)}
+    rows = collect(table, methods, measured, seeds, claims, controls)
     notes = describe(table, config, methods, rows, claims, manifest, clip)
     shape = Shape([ALL] if claims["buckets"] == [ALL] else buckets, claims["metrics"])
     title = f"Inpainting on {config['tables'][table]['dataset']}"
-    _write(table, title, rows, Shape([*buckets, ALL], MEASURES), shape, notes, figures, output)
+
+    def compare(first: str, second: str, key: Key) -> Difference:
+        return quality_differences(frames[first], frames[second], [key])[key]
+
+    marks = {key: leaders(rows, key, compare) for key in shape.columns}
+    _write(table, title, rows, Shape([*buckets, ALL], MEASURES), shape, marks, notes, figures, output)
 
 
 def write_segmentation_table(
@@ -409,17 +397,23 @@ def write_segmentation_table(
     buckets = [f"{low}-{high}" for low, high in config["buckets"]]
     # CLIP without SIR is nobody's method: its two read-outs stand in as the paper's first row and as a control.
     plain = {
-        "clip": {"label": "CLIP Encoder", "tables": {table: "CLIP Encoder"}, "training": {}},
-        "clip_complete": {"label": "CLIP Encoder, complete pictures", "tables": {table: None}, "training": None},
+        "clip": {"label": "CLIP Encoder", "tables": {table: "CLIP Encoder"}},
+        "clip_complete": {"label": "CLIP Encoder, complete pictures", "tables": {table: None}},
     }
-    measured = {"clip": segmentation(clip, "masked"), "clip_complete": segmentation(clip, "complete")}
-    measured |= {name: segmentation(path, "completed") for name, path in completed.items()}
-    rows = collect(table, plain | dict(methods), measured, dict.fromkeys(measured, 1), claims)
+    frames = {"clip": read_overlaps(clip, "masked"), "clip_complete": read_overlaps(clip, "complete")}
+    frames |= {name: read_overlaps(path, "completed") for name, path in completed.items()}
+    measured = {name: segmentation(frame) for name, frame in frames.items()}
+    rows = collect(table, plain | dict(methods), measured, dict.fromkeys(measured, 1), claims, {"clip_complete"})
     notes = describe(table, config, methods, rows, claims, manifest, clip)
     metrics = ["miou", "miou_hole"]
     shape = Shape([ALL, *buckets], metrics)
     title = f"Segmentation of masked pictures of {config['tables'][table]['dataset']}"
-    _write(table, title, rows, shape, shape, notes, figures, output)
+
+    def compare(first: str, second: str, key: Key) -> Difference:
+        return segmentation_differences(frames[first], frames[second], [key])[key]
+
+    marks = {key: leaders(rows, key, compare) for key in shape.columns}
+    _write(table, title, rows, shape, shape, marks, notes, figures, output)
 
 
 def _write(
@@ -428,6 +422,7 @@ def _write(
     rows: Sequence[Row],
     stored: Shape,
     shown: Shape,
+    marks: Mapping[Key, Mapping[str, str]],
     notes: Sequence[str],
     figures: Sequence[str],
     output: Any,
@@ -435,5 +430,6 @@ def _write(
     folder = Path(output.markdown).parent
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
     write_csv(to_frame(rows, stored.columns), output.csv)
-    write_text(output.latex, to_latex(title, rows, shown, notes))
-    write_text(output.markdown, to_markdown(f"{table.replace('table', 'Table ')}: {title}", rows, shown, notes, images))
+    write_text(output.latex, to_latex(title, rows, shown, marks, notes))
+    heading = f"{table.replace('table', 'Table ')}: {title}"
+    write_text(output.markdown, to_markdown(heading, rows, shown, marks, notes, images))

@@ -20,8 +20,10 @@ def save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any])
     # Sorted by name and cloned, so that equal weights are equal bytes however the module shares its storage.
     plain = {name: tensors[name].detach().cpu().clone().contiguous() for name in sorted(tensors)}
     with atomic(path) as temporary:
-        temporary.touch()  # with the user's own permissions; safetensors would let nobody else read it
+        temporary.touch()
+        mode = temporary.stat().st_mode
         save_file(plain, temporary, {"sair": json.dumps(metadata, sort_keys=True)})
+        temporary.chmod(mode)  # safetensors lets nobody but the user read it
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
