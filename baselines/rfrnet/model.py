@@ -34,7 +34,7 @@ class PartialConv2d(nn.Conv2d):
         Where it saw nothing, features are zero.
         """
         kernel, stride, padding = self.kernel_size, self.stride, self.padding
-        known = mask.expand_as(x).sum(1, keepdim=True)
+        known = mask * x.shape[1] if mask.shape[1] == 1 else mask.sum(1, keepdim=True)
         known = functional.avg_pool2d(known, kernel, stride, padding, divisor_override=1)
         seen = known.clamp(0, 1)
         share = self.weight[0].numel() / (known + 1e-8) * seen
