@@ -16,6 +16,7 @@ from typing import TextIO
 from sair.files import InputError
 
 _VARIABLE = "SAIR_DRIVER_PID"
+_held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
 
 
 def announce() -> None:
@@ -55,4 +56,5 @@ def lock(folder: str | Path) -> TextIO:
     except BlockingIOError:
         stream.close()
         raise InputError(f"{folder}: another run is writing here. Wait for it, or stop it.") from None
+    _held.append(stream)
     return stream
