@@ -1,5 +1,8 @@
 """The one training loop: resuming, schedules, faults, and self-describing checkpoints."""
 
+import os
+import signal
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,8 +20,8 @@ PARAMETERS = {
     "lr": 1e-3,
 }
 TRAINING = {
-    "steps": 8, "scale": 1, "batch": 2, "precision": "fp32", "schedule": "cosine", "halve_every": 0.5, "warmup": 2,
-    "clip_gradient": 0, "validate_every": 50, "save_every": 3, "workers": 0,
+    "steps": 8, "scale": 1, "batch": 2, "accumulate": 1, "precision": "fp32", "schedule": "cosine", "halve_every": 0.5,
+    "warmup": 2, "clip_gradient": 0, "validate_every": 50, "save_every": 3, "workers": 0,
 }  # fmt: skip
 
 
@@ -220,3 +223,58 @@ class Over(torch.nn.Module):
         loss = (self.shift - 1).square().mean()
         step("shift", loss)
         return {"loss": loss.detach()}
+
+
+class Averages(torch.nn.Module):
+    """Moves its weight towards the mean of the pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.nn.Parameter(torch.zeros(3))
+        self.names = []
+
+    def optimizers(self):
+        return {"mean": torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)}
+
+    def training_step(self, batch, step):
+        self.names.append(tuple(batch["id"]))
+        loss = (self.mean[:, None, None] - batch["images"]).square().mean()
+        step("mean", loss)
+        return {"loss": loss.detach()}
+
+
+def test_accumulated_batches_step_as_one(data, tmp_path, monkeypatch):
+    """Four batches of 2 are one of 8: the same pictures in the same order, the same weights."""
+    found = []
+    for batch, accumulate in ((8, 1), (2, 4)):
+        method = Averages()
+        monkeypatch.setattr(loop, "build", lambda recipe, method=method: method)
+        run(data, tmp_path / str(batch), spec(batch=batch, accumulate=accumulate, steps=5))
+        found.append((sum(method.names, ()), method.mean.detach()))
+    assert found[0][0] == found[1][0] and len(found[0][0]) == 40
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-6) and found[0][1].abs().min() > 0.05
+
+
+def test_asked_to_stop_it_saves_and_goes_on_to_the_same_weights(data, tmp_path):
+    whole = run(data, tmp_path / "whole", spec("test_training:Interrupted", {}))
+    with pytest.raises(SystemExit, match=r"asked to stop; saved after step 4\. Start it again"):
+        run(data, tmp_path / "cut", spec("test_training:Interrupted", {"at": 4}))
+    assert not (tmp_path / "cut/checkpoint.safetensors").exists()
+    state = tmp_path / "cut/running.safetensors"
+    tensors, metadata = checkpoint.load(state)
+    metadata["run"]["spec"]["parameters"] = {}  # the method that goes on is not interrupted
+    checkpoint.save(state, tensors, metadata)
+    assert run(data, tmp_path / "cut", spec("test_training:Interrupted", {})) == whole
+
+
+class Interrupted(Averages):
+    """Sends its process the signal of a cluster's time limit in the middle of a step."""
+
+    def __init__(self, at=None):
+        super().__init__()
+        self.at = at
+
+    def training_step(self, batch, step):
+        if len(self.names) + 1 == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().training_step(batch, step)

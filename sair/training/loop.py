@@ -13,6 +13,11 @@ gives the same weights as one that was not.
 from __future__ import annotations
 
 import math
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
 from sair import runtime
 from sair.data.manifest import write_csv
@@ -38,7 +44,7 @@ LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # then the method's own, by name
 
 def total_steps(training: dict[str, Any], pictures: int) -> int:
     """The budget in optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``pictures`` training pictures."""
-    steps = training.get("steps") or training["epochs"] * pictures / training["batch"]
+    steps = training.get("steps") or training["epochs"] * pictures / (training["batch"] * training["accumulate"])
     return math.ceil(training["scale"] * steps)
 
 
@@ -178,60 +184,132 @@ def train(
     if training is not None:  # else pretrained: nothing to learn, and the next rules need not know
         run.resume()
         steps = total_steps(training, len(samples))
-        _steps(run, samples, validation, steps, device)
+        with _on_request() as stop:
+            _steps(run, samples, validation, steps, device, stop)
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
     checkpoint.save_method(output, run.method, run.spec, seed=seed, steps=steps, image_size=samples.image_size)
     run.state_file.unlink(missing_ok=True)
 
 
-def _steps(run: Run, samples: Samples, validation: Samples, steps: int, device: str) -> None:
-    """Take a run from where it is to ``steps``."""
+class Stepper:
+    """What a method calls with each of its losses: ``step(name, loss)``.
+
+    Args:
+        run: the training run.
+        fabric: for the backward pass.
+        module: the method as Fabric has set it up.
+        optimizers: alike, by name.
+    """
+
+    def __init__(
+        self, run: Run, fabric: lightning.Fabric, module: torch.nn.Module, optimizers: dict[str, torch.optim.Optimizer]
+    ) -> None:
+        self._run, self._fabric, self._module, self._optimizers = run, fabric, module, optimizers
+        self._parts, self._clip = (run.spec["training"][key] for key in ("accumulate", "clip_gradient"))
+        self._part, self._ids = 0, ()
+
+    def begin(self, part: int, ids: Sequence[str]) -> bool:
+        """Before each batch: which part of a step it is. Returns whether it is the last one."""
+        self._part, self._ids = part, ids
+        return part == self._parts - 1
+
+    def __call__(self, name: str, loss: Tensor) -> None:
+        """Add a loss's gradients; with the last batch of a step, take the optimizer's step.
+
+        Raises:
+            InputError: the loss is not finite.
+        """
+        if not torch.isfinite(loss):
+            where = f"{self._run.spec['name']}: the loss of {name!r} is {loss.item()} at step {self._run.done + 1}"
+            raise InputError(
+                f"{where} (pictures {', '.join(self._ids)}). Lower the learning rate, or train with `precision: fp32`."
+            )
+        optimizer = self._optimizers[name]
+        if self._part == 0:
+            optimizer.zero_grad(set_to_none=True)
+        self._fabric.backward(loss / self._parts)
+        if self._part < self._parts - 1:
+            return
+        if self._clip:
+            self._fabric.clip_gradients(self._module, optimizer, max_norm=self._clip)
+        optimizer.step()
+        # Autocast keeps the weights' rounded copies: a second network's pass would still see the ones before this step.
+        torch.clear_autocast_cache()
+
+
+def _steps(run: Run, samples: Samples, validation: Samples, steps: int, device: str, stop: threading.Event) -> None:
+    """Take a run from where it is to ``steps``, or to where ``stop`` is set."""
     training = run.spec["training"]
     fabric = lightning.Fabric(accelerator=runtime.device(device).type, devices=1)
     module, *optimizers = fabric.setup(run.method, *run.optimizers.values())
     module.mark_forward_method("training_step")
-    by_name = dict(zip(run.optimizers, optimizers, strict=True))
-
-    def step(name: str, loss: Tensor) -> None:
-        if not torch.isfinite(loss):
-            raise InputError(
-                f"{run.spec['name']}: the loss of {name!r} is {loss.item()} at step {run.done + 1} (pictures "
-                f"{', '.join(batch['id'])}). Lower the learning rate, or train with `precision: fp32`."
-            )
-        by_name[name].zero_grad(set_to_none=True)
-        fabric.backward(loss)
-        if training["clip_gradient"]:
-            fabric.clip_gradients(module, by_name[name], max_norm=training["clip_gradient"])
-        by_name[name].step()
-        # Autocast keeps the weights' rounded copies: a second network's pass would still see the ones before this step.
-        torch.clear_autocast_cache()
-
-    order = range(run.done * training["batch"], steps * training["batch"])
+    step = Stepper(run, fabric, module, dict(zip(run.optimizers, optimizers, strict=True)))
+    parts = training["accumulate"]
+    a_step = training["batch"] * parts
     loader = fabric.setup_dataloaders(
-        DataLoader(samples, training["batch"], sampler=order, num_workers=training["workers"]),
+        DataLoader(
+            samples,
+            training["batch"],
+            sampler=range(run.done * a_step, steps * a_step),
+            num_workers=training["workers"],
+        ),
         use_distributed_sampler=False,
     )
     module.train()
     bar = progress(total=steps, initial=run.done, desc=run.spec["name"], unit="step")
-    for batch in loader:
-        torch.manual_seed(mix("step", run.seed, run.done))
+    for part, batch in zip(cycle(range(parts)), loader, strict=False):
+        complete = step.begin(part, batch["id"])
+        torch.manual_seed(mix("step", run.seed, run.done, *([part] if part else [])))
         run.set_lr(lr_scale(training, run.done, steps))
         # Not Fabric's own mixed precision: that also rounds the pictures to bfloat16, the truth among them.
         batch["progress"] = run.done / steps  # for a method that learns in stages
         with runtime.autocast(training["precision"], fabric.device):
             scalars = module.training_step(batch, step)
-        run.done += 1
-        bar.update()
-        last = run.done == steps
-        if run.done % training["validate_every"] == 0 or last:
-            run.psnr = validation_psnr(run.method, validation)
-            module.train()
-        if run.done % LOG_EVERY == 0 or last:
-            run.note(scalars)
-            bar.set_postfix(loss=f"{run.log[-1]['loss']:.4f}", val_psnr=f"{run.psnr:.2f}", refresh=False)
-        if run.done % training["save_every"] == 0 and not last:
-            run.save()
+        if complete:
+            run.done += 1
+            bar.update()
+            _after_step(run, scalars, module, validation, steps, stop, bar)
     bar.close()
+
+
+def _after_step(
+    run: Run,
+    scalars: dict[str, Tensor],
+    module: torch.nn.Module,
+    validation: Samples,
+    steps: int,
+    stop: threading.Event,
+    bar: tqdm,
+) -> None:
+    """Validate, log and save when it is time, and leave when asked to."""
+    training, last = run.spec["training"], run.done == steps
+    if run.done % training["validate_every"] == 0 or last:
+        run.psnr = validation_psnr(run.method, validation)
+        module.train()
+    if run.done % LOG_EVERY == 0 or last:
+        run.note(scalars)
+        bar.set_postfix(loss=f"{run.log[-1]['loss']:.4f}", val_psnr=f"{run.psnr:.2f}", refresh=False)
+    if last:
+        return
+    if run.done % training["save_every"] == 0 or stop.is_set():
+        run.save()
+    if stop.is_set():
+        name = run.spec["name"]
+        raise SystemExit(f"{name}: asked to stop; saved after step {run.done}. Start it again to go on.")
+
+
+@contextmanager
+def _on_request() -> Iterator[threading.Event]:
+    """Set when the process is asked to end (SIGTERM: a cluster's time limit, a shutdown), so that a step is not cut."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @torch.no_grad()
