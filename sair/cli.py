@@ -70,6 +70,10 @@ def _parser() -> argparse.ArgumentParser:
     new.add_argument("name", help="lower-case name, such as my_method")
     new.set_defaults(run=_new_method)
 
+    doctor = commands.add_parser("doctor", help="is everything there that a config needs, and where is the rest?")
+    doctor.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    doctor.set_defaults(run=_doctor)
+
     methods = commands.add_parser("methods", help="list the methods of config/methods")
     methods.set_defaults(run=_methods)
     return parser
@@ -126,6 +130,23 @@ def _new_method(options: argparse.Namespace) -> None:
     for path in write_skeleton(options.name):
         print(path)
     print(f"It runs as it is: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    import yaml
+    from tabulate import tabulate
+
+    from sair.doctor import OK, examine
+    from sair.methods import merge
+    from sair.project import Project
+
+    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
+    if options.configfile:
+        config = merge(config, yaml.safe_load(Path(options.configfile).read_text(encoding="utf-8")))
+    project = Project(config, "workflow/schemas/config.schema.yaml")
+    findings = list(examine(project.config, project.encoders))
+    print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 28, 80]))
+    return 0 if all(finding.state == OK for finding in findings) else 1
 
 
 def _methods(options: argparse.Namespace) -> None:

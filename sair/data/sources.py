@@ -84,19 +84,27 @@ def _folder(spec: dict[str, Any], size: int) -> Iterator[Picture]:
             if labels is None:
                 yield Picture(identifier, split, pixels)
                 continue
-            file = (Path(labels) / path.relative_to(root)).with_suffix(".png")
-            classes = _labels(file, spec)
-            if classes.shape != read_rgb(path).shape[:2]:
-                raise InputError(f"{file}: {classes.shape[::-1]} pixels, but its picture {path} has another size.")
-            classes = square(classes, size, file, crop)
+            classes = square(labelled(path, root, labels, spec), size, path, crop)
             yield Picture(identifier, split, pixels, classes, _caption(classes, spec["classes"]))
 
 
-def _labels(file: Path, spec: dict[str, Any]) -> np.ndarray:
-    """A label map as class ids, uint8 (H, W), ``UNLABELLED`` where no class of the config lies."""
+def labelled(path: Path, root: str, labels: str, spec: dict[str, Any]) -> np.ndarray:
+    """The label map of a picture as class ids, uint8 (H, W), ``UNLABELLED`` where no class of the config lies.
+
+    Args:
+        path: the picture, somewhere below ``root``.
+        root, labels: folders of pictures and of equally named label maps.
+        spec: the dataset, whose ``classes`` and ``first_class`` say what the ids mean.
+
+    Raises:
+        InputError: no such map, one with colours, or one of another size than its picture.
+    """
+    file = (Path(labels) / path.relative_to(root)).with_suffix(".png")
     ids = read_pixels(file)
     if ids.ndim != 2:
         raise InputError(f"{file}: {ids.ndim} axes; a label map has one channel, whose values are class ids.")
+    if ids.shape != read_rgb(path).shape[:2]:
+        raise InputError(f"{file}: {ids.shape[::-1]} pixels, but its picture {path} has another size.")
     ids = ids.astype(np.int64) - spec.get("first_class", 0)
     return np.where((ids >= 0) & (ids < len(spec["classes"])), ids, UNLABELLED).astype(np.uint8)
 
