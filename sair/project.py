@@ -109,6 +109,43 @@ class Project:
             name for name, table in self.config["tables"].items() if all_claims()[table["claims"]]["measure"] == measure
         ]
 
+    def seeds(self, name: str) -> list[int]:
+        """Training seeds of a method; one that learns nothing has one."""
+        return self.config["seeds"] if self.learns(name) else self.config["seeds"][:1]
+
+    def of(self, dataset: str, method: str, seed: int | str) -> str:
+        """Folder of one method's results."""
+        return f"{self.results}/{dataset}/{method}/seed{seed}"
+
+    def encoder(self, name: str) -> str | list[str]:
+        """Checkpoint of the semantic encoder that a method needs; an empty list for none."""
+        encoder = self.method(name)["semantics"]
+        dataset = self.config["semantics"]["dataset"]
+        return f"{self.results}/{dataset}/{encoder}/checkpoint.safetensors" if encoder else []
+
+    def checkpoint(self, name: str | None, dataset: str, seed: int | str) -> str | list[str]:
+        """A method's weights: trained here, or the file that it names; an empty list for what has none."""
+        if name is None:
+            return []
+        if self.learns(name):
+            return f"{self.of(dataset, name, seed)}/checkpoint.safetensors"
+        return self.method(name)["weights"] or []
+
+    def measured(self, table: str) -> dict[str, list[str]]:
+        """What a table is made from, by method: its score files, one a seed; or the segmentation of its first seed."""
+        dataset = self.config["tables"][table]["dataset"]
+        if table in self.tables("quality"):
+            return {m: [f"{self.of(dataset, m, seed)}/scores.csv" for seed in self.seeds(m)] for m in self.rows(table)}
+        return {m: [f"{self.of(dataset, m, self.seeds(m)[0])}/segmentation.csv"] for m in self.rows(table)}
+
+    def figures(self, kind: str, dataset: str) -> list[str]:
+        """Files of one of the config's figures, if it is drawn on this dataset."""
+        settings = self.config["figures"].get(kind)
+        if settings is None or settings["dataset"] != dataset:
+            return []
+        numbers = [f"_{n}" for n in range(1, settings["pictures"] + 1)] if kind == "qualitative" else [""]
+        return [f"{self.results}/figures/{kind}_{dataset}{number}.png" for number in numbers]
+
     def code(self, *parts: str, method: str | None = None) -> str:
         """Fingerprint of library code, so that a rule runs again when what it computes with changed.
 

@@ -245,7 +245,7 @@ def test_the_segmentation_table_shows_clip_without_and_with_sir(config, made, tm
         "sair": {"label": "SAIR", "tables": {"table5": "CLIP Encoder + SIR"}, "training": config["training"]},
         "aligned": {"label": "SAIR, aligned", "tables": {"table5": None}, "training": config["training"]},
     }
-    completed = {"sair": write("sair.csv", {"completed": 4}), "aligned": write("aligned.csv", {"completed": 5})}
+    completed = {"sair": [write("sair.csv", {"completed": 4})], "aligned": [write("aligned.csv", {"completed": 5})]}
     output = SimpleNamespace(**{k: tmp_path / f"table5.{k}" for k in ("markdown", "latex", "csv")})
     manifest = tmp_path / "faces/manifest.csv"
     tables.write_segmentation_table("table5", config, methods, completed, manifest, clip, [], output)

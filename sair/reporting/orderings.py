@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ def verdict(difference: Difference, claim: float) -> str:
 def write_orderings(
     config: dict[str, Any],
     methods: Mapping[str, dict[str, Any]],
-    measured: Mapping[str, Mapping[str, Any]],
+    measured: Mapping[str, Mapping[str, Sequence[str]]],
     clip: str | Path,
     markdown: str | Path,
     csv: str | Path,
@@ -54,7 +54,7 @@ def write_orderings(
     Args:
         config: the whole config.
         methods: specifications of all methods.
-        measured: table -> method -> its score files, or its segmentation.csv.
+        measured: table -> method -> its score files, or its segmentation.csv in a list.
         clip: segmentation.csv of the dense CLIP.
         markdown, csv: files to write; the former shows PSNR and mIoU only.
     """
@@ -69,7 +69,7 @@ def write_orderings(
             columns = [(bucket, metric) for bucket in claims["buckets"] for metric in claims["metrics"]]
             found: dict[tuple[str, str], Difference] = {}
             if claims["measure"] == "segmentation" and better in by_row:
-                overlaps = read_overlaps(files[by_row[better]], "completed"), read_overlaps(clip, "masked")
+                overlaps = read_overlaps(files[by_row[better]][0], "completed"), read_overlaps(clip, "masked")
                 found = segmentation_differences(*overlaps, columns)
             elif better in by_row and worse in by_row:
                 scores = [read_scores(files[by_row[row]]) for row in (better, worse)]

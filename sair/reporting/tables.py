@@ -381,7 +381,7 @@ def write_segmentation_table(
     table: str,
     config: dict[str, Any],
     methods: Mapping[str, dict[str, Any]],
-    completed: Mapping[str, str],
+    completed: Mapping[str, Sequence[str]],
     manifest: str | Path,
     clip: str | Path,
     figures: Sequence[str],
@@ -390,7 +390,7 @@ def write_segmentation_table(
     """Write the paper's Table 5: how well masked pictures are segmented, without SIR and with it.
 
     Args:
-        completed: segmentation.csv of every method.
+        completed: segmentation.csv of every method's first seed, in a list.
         table, config, methods, manifest, clip, figures, output: as of ``write_quality_table``.
     """
     claims = all_claims()[config["tables"][table]["claims"]]
@@ -401,7 +401,7 @@ def write_segmentation_table(
         "clip_complete": {"label": "CLIP Encoder, complete pictures", "tables": {table: None}},
     }
     frames = {"clip": read_overlaps(clip, "masked"), "clip_complete": read_overlaps(clip, "complete")}
-    frames |= {name: read_overlaps(path, "completed") for name, path in completed.items()}
+    frames |= {name: read_overlaps(path, "completed") for name, (path,) in completed.items()}
     measured = {name: segmentation(frame) for name, frame in frames.items()}
     rows = collect(table, plain | dict(methods), measured, dict.fromkeys(measured, 1), claims, {"clip_complete"})
     notes = describe(table, config, methods, rows, claims, manifest, clip)

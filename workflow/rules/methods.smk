@@ -75,8 +75,8 @@ rule train:
     input:
         pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
         masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
-        semantics=lambda w: encoder_of(w.method),
-        over=lambda w: checkpoint_of(
+        semantics=lambda w: project.encoder(w.method),
+        over=lambda w: project.checkpoint(
             project.method(w.method)["over"], w.dataset, w.seed
         ),
     output:
@@ -102,7 +102,7 @@ rule predict:
     """Run one method on every row of the manifest."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
-        weights=lambda w: checkpoint_of(w.method, w.dataset, w.seed),
+        weights=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
     output:
         predictions=directory(
             f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/predictions"

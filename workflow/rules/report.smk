@@ -1,10 +1,10 @@
 rule quality_table:
     """Aggregate the scores of all rows, beside the paper's numbers."""
     input:
-        unpack(lambda w: scores_of(dataset_of(w.table), project.rows(w.table))),
+        unpack(lambda w: project.measured(w.table)),
         manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
         clip=rules.segmentation_by_clip.output.table,
-        figures=lambda w: figure("qualitative", dataset_of(w.table)),
+        figures=lambda w: project.figures("qualitative", dataset_of(w.table)),
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
@@ -17,7 +17,7 @@ rule quality_table:
         "../envs/sair.yaml"
     params:
         config=config,
-        measured=lambda w: scores_of(dataset_of(w.table), project.rows(w.table)),
+        measured=lambda w: project.measured(w.table),
         methods=lambda w: specifications(w.table),
         code=project.code(*TABLE_CODE),
     script:
@@ -27,10 +27,10 @@ rule quality_table:
 rule segmentation_table:
     """Does SIR know what is in the hole? mIoU of masked pictures without it and with it."""
     input:
-        unpack(lambda w: segmentations_of(dataset_of(w.table), project.rows(w.table))),
+        unpack(lambda w: project.measured(w.table)),
         manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
         clip=rules.segmentation_by_clip.output.table,
-        figures=lambda w: figure("semantic_maps", dataset_of(w.table)),
+        figures=lambda w: project.figures("semantic_maps", dataset_of(w.table)),
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
@@ -43,7 +43,7 @@ rule segmentation_table:
         "../envs/sair.yaml"
     params:
         config=config,
-        measured=lambda w: segmentations_of(dataset_of(w.table), project.rows(w.table)),
+        measured=lambda w: project.measured(w.table),
         methods=lambda w: specifications(w.table),
         code=project.code(*TABLE_CODE),
     script:
@@ -133,7 +133,11 @@ rule training_curves:
 rule claims:
     """Which of the paper's orderings appear: claimed beside measured differences, paired by picture."""
     input:
-        list(all_measured_files()),
+        [
+            files
+            for table in config["tables"]
+            for files in project.measured(table).values()
+        ],
         clip=rules.segmentation_by_clip.output.table,
     output:
         markdown=f"{RESULTS}/claims.md",
@@ -145,7 +149,7 @@ rule claims:
     params:
         config=config,
         methods=project.methods,
-        measured=measured_of_tables(),
+        measured={table: project.measured(table) for table in config["tables"]},
         code=project.code(*TABLE_CODE),
     script:
         "../scripts/claims.py"
