@@ -28,10 +28,15 @@ class _Tee:
 
 
 @contextmanager
-def job(threads: int, log: str | Path) -> Iterator[None]:
+def job(threads: int, log: str | Path, device: str = "cpu") -> Iterator[None]:
     """The frame of a workflow's job: watched, set up, stderr mirrored into ``log``, a message on a user's mistake.
 
     Scripts import what they run inside it, so that the frame stands before anything slow happens.
+
+    Args:
+        threads: that torch may use.
+        log: file to write.
+        device: the config's, for a job that computes on a GPU where there is one.
     """
     # First of all: the imports below take seconds, in which the workflow may be killed.
     driver.watch()
@@ -39,8 +44,9 @@ def job(threads: int, log: str | Path) -> Iterator[None]:
     with open(log, "w", encoding="utf-8") as stream:
         terminal, sys.stderr = sys.stderr, _Tee(sys.stderr, stream)
         try:
-            from sair.runtime import set_up
+            from sair.runtime import own_gpu, set_up
 
+            own_gpu(device)
             set_up(threads)
             yield
         except InputError as error:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import fcntl
 import os
+import tempfile
+import time
 from pathlib import Path
+from typing import TextIO
 
 import torch
+
+_held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
 
 
 def set_up(threads: int) -> None:
@@ -17,6 +23,33 @@ def set_up(threads: int) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _keep_memory()
+
+
+def own_gpu(wanted: str, count: int | None = None) -> None:
+    """On a machine with several GPUs, give this process one for itself until it ends; wait for one if all are taken.
+
+    Snakemake counts jobs, not GPUs: without this all of them would crowd onto the first. Where ``CUDA_VISIBLE_DEVICES``
+    is set already (by a cluster's scheduler, or by hand), it stands.
+
+    Args:
+        wanted: a config's ``device``; with ``cpu`` nothing happens.
+        count: GPUs of the machine; None counts them.
+    """
+    count = len(list(Path("/dev").glob("nvidia[0-9]*"))) if count is None else count
+    if wanted == "cpu" or count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
+        return
+    # Of the whole machine, not of a results folder: two workflows share the GPUs.
+    slots = [open(Path(tempfile.gettempdir()) / f"sair-gpu{k}-{os.getuid()}.lock", "w") for k in range(count)]  # noqa: SIM115
+    while True:
+        for number, slot in enumerate(slots):
+            try:
+                fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            _held.append(slot)
+            os.environ["CUDA_VISIBLE_DEVICES"] = str(number)
+            return
+        time.sleep(1)
 
 
 def _keep_memory() -> None:

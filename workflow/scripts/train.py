@@ -1,6 +1,6 @@
 from sair.job import job
 
-with job(snakemake.threads, snakemake.log[0]):
+with job(snakemake.threads, snakemake.log[0], snakemake.params.device):
     from sair.training.loop import train
 
     train(

@@ -1,0 +1,46 @@
+"""Jobs on a machine with several GPUs: each has one for itself."""
+
+import os
+import subprocess
+import sys
+import time
+
+PROGRAM = """
+import os, sys, time
+from sair.runtime import own_gpu
+own_gpu("auto", 2)
+print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
+sys.stdin.read()
+"""
+
+
+def start(tmp_path):
+    environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | {"TMPDIR": str(tmp_path)}
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
+
+
+def test_three_jobs_share_two_gpus(tmp_path):
+    first, second = start(tmp_path), start(tmp_path)
+    given = {process: process.stdout.readline().strip() for process in (first, second)}
+    assert set(given.values()) == {"0", "1"}
+    third = start(tmp_path)
+    time.sleep(0.5)
+    assert third.poll() is None
+    first.kill()  # however it ends, its GPU is free again
+    assert third.stdout.readline().strip() == given[first]
+    for process in (second, third):
+        process.communicate()
+
+
+def test_what_the_scheduler_gave_stands(monkeypatch):
+    from sair.runtime import own_gpu
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
+    own_gpu("auto", 4)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    own_gpu("cpu", 4)
+    own_gpu("auto", 1)
+    assert "CUDA_VISIBLE_DEVICES" not in os.environ
