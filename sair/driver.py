@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import socket
 import threading
 import time
 from pathlib import Path
@@ -15,19 +16,19 @@ from typing import TextIO
 
 from sair.files import InputError
 
-_VARIABLE = "SAIR_DRIVER_PID"
+_VARIABLE = "SAIR_DRIVER"
 _held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
 
 
 def announce() -> None:
     """Tell the jobs that this process will start who started them."""
-    os.environ[_VARIABLE] = str(os.getpid())
+    os.environ[_VARIABLE] = f"{os.getpid()}@{socket.gethostname()}"
 
 
 def watch() -> None:
-    """In a job: end soon after the driver died. Without an announced driver, do nothing."""
-    driver = os.environ.get(_VARIABLE)
-    if driver is not None:
+    """In a job: end soon after the driver died. A driver on another machine, or none, is not watched."""
+    driver, _, host = os.environ.get(_VARIABLE, "").partition("@")
+    if host == socket.gethostname():
         threading.Thread(target=_end_with, args=(int(driver),), daemon=True).start()
 
 

@@ -1,6 +1,7 @@
-"""Jobs on a machine with several GPUs: each has one for itself."""
+"""Jobs and the machine: a GPU for each of them, and none outlives the workflow that started it."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -44,3 +45,14 @@ def test_what_the_scheduler_gave_stands(monkeypatch):
     own_gpu("cpu", 4)
     own_gpu("auto", 1)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
+
+
+def test_a_job_ends_with_its_driver_but_not_with_another_machines():
+    from sair import driver
+
+    program = "from sair import driver; import time; driver.watch(); print('up', flush=True); time.sleep(2.5)"
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    pid = dead.stdout.strip()
+    for host, status in ((socket.gethostname(), 143), ("elsewhere", 0)):
+        environment = os.environ | {driver._VARIABLE: f"{pid}@{host}"}
+        assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == status
