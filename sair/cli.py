@@ -6,9 +6,13 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sair.files import InputError
 from sair.methods import load_method, method_names
+
+if TYPE_CHECKING:
+    from sair.project import Project
 
 METHODS = Path("config/methods")
 
@@ -74,6 +78,11 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
     doctor.set_defaults(run=_doctor)
 
+    verify = commands.add_parser("verify", help="are the tables backed by scores, and the scores by pictures?")
+    verify.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
+    verify.set_defaults(run=_verify)
+
     methods = commands.add_parser("methods", help="list the methods of config/methods")
     methods.set_defaults(run=_methods)
     return parser
@@ -132,21 +141,38 @@ def _new_method(options: argparse.Namespace) -> None:
     print(f"It runs as it is: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
 
 
-def _doctor(options: argparse.Namespace) -> int:
+def _project(configfile: str | None) -> Project:
+    """The project as snakemake would see it with this ``--configfile``."""
     import yaml
-    from tabulate import tabulate
 
-    from sair.doctor import OK, examine
     from sair.methods import merge
     from sair.project import Project
 
     config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-    if options.configfile:
-        config = merge(config, yaml.safe_load(Path(options.configfile).read_text(encoding="utf-8")))
-    project = Project(config, "workflow/schemas/config.schema.yaml")
+    if configfile:
+        config = merge(config, yaml.safe_load(Path(configfile).read_text(encoding="utf-8")))
+    return Project(config, "workflow/schemas/config.schema.yaml")
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from sair.doctor import OK, examine
+
+    project = _project(options.configfile)
     findings = list(examine(project.config, project.encoders))
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 28, 80]))
     return 0 if all(finding.state == OK for finding in findings) else 1
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from sair.verify import NOT_BACKED, verify
+
+    findings = list(verify(_project(options.configfile), options.lpips))
+    print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
+    return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
 
 
 def _methods(options: argparse.Namespace) -> None:

@@ -12,6 +12,9 @@ import pandas as pd
 import pytest
 import yaml
 
+from sair.cli import main
+from sair.files import read_rgb, write_png
+
 METHODS = ("liif", "sair", "mean_fill", "ground_truth")
 SETTINGS = {
     "results": "results/smoke",
@@ -99,6 +102,41 @@ def test_table_5_and_the_figures_come_from_what_is_there(finished):
     assert frame.loc[("sair", "all", "miou"), "paper"] == 0.45
     for figure in ("semantic_maps_faces", "training_curves_faces"):
         assert (finished / f"results/smoke/figures/{figure}.png").stat().st_size > 5000
+
+
+def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
+    """A number in a table, a score, a picture: each changed by itself, each found by name."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+
+    def verify():
+        status = main(["verify", "--configfile", "test.yaml"])
+        return status, "".join(capsys.readouterr().out.split())
+
+    status, said = verify()
+    assert status == 0 and "NOTBACKED" not in said and "backedresults/smoke/table1.md" in said, said
+    results = folder / "results/smoke"
+    for name, change, message in (
+        ("table1.md", lambda old: old.replace(b" MISF", b" MISS"), "wherethescoresgive"),
+        ("table1.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
+        ("faces/liif/seed0/scores.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
+    ):
+        path = results / name
+        old = path.read_bytes()
+        assert change(old) != old
+        path.write_bytes(change(old))
+        status, said = verify()
+        path.write_bytes(old)
+        assert status == 1 and message in said and f"NOTBACKEDresults/smoke/{name}" in said, said
+    for kind in ("composited", "raw"):
+        path = next((results / f"faces/liif/seed0/predictions/{kind}").rglob("*.png"))
+        old = path.read_bytes()
+        write_png(path, 255 - read_rgb(path))
+        status, said = verify()
+        path.write_bytes(old)
+        assert status == 1 and path.name in said and "NOTBACKEDresults/smoke/faces/liif" in said, said
+    assert verify()[0] == 0 and not list(results.rglob("*.verify*"))
 
 
 def test_again_does_nothing(finished):

@@ -1,0 +1,151 @@
+"""Is every number that is printed backed? Scores are made again from pictures, tables and claims from scores."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from sair.evaluation.score import score_predictions
+from sair.files import InputError
+from sair.progress import progress
+from sair.project import Project
+from sair.reporting.orderings import write_orderings
+from sair.reporting.tables import write_quality_table, write_segmentation_table
+
+BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
+DIGITS = 1e-9  # scores are stored with ten significant digits
+
+
+class Finding(NamedTuple):
+    """One file of results: whether what it says is backed, and where it is not."""
+
+    state: str
+    file: str
+    said: str = ""
+
+
+def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
+    """Check every table, the claims, and the scores behind them.
+
+    Args:
+        project: the config whose results are checked.
+        lpips: also compute LPIPS again, which takes as long as scoring did.
+    """
+    tables = [table for table in project.config["tables"] if Path(f"{project.results}/{table}.md").is_file()]
+    scored = {
+        (path, project.config["tables"][table]["dataset"])
+        for table in tables
+        if table in project.tables("quality")
+        for paths in project.measured(table).values()
+        for path in paths
+    }
+    for path, dataset in progress(sorted(scored), desc="scores", unit="file"):
+        yield _caught(path, lambda path=path, dataset=dataset: _scores(project, path, dataset, lpips))
+    for table in project.config["tables"]:
+        output = f"{project.results}/{table}"
+        if table not in tables:
+            yield Finding(NOT_MADE, f"{output}.md")
+            continue
+        yield from _compared(f"{output}{{}}", (".md", ".tex", ".csv"), lambda made, t=table: _table(project, t, made))
+    claims = f"{project.results}/claims"
+    if not Path(f"{claims}.md").is_file():
+        yield Finding(NOT_MADE, f"{claims}.md")
+        return
+    yield from _compared(f"{claims}{{}}", (".md", ".csv"), lambda made: _claims(project, made))
+
+
+def _caught(file: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except InputError as error:
+        return Finding(NOT_BACKED, file, str(error))
+
+
+def _scores(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
+    """Make a method's scores again from its pictures; that also checks the truth's hashes and the compositing."""
+    if not Path(path).is_file():
+        return Finding(NOT_BACKED, path, "is not there, and a table shows it")
+    stored = pd.read_csv(path, dtype={"id": str, "bucket": str})
+    with tempfile.TemporaryDirectory() as folder:
+        again = Path(folder) / "scores.csv"
+        manifest = f"{project.results}/{dataset}/manifest.csv"
+        score_predictions(manifest, Path(path).parent / "predictions", again, lpips=lpips, show=False)
+        made = pd.read_csv(again, dtype={"id": str, "bucket": str})
+    if list(stored.id) != list(made.id) or list(stored.bucket) != list(made.bucket):
+        return Finding(NOT_BACKED, path, "its rows are not the manifest's")
+    for column in made.columns[2:]:
+        if column.startswith("lpips") and not lpips:
+            continue
+        same = np.isclose(stored[column], made[column], rtol=DIGITS, atol=0, equal_nan=True)
+        if not same.all():
+            first = int(np.argmin(same))
+            return Finding(
+                NOT_BACKED,
+                path,
+                f"{column} of {stored.bucket[first]}/{stored.id[first]} is {stored[column][first]:g}, but its picture "
+                f"gives {made[column][first]:g} ({np.count_nonzero(~same)} such rows)",
+            )
+    return Finding(BACKED, path, f"{len(made)} pictures{'' if lpips else ', without LPIPS'}")
+
+
+def _table(project: Project, table: str, output: SimpleNamespace) -> None:
+    dataset = project.config["tables"][table]["dataset"]
+    quality = table in project.tables("quality")
+    write = write_quality_table if quality else write_segmentation_table
+    clip = f"{project.results}/{project.config['semantics']['dataset']}/clip/segmentation.csv"
+    write(
+        table,
+        project.config,
+        {name: project.method(name) for name in project.rows(table)},
+        project.measured(table),
+        f"{project.results}/{dataset}/manifest.csv",
+        clip,
+        project.figures("qualitative" if quality else "semantic_maps", dataset),
+        output,
+    )
+
+
+def _claims(project: Project, output: SimpleNamespace) -> None:
+    clip = f"{project.results}/{project.config['semantics']['dataset']}/clip/segmentation.csv"
+    measured = {table: project.measured(table) for table in project.config["tables"]}
+    write_orderings(project.config, project.methods, measured, clip, output.markdown, output.csv)
+
+
+def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespace], None]) -> Iterator[Finding]:
+    """Make files again beside those that are there, and compare line by line."""
+    kinds = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
+    made = SimpleNamespace(**{kinds[ending]: Path(name.format(f".verify{ending}")) for ending in endings})
+    try:
+        make(made)
+        for ending in endings:
+            file = name.format(ending)
+            yield _same_text(file, getattr(made, kinds[ending]))
+    except (InputError, FileNotFoundError) as error:
+        yield Finding(NOT_BACKED, name.format(endings[0]), str(error))
+    finally:
+        for path in vars(made).values():
+            path.unlink(missing_ok=True)
+
+
+def _same_text(file: str, made: Path) -> Finding:
+    if not Path(file).is_file():
+        return Finding(NOT_BACKED, file, "is not there")
+    printed, backed = (Path(path).read_text(encoding="utf-8").splitlines() for path in (file, made))
+    for number in range(max(len(printed), len(backed))):
+        pair = [lines[number] if number < len(lines) else "" for lines in (printed, backed)]
+        if pair[0] != pair[1]:
+            found, wanted = _around(*pair), _around(*pair[::-1])
+            return Finding(NOT_BACKED, file, f"line {number + 1} has {found} where the scores give {wanted}")
+    return Finding(BACKED, file, f"{len(printed)} lines")
+
+
+def _around(line: str, other: str) -> str:
+    """The part of a line where it departs from another one."""
+    start = next((k for k in range(min(len(line), len(other))) if line[k] != other[k]), min(len(line), len(other)))
+    return repr(line[max(0, start - 20) : start + 20])
