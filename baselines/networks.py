@@ -1,13 +1,16 @@
-"""What several published networks need around them: any size, a mode for a while, and weights without spectral norm."""
+"""What several published networks share: blocks, spectral norm, any size, and a mode for a while."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.nn.utils import parametrize
+
+CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
 def symmetric_pad(x: Tensor, height: int, width: int) -> Tensor:
@@ -55,3 +58,110 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
             if parametrize.is_parametrized(layer, "weight"):
                 state[f"{name}.weight"] = layer.weight.detach()
     return state
+
+
+def normal_weights(layer: nn.Module) -> None:
+    """A convolution's kernel from N(0, 0.02), its bias zero: pix2pix's start, which many took over."""
+    if isinstance(layer, CONVOLUTIONS):
+        nn.init.normal_(layer.weight, 0, 0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+class ResidualBlock(nn.Module):
+    """EdgeConnect's and MISF's: two 3x3 convolutions, the first dilated by 2, no activation after the sum."""
+
+    def __init__(self, channels: int, bias: bool = True) -> None:
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(2),
+            nn.Conv2d(channels, channels, 3, dilation=2, bias=bias),
+            nn.InstanceNorm2d(channels),
+            nn.ReLU(True),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3, bias=bias),
+            nn.InstanceNorm2d(channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, C, h, w)."""
+        return x + self.conv_block(x)
+
+
+class PatchDiscriminator(nn.Module):
+    """EdgeConnect's and MISF's: judges patches (Isola et al., CVPR 2017), all convolutions under spectral norm.
+
+    Args:
+        inputs: channels of the input.
+        channels: width of the first layer; it doubles with every layer.
+        downsamplings: halvings of the side; 3 as published. The patch is 16 pixels wide with 1, 34 with 2, 70 with 3.
+    """
+
+    def __init__(self, inputs: int, channels: int = 64, downsamplings: int = 3) -> None:
+        super().__init__()
+        if channels < 1 or downsamplings < 1:
+            given = f"discriminator_channels {channels} and discriminator_downsamplings {downsamplings}"
+            raise ValueError(f"{given}: expected 1 or more of each.")
+        widths = [inputs, *(channels * 2**n for n in range(downsamplings + 1)), 1]
+        self._layers = [f"conv{n}" for n in range(1, len(widths))]
+        for n, name in enumerate(self._layers):
+            stride = 2 if n < downsamplings else 1
+            conv = nn.Conv2d(widths[n], widths[n + 1], 4, stride=stride, padding=1, bias=False)
+            last = n == len(self._layers) - 1
+            self.add_module(name, nn.Sequential(conv) if last else nn.Sequential(conv, nn.LeakyReLU(0.2, True)))
+        self.apply(normal_weights)
+        normalise_spectrally(layer for layer in self.modules() if isinstance(layer, nn.Conv2d))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, inputs, H, W) in [0, 1] -> every layer's activations; the last, (B, 1, h, w), are the logits."""
+        activations = []
+        for name in self._layers:
+            x = getattr(self, name)(x)
+            activations.append(x)
+        return activations
+
+
+class SpectralNorm(nn.Module):
+    """Divides a kernel by its largest singular value, tracked by one power iteration a call in training.
+
+    Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018. PyTorch's own
+    multiplies in reduced precision under autocast.
+
+    Args:
+        weight: the kernel.
+        axis: that of its output channels.
+    """
+
+    def __init__(self, weight: Tensor, axis: int) -> None:
+        super().__init__()
+        self.axis = axis
+        matrix = self._matrix(weight.detach())
+        self.register_buffer("u", functional.normalize(torch.randn_like(matrix[:, 0]), dim=0))
+        self.register_buffer("v", functional.normalize(torch.randn_like(matrix[0]), dim=0))
+        for _ in range(15):
+            self._iterate(matrix)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        """The kernel with a largest singular value of one, same shape."""
+        with torch.autocast(weight.device.type, enabled=False):
+            matrix = self._matrix(weight)
+            if self.training:
+                self._iterate(matrix.detach())
+            # Copies, because the next call changes the buffers before this one's backward pass.
+            return weight / (self.u.clone() @ (matrix @ self.v.clone()))
+
+    def _matrix(self, weight: Tensor) -> Tensor:
+        return weight.movedim(self.axis, 0).flatten(1)
+
+    @torch.no_grad()
+    def _iterate(self, matrix: Tensor) -> None:
+        self.v.copy_(functional.normalize(matrix.T @ self.u, dim=0))
+        self.u.copy_(functional.normalize(matrix @ self.v, dim=0))
+
+
+def normalise_spectrally(layers: Iterable[nn.Module]) -> None:
+    """Put convolutions under spectral norm, in place; those that are already there stay as they are."""
+    for layer in list(layers):
+        if not parametrize.is_parametrized(layer, "weight"):
+            axis = int(isinstance(layer, nn.ConvTranspose2d))
+            parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, axis))

@@ -10,10 +10,10 @@ import torch
 from parity import assert_golden, uniform
 from torch import nn
 
-from baselines.edgeconnect import EdgeConnect, EdgeGenerator, InpaintGenerator, PatchDiscriminator
+from baselines.edgeconnect import EdgeConnect, EdgeGenerator, InpaintGenerator
 from baselines.edgeconnect import load_authors_checkpoint as load
 from baselines.edgeconnect.edges import canny_edges, grey
-from baselines.networks import plain_state
+from baselines.networks import PatchDiscriminator, plain_state
 from sair.files import InputError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "edgeconnect.json").read_text())

@@ -14,7 +14,7 @@ from baselines.misf import MISF, MISFGenerator, load_authors_checkpoint
 from sair.files import InputError
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "misf.json").read_text())
-TINY = {"base_channels": 8, "blocks": 1, "discriminator_channels": 8, "discriminator_layers": 1, "lr": 2e-3}
+TINY = {"base_channels": 8, "blocks": 1, "discriminator_channels": 8, "discriminator_downsamplings": 1, "lr": 2e-3}
 NO_VGG = {"content_weight": 0, "style_weight": 0}
 
 
@@ -126,7 +126,7 @@ def test_saved_weights_are_the_generator():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"blocks": 0}, {"base_channels": 0}, {"discriminator_layers": 0}], ids=lambda w: next(iter(w))
+    "wrong", [{"blocks": 0}, {"base_channels": 0}, {"discriminator_downsamplings": 0}], ids=lambda w: next(iter(w))
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

@@ -12,15 +12,10 @@ from torch import Tensor, nn
 from baselines import losses
 from baselines.edgeconnect.checkpoint import load_authors_checkpoint
 from baselines.edgeconnect.edges import canny_edges, grey
-from baselines.edgeconnect.model import (
-    EdgeGenerator,
-    InpaintGenerator,
-    PatchDiscriminator,
-    normalise_spectrally,
-)
-from baselines.networks import evaluating, frozen, plain_state
+from baselines.edgeconnect.model import EdgeGenerator, InpaintGenerator
+from baselines.networks import PatchDiscriminator, evaluating, frozen, normalise_spectrally, plain_state
 
-__all__ = ["EdgeConnect", "EdgeGenerator", "InpaintGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
+__all__ = ["EdgeConnect", "EdgeGenerator", "InpaintGenerator", "load_authors_checkpoint"]
 
 Step = Callable[[str, Tensor], None]
 STAGES = ("edge", "inpaint", "joint")

@@ -1,4 +1,4 @@
-"""EdgeConnect's networks: two generators of one layout, and the patch discriminator they are trained against.
+"""EdgeConnect's networks: two generators of one layout.
 
 Source: Nazeri et al., "EdgeConnect: Structure Guided Image Inpainting using Edge Prediction", ICCV workshops 2019,
 section 3 and appendix A. The generators' parameter names are those of the published files, with spectral norm folded.
@@ -6,35 +6,12 @@ section 3 and appendix A. The generators' parameter names are those of the publi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
-from torch.nn.utils import parametrize
 
-from baselines.networks import symmetric_pad
-
-
-class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions, the first dilated by 2, with no activation after the sum; (B, C, H, W) -> same."""
-
-    def __init__(self, channels: int, bias: bool) -> None:
-        super().__init__()
-        self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(2),
-            nn.Conv2d(channels, channels, 3, dilation=2, bias=bias),
-            nn.InstanceNorm2d(channels),
-            nn.ReLU(True),
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3, bias=bias),
-            nn.InstanceNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Add the change to the input."""
-        return x + self.conv_block(x)
+from baselines.networks import CONVOLUTIONS, ResidualBlock, normal_weights, symmetric_pad
 
 
 class Generator(nn.Module):
@@ -68,7 +45,7 @@ class Generator(nn.Module):
         self.middle = nn.Sequential(*(ResidualBlock(widths[-1], block_bias) for _ in range(blocks)))
         self.decoder = nn.Sequential(*decoder, nn.ReflectionPad2d(3), nn.Conv2d(channels, outputs, 7))
         self.factor = 2**downsamplings
-        self.apply(_initialise)
+        self.apply(normal_weights)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) of any size -> (B, outputs, H, W) before the last activation, float32."""
@@ -100,7 +77,7 @@ class EdgeGenerator(Generator):
 
     def spectrally_normalised(self) -> list[nn.Module]:
         """The convolutions that are trained under spectral norm: all but the last."""
-        return [layer for layer in self.modules() if isinstance(layer, _CONVOLUTIONS)][:-1]
+        return [layer for layer in self.modules() if isinstance(layer, CONVOLUTIONS)][:-1]
 
 
 class InpaintGenerator(Generator):
@@ -124,91 +101,5 @@ class InpaintGenerator(Generator):
         return (torch.tanh(x) + 1) / 2
 
 
-class PatchDiscriminator(nn.Module):
-    """Judges patches, 70 pixels wide as published (section 3), all convolutions under spectral norm.
-
-    Args:
-        inputs: channels of the input.
-        channels: width of the first layer; it doubles with every layer.
-        downsamplings: halvings of the side; 3 as published.
-    """
-
-    def __init__(self, inputs: int, channels: int = 64, downsamplings: int = 3) -> None:
-        super().__init__()
-        widths = [inputs, *(channels * 2**n for n in range(downsamplings + 1)), 1]
-        self._layers = [f"conv{n}" for n in range(1, len(widths))]
-        for n, name in enumerate(self._layers):
-            stride = 2 if n < downsamplings else 1
-            conv = nn.Conv2d(widths[n], widths[n + 1], 4, stride=stride, padding=1, bias=False)
-            last = n == len(self._layers) - 1
-            self.add_module(name, nn.Sequential(conv) if last else nn.Sequential(conv, nn.LeakyReLU(0.2, True)))
-        self.apply(_initialise)
-        normalise_spectrally(layer for layer in self.modules() if isinstance(layer, nn.Conv2d))
-
-    def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, inputs, H, W) in [0, 1] -> every layer's activations; the last, (B, 1, h, w), are the logits."""
-        activations = []
-        for name in self._layers:
-            x = getattr(self, name)(x)
-            activations.append(x)
-        return activations
-
-
-class SpectralNorm(nn.Module):
-    """Divides a kernel by its largest singular value, tracked by one power iteration a call in training.
-
-    Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018. PyTorch's own
-    multiplies in reduced precision under autocast.
-
-    Args:
-        weight: the kernel.
-        axis: that of its output channels.
-    """
-
-    def __init__(self, weight: Tensor, axis: int) -> None:
-        super().__init__()
-        self.axis = axis
-        matrix = self._matrix(weight.detach())
-        self.register_buffer("u", functional.normalize(torch.randn_like(matrix[:, 0]), dim=0))
-        self.register_buffer("v", functional.normalize(torch.randn_like(matrix[0]), dim=0))
-        for _ in range(15):
-            self._iterate(matrix)
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """The kernel with a largest singular value of one, same shape."""
-        with torch.autocast(weight.device.type, enabled=False):
-            matrix = self._matrix(weight)
-            if self.training:
-                self._iterate(matrix.detach())
-            # Copies, because the next call changes the buffers before this one's backward pass.
-            return weight / (self.u.clone() @ (matrix @ self.v.clone()))
-
-    def _matrix(self, weight: Tensor) -> Tensor:
-        return weight.movedim(self.axis, 0).flatten(1)
-
-    @torch.no_grad()
-    def _iterate(self, matrix: Tensor) -> None:
-        self.v.copy_(functional.normalize(matrix.T @ self.u, dim=0))
-        self.u.copy_(functional.normalize(matrix @ self.v, dim=0))
-
-
-def normalise_spectrally(layers: Iterable[nn.Module]) -> None:
-    """Put convolutions under spectral norm, in place; those that are already there stay as they are."""
-    for layer in list(layers):
-        if not parametrize.is_parametrized(layer, "weight"):
-            axis = int(isinstance(layer, nn.ConvTranspose2d))
-            parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, axis))
-
-
-_CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
-
-
 def _normalised(channels: int) -> list[nn.Module]:
     return [nn.InstanceNorm2d(channels), nn.ReLU(True)]
-
-
-def _initialise(layer: nn.Module) -> None:
-    if isinstance(layer, _CONVOLUTIONS):
-        nn.init.normal_(layer.weight, 0, 0.02)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)

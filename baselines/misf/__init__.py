@@ -11,11 +11,10 @@ from torch.nn import functional
 
 from baselines import losses
 from baselines.misf.checkpoint import load_authors_checkpoint
-from baselines.misf.discriminator import PatchDiscriminator
 from baselines.misf.model import MISFGenerator
-from baselines.networks import frozen
+from baselines.networks import PatchDiscriminator, frozen
 
-__all__ = ["MISF", "MISFGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
+__all__ = ["MISF", "MISFGenerator", "load_authors_checkpoint"]
 
 Step = Callable[[str, Tensor], None]
 
@@ -27,7 +26,7 @@ class MISF(nn.Module):
         base_channels: channels after the generator's first convolution.
         blocks: residual blocks of the generator.
         discriminator_channels: width of the discriminator's first layer.
-        discriminator_layers: halvings of the side in the discriminator; sets its patch (70 pixels with 3).
+        discriminator_downsamplings: halvings of the side in the discriminator; sets its patch (70 pixels with 3).
         l1_weight: L1 over the picture, divided by the share of hole pixels in the batch.
         content_weight: distance of VGG16's features of the pictures.
         style_weight: distance of the Gram matrices of VGG16's features of the holes. VGG16 is not needed where this
@@ -47,7 +46,7 @@ class MISF(nn.Module):
         base_channels: int = 64,
         blocks: int = 8,
         discriminator_channels: int = 64,
-        discriminator_layers: int = 3,
+        discriminator_downsamplings: int = 3,
         l1_weight: float = 1.0,
         content_weight: float = 0.1,
         style_weight: float = 250.0,
@@ -58,7 +57,7 @@ class MISF(nn.Module):
     ) -> None:
         super().__init__()
         self.generator = MISFGenerator(base_channels, blocks)
-        self.discriminator = PatchDiscriminator(discriminator_channels, discriminator_layers)
+        self.discriminator = PatchDiscriminator(3, discriminator_channels, discriminator_downsamplings)
         self.l1_weight = l1_weight
         self.content_weight = content_weight
         self.style_weight = style_weight
@@ -105,8 +104,8 @@ class MISF(nn.Module):
             terms = self._generator_terms(painted, images, masks)
             loss = sum(terms.values())
             step("generator", loss)
-        real = losses.adversarial(self.discriminator(images), real=True)
-        fake = losses.adversarial(self.discriminator(painted.detach()), real=False)
+        real = losses.adversarial(self.discriminator(images)[-1], real=True)
+        fake = losses.adversarial(self.discriminator(painted.detach())[-1], real=False)
         terms["d"] = (real + fake) / 2
         step("discriminator", terms["d"])
         return {name: value.detach() for name, value in {"loss": loss, **terms}.items()}
@@ -115,7 +114,7 @@ class MISF(nn.Module):
         hole_share = masks.mean().clamp(min=1e-4)  # a batch without holes must not divide by zero
         terms = {
             "l1": self.l1_weight * functional.l1_loss(painted, images) / hole_share,
-            "adv": self.adversarial_weight * losses.adversarial(self.discriminator(painted), real=True),
+            "adv": self.adversarial_weight * losses.adversarial(self.discriminator(painted)[-1], real=True),
         }
         weights = self.content_weight, self.style_weight
         return terms | losses.lazily(

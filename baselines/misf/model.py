@@ -11,33 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from baselines.filtering import TAPS, KernelBlock, double, halve, predictive_filter
-from baselines.networks import symmetric_pad
+from baselines.networks import ResidualBlock, normal_weights, symmetric_pad
 
 FACTOR = 4
 # The residual blocks mirror two pixels at a quarter of the resolution, which takes at least three.
 SMALLEST = 3 * FACTOR
 # The network predicts 9/4 values a feature and position; each serves as this many neighbouring taps.
 SHARED_BY = 4
-
-
-class ResidualBlock(nn.Module):
-    """x + f(x), f two 3x3 convolutions with instance norm, the first one dilated; no ReLU after the sum."""
-
-    def __init__(self, channels: int, dilation: int = 2) -> None:
-        super().__init__()
-        self.conv_block = nn.Sequential(
-            nn.ReflectionPad2d(dilation),
-            nn.Conv2d(channels, channels, 3, dilation=dilation),
-            nn.InstanceNorm2d(channels),
-            nn.ReLU(True),
-            nn.ReflectionPad2d(1),
-            nn.Conv2d(channels, channels, 3),
-            nn.InstanceNorm2d(channels),
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
-        return x + self.conv_block(x)
 
 
 class KernelPrediction(nn.Module):
@@ -106,7 +86,7 @@ class MISFGenerator(nn.Module):
             nn.Conv2d(one, 3, 7),
         )
         self.kpn_model = KernelPrediction(base_channels)
-        self.apply(_initialise)
+        self.apply(normal_weights)
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
         """Paint the whole picture; the caller composites.
@@ -133,9 +113,3 @@ class MISFGenerator(nn.Module):
 
 def _norm(channels: int) -> tuple[nn.Module, nn.Module]:
     return nn.InstanceNorm2d(channels), nn.ReLU(True)
-
-
-def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-        nn.init.normal_(module.weight, 0.0, 0.02)
-        nn.init.zeros_(module.bias)

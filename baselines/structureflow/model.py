@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils import parametrizations, parametrize
 
+from baselines.networks import normalise_spectrally
 from baselines.structureflow.resample import gaussian_resample
 
 INPUTS = 7
@@ -296,10 +296,8 @@ class Discriminator(nn.Module):
 
 
 def add_spectral_norm(network: nn.Module) -> None:
-    """Divide the weights of the layers that ask for it by their largest singular value, from now on (Miyato et al.).
+    """Put the layers that ask for it under spectral norm, from now on.
 
     Only training needs it: networks are built plain, and ``plain_state`` gives a plain network's weights back.
     """
-    for block in network.modules():
-        if getattr(block, "spectral", False) and not parametrize.is_parametrized(block.conv):
-            parametrizations.spectral_norm(block.conv)
+    normalise_spectrally(block.conv for block in network.modules() if getattr(block, "spectral", False))
