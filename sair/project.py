@@ -117,6 +117,11 @@ class Project:
         """Folder of one method's results."""
         return f"{self.results}/{dataset}/{method}/seed{seed}"
 
+    @property
+    def clip(self) -> str:
+        """Folder of the CLIP that segments, and of its segmentation.csv."""
+        return f"{self.results}/{self.config['semantics']['dataset']}/clip"
+
     def encoder(self, name: str) -> str | list[str]:
         """Checkpoint of the semantic encoder that a method needs; an empty list for none."""
         encoder = self.method(name)["semantics"]

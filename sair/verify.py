@@ -98,22 +98,21 @@ def _table(project: Project, table: str, output: SimpleNamespace) -> None:
     dataset = project.config["tables"][table]["dataset"]
     quality = table in project.tables("quality")
     write = write_quality_table if quality else write_segmentation_table
-    clip = f"{project.results}/{project.config['semantics']['dataset']}/clip/segmentation.csv"
     write(
         table,
         project.config,
         {name: project.method(name) for name in project.rows(table)},
         project.measured(table),
         f"{project.results}/{dataset}/manifest.csv",
-        clip,
+        f"{project.clip}/segmentation.csv",
         project.figures("qualitative" if quality else "semantic_maps", dataset),
         output,
     )
 
 
 def _claims(project: Project, output: SimpleNamespace) -> None:
-    clip = f"{project.results}/{project.config['semantics']['dataset']}/clip/segmentation.csv"
     measured = {table: project.measured(table) for table in project.config["tables"]}
+    clip = f"{project.clip}/segmentation.csv"
     write_orderings(project.config, project.methods, measured, clip, output.markdown, output.csv)
 
 

@@ -1,7 +1,7 @@
 # Every job computes with one thread: jobs side by side get more done than one with all cores, and their number changes no
 # result. `--set-threads train=4` gives a training more where there are cores to spare.
 SEMANTICS = config["semantics"]["dataset"]
-CLIP = f"{RESULTS}/{SEMANTICS}/clip"
+CLIP = project.clip
 
 
 rule semantic_encoder:
