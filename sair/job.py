@@ -28,7 +28,7 @@ class _Tee:
 
 
 @contextmanager
-def job(threads: int, log: str | Path, device: str = "cpu") -> Iterator[None]:
+def job(threads: int, log: str | Path, device: str = "cpu", gpus: int = 1) -> Iterator[None]:
     """The frame of a workflow's job: watched, set up, stderr mirrored into ``log``, a message on a user's mistake.
 
     Scripts import what they run inside it, so that the frame stands before anything slow happens.
@@ -37,6 +37,7 @@ def job(threads: int, log: str | Path, device: str = "cpu") -> Iterator[None]:
         threads: that torch may use.
         log: file to write.
         device: the config's, for a job that computes on a GPU where there is one.
+        gpus: how many it wants there.
     """
     # First of all: the imports below take seconds, in which the workflow may be killed.
     driver.watch()
@@ -44,9 +45,9 @@ def job(threads: int, log: str | Path, device: str = "cpu") -> Iterator[None]:
     with open(log, "w", encoding="utf-8") as stream:
         terminal, sys.stderr = sys.stderr, _Tee(sys.stderr, stream)
         try:
-            from sair.runtime import own_gpu, set_up
+            from sair.runtime import own_gpus, set_up
 
-            own_gpu(device)
+            own_gpus(device, gpus)
             set_up(threads)
             yield
         except InputError as error:

@@ -11,7 +11,7 @@ import torch
 from baselines.lama import LaMa
 from sair.data.manifest import write_manifest, write_pictures
 from sair.files import InputError, file_sha256
-from sair.training import checkpoint, loop
+from sair.training import checkpoint, launch, loop
 
 PARAMETERS = {
     "encoder": {"name": "app", "channels": 4, "blocks": 1},
@@ -20,8 +20,8 @@ PARAMETERS = {
     "lr": 1e-3,
 }
 TRAINING = {
-    "steps": 8, "scale": 1, "batch": 2, "accumulate": 1, "precision": "fp32", "schedule": "cosine", "halve_every": 0.5,
-    "warmup": 2, "clip_gradient": 0, "validate_every": 50, "save_every": 3, "workers": 0,
+    "steps": 8, "scale": 1, "batch": 2, "accumulate": 1, "processes": 1, "precision": "fp32", "schedule": "cosine",
+    "halve_every": 0.5, "warmup": 2, "clip_gradient": 0, "validate_every": 50, "save_every": 3, "workers": 0,
 }  # fmt: skip
 
 
@@ -278,3 +278,44 @@ class Interrupted(Averages):
         if len(self.names) + 1 == self.at:
             os.kill(os.getpid(), signal.SIGTERM)
         return super().training_step(batch, step)
+
+
+def test_two_processes_train_as_one(data, tmp_path):
+    """Their batches, random pixels and gradients together are those of one process."""
+    parameters = PARAMETERS | {"hole_share": 0.5, "queries": 65}
+    for processes in (1, 2):
+        recipe = spec(parameters=parameters, processes=processes, batch=4, accumulate=2, clip_gradient=1.0)
+        out = tmp_path / str(processes)
+        launch.train(
+            2,
+            recipe,
+            pictures=str(data / "pictures.csv"),
+            masks=str(data / "masks.csv"),
+            seed=0,
+            output=str(out / "checkpoint.safetensors"),
+            log=str(out / "train.csv"),
+            device="cpu",
+        )
+    one, two = (checkpoint.load(tmp_path / n / "checkpoint.safetensors")[0] for n in "12")
+    start = loop.Run(spec(parameters=parameters), 0, tmp_path / "state", []).method.state_dict()
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert torch.allclose(value, two[name], atol=1e-5)
+    assert max((one[name] - start[name]).abs().max() for name in one) > 1e-3
+    assert pd.read_csv(tmp_path / "2/train.csv").psnr.notna().all()
+
+
+def test_processes_must_divide_the_batch(data, tmp_path, capfd):
+    with pytest.raises(InputError, match="training by 2 processes ended; the reason stands above"):
+        launch.train(
+            2,
+            spec(batch=3, processes=2),
+            pictures=str(data / "pictures.csv"),
+            masks=str(data / "masks.csv"),
+            seed=0,
+            output=str(tmp_path / "checkpoint.safetensors"),
+            log=str(tmp_path / "train.csv"),
+            device="cpu",
+        )
+    assert "a batch of 3 cannot be shared by 2 processes. Make it a multiple." in capfd.readouterr().err
+    assert not (tmp_path / "checkpoint.safetensors").exists()
