@@ -99,6 +99,10 @@ class Project:
         """Whether a method has to be trained."""
         return self.method(name)["training"] is not None
 
+    def processes(self, name: str) -> int:
+        """Processes that train a method together."""
+        return self.method(name)["training"]["processes"] if self.learns(name) else 1
+
     def rows(self, table: str) -> list[str]:
         """Methods that a table shows."""
         return [name for name, spec in self.methods.items() if table in spec["tables"]]

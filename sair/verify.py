@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sair import provenance
 from sair.evaluation.score import score_predictions
 from sair.files import InputError
 from sair.progress import progress
@@ -53,6 +54,8 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
             yield Finding(NOT_MADE, f"{output}.md")
             continue
         yield from _compared(f"{output}{{}}", (".md", ".tex", ".csv"), lambda made, t=table: _table(project, t, made))
+    for path, said in provenance.changed(project.results):
+        yield Finding(NOT_BACKED, path, said)
     claims = f"{project.results}/claims"
     if not Path(f"{claims}.md").is_file():
         yield Finding(NOT_MADE, f"{claims}.md")

@@ -15,7 +15,6 @@ import pickle
 import urllib.request
 from collections import OrderedDict
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -163,8 +162,18 @@ class Vgg16Features(nn.Module):
 # The sources
 
 
-@cache
+def used() -> list[str]:
+    """Where the weights that this process has loaded came from, a line each (``provenance``)."""
+    return [line for _, line in _loaded.values()]
+
+
 def _load(name: str) -> tuple[dict[str, Tensor], str]:
+    if name not in _loaded:
+        _loaded[name] = _find(name)
+    return _loaded[name]
+
+
+def _find(name: str) -> tuple[dict[str, Tensor], str]:
     """State and provenance of one network, from the first source that has it."""
     network = NETWORKS[name]
     tried = []
@@ -182,6 +191,7 @@ def _load(name: str) -> tuple[dict[str, Tensor], str]:
 
 
 _Found = tuple[dict[str, Tensor], str]
+_loaded: dict[str, _Found] = {}
 
 
 def _from_environment(network: _Network) -> _Found | str:

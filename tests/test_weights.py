@@ -35,9 +35,9 @@ def sources(monkeypatch, tmp_path):
         raise urllib.error.URLError("no network")
 
     monkeypatch.setattr(weights.urllib.request, "urlopen", offline)
-    weights._load.cache_clear()
+    weights._loaded.clear()
     yield monkeypatch
-    weights._load.cache_clear()
+    weights._loaded.clear()
 
 
 def torchvision_like(folder, monkeypatch, content=None):

@@ -1,5 +1,6 @@
 """The workflow as a user runs it: finishes, does nothing the second time, runs only what is new, survives kill -9."""
 
+import json
 import os
 import shutil
 import signal
@@ -10,10 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from sair.cli import main
-from sair.files import read_rgb, write_png
+from sair.files import file_sha256, read_rgb, write_png
 
 METHODS = ("liif", "sair", "mean_fill", "ground_truth")
 SETTINGS = {
@@ -104,6 +106,25 @@ def test_table_5_and_the_figures_come_from_what_is_there(finished):
         assert (finished / f"results/smoke/figures/{figure}.png").stat().st_size > 5000
 
 
+def test_shards_change_no_result(finished, tmp_path):
+    """Three test pictures in two jobs: the same pictures byte for byte, the same scores but for LPIPS' last digits."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    method = "results/smoke/faces/mean_fill/seed0"
+    shutil.rmtree(folder / method)
+    result = snakemake(folder, f"{method}/scores.csv", config=("shards=2",))
+    assert result.returncode == 0, result.stdout[-5000:]
+    made = jobs(result.stdout)
+    assert made["predict_shard"] == made["score_shard"] == 2, made
+    files = {p.relative_to(folder / method) for p in (folder / method).rglob("*") if p.is_file()}
+    assert files == {p.relative_to(finished / method) for p in (finished / method).rglob("*") if p.is_file()}
+    for file in files - {Path("scores.csv")}:
+        assert (folder / method / file).read_bytes() == (finished / method / file).read_bytes(), file
+    pd.testing.assert_frame_equal(
+        *(pd.read_csv(root / method / "scores.csv") for root in (folder, finished)), rtol=1e-6
+    )
+
+
 def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
     """A number in a table, a score, a picture: each changed by itself, each found by name."""
     folder = tmp_path / "copy"
@@ -121,6 +142,8 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         ("table1.md", lambda old: old.replace(b" MISF", b" MISS"), "wherethescoresgive"),
         ("table1.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
         ("faces/liif/seed0/scores.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
+        ("faces/liif/seed0/train.csv", lambda old: old[:-2], "changedsinceruletrainmadeit"),
+        ("faces/sair/seed0/checkpoint.safetensors", lambda old: old[:-1] + b"?", "fromanotherresults/smoke/faces/sair"),
     ):
         path = results / name
         old = path.read_bytes()
@@ -128,7 +151,8 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         path.write_bytes(change(old))
         status, said = verify()
         path.write_bytes(old)
-        assert status == 1 and message in said and f"NOTBACKEDresults/smoke/{name}" in said, said
+        assert status == 1 and message in said and "NOTBACKEDresults/smoke/" in said, said
+        assert f"NOTBACKEDresults/smoke/{name}" in said, said
     for kind in ("composited", "raw"):
         path = next((results / f"faces/liif/seed0/predictions/{kind}").rglob("*.png"))
         old = path.read_bytes()
@@ -137,6 +161,20 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         path.write_bytes(old)
         assert status == 1 and path.name in said and "NOTBACKEDresults/smoke/faces/liif" in said, said
     assert verify()[0] == 0 and not list(results.rglob("*.verify*"))
+
+
+def test_every_result_says_what_made_it(finished):
+    results = Path("results/smoke")
+    facts = json.loads((finished / results / "provenance/faces/sair/seed0/score.json").read_text())
+    assert facts["rule"] == "score" and facts["threads"] == 1 and facts["versions"]["torch"] == torch.__version__
+    assert facts["config"]["training"]["scale"] == SETTINGS["training"]["scale"] and len(facts["commit"]) >= 40
+    assert facts["wall_seconds"] > 0 and facts["peak_memory_mib"] > 100 and facts["device"]
+    assert any("alexnet" in line and "sha256" in line for line in facts["weights"])
+    manifest = str(results / "faces/manifest.csv")
+    assert facts["inputs"][manifest] == file_sha256(finished / manifest)
+    assert set(facts["outputs"]) == {str(results / "faces/sair/seed0/scores.csv")}
+    records = {p.with_suffix("").name for p in (finished / results / "provenance").rglob("*.json")}
+    assert {"train", "predict", "score", "manifest", "pictures", "table1", "clip"} <= records
 
 
 def test_again_does_nothing(finished):

@@ -86,7 +86,7 @@ rule train:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/train.log",
     conda:
         "../envs/sair.yaml"
-    threads: 1
+    threads: lambda w: project.processes(w.method)
     params:
         spec=lambda w: project.recipe(w.method),
         seed=lambda w: int(w.seed),

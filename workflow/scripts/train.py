@@ -3,7 +3,7 @@ from sair.job import job
 spec = snakemake.params.spec
 gpus = spec["training"]["processes"] if spec["training"] else 0
 
-with job(snakemake.threads, snakemake.log[0], snakemake.params.device, gpus):
+with job(snakemake, gpus):
     from sair.training.launch import train
 
     train(
