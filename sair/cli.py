@@ -83,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
     verify.set_defaults(run=_verify)
 
+    reference = commands.add_parser("reference", help="keep this run's scores as the reference of regression checks")
+    reference.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    reference.set_defaults(run=_reference)
+
     methods = commands.add_parser("methods", help="list the methods of config/methods")
     methods.set_defaults(run=_methods)
     return parser
@@ -173,6 +177,21 @@ def _verify(options: argparse.Namespace) -> int:
     findings = list(verify(_project(options.configfile), options.lpips))
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
     return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
+
+
+def _reference(options: argparse.Namespace) -> None:
+    from sair.reporting.regression import keep
+
+    project = _project(options.configfile)
+    dataset, folder = (project.config["regression"][key] for key in ("dataset", "reference"))
+    scores = {
+        method: paths
+        for table in project.tables("quality")
+        if project.config["tables"][table]["dataset"] == dataset
+        for method, paths in project.measured(table).items()
+    }
+    keep(project.config, dataset, f"{project.results}/{dataset}/manifest.csv", scores, folder)
+    print(f"{folder}: scores of {len(scores)} methods")
 
 
 def _methods(options: argparse.Namespace) -> None:

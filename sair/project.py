@@ -17,7 +17,7 @@ import yaml
 
 from sair.data.sources import classes_of
 from sair.files import InputError
-from sair.methods import load_method, method_names, near
+from sair.methods import ancestors, load_method, method_names, near
 from sair.reporting.claims import all_claims
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -43,6 +43,7 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     for name, dataset in config["datasets"].items():
         _known(f"datasets.{name}.masks", dataset["masks"], config["masks"])
     _known("semantics.dataset", config["semantics"]["dataset"], config["datasets"])
+    _known("regression.dataset", config["regression"]["dataset"], config["datasets"])
     for place in ("tables", "figures"):
         for name, entry in config[place].items():
             _known(f"{place}.{name}.dataset", entry["dataset"], config["datasets"])
@@ -146,6 +147,13 @@ class Project:
         if table in self.tables("quality"):
             return {m: [f"{self.of(dataset, m, seed)}/scores.csv" for seed in self.seeds(m)] for m in self.rows(table)}
         return {m: [f"{self.of(dataset, m, self.seeds(m)[0])}/segmentation.csv"] for m in self.rows(table)}
+
+    def against(self, variant: str) -> list[str]:
+        """What a variant may be compared with in the reference, in order of preference."""
+        if self.config.get("against"):
+            return [self.config["against"]]
+        self.method(variant)
+        return [variant, *ancestors(variant, METHODS)]
 
     def figures(self, kind: str, dataset: str) -> list[str]:
         """Files of one of the config's figures, if it is drawn on this dataset."""

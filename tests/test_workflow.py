@@ -26,6 +26,7 @@ SETTINGS = {
         "qualitative": {"methods": ["mean_fill", "sair"], "pictures": 1},
         "semantic_maps": {"methods": ["sair"], "pictures": 1},
     },
+    "regression": {"reference": "reference"},
     "training": {"scale": 0.006, "save_every": 2, "precision": "fp32"},
 }
 
@@ -161,6 +162,17 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         path.write_bytes(old)
         assert status == 1 and path.name in said and "NOTBACKEDresults/smoke/faces/liif" in said, said
     assert verify()[0] == 0 and not list(results.rglob("*.verify*"))
+
+
+def test_regression_against_a_kept_reference(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    assert main(["reference", "--configfile", "test.yaml"]) == 0
+    result = snakemake(folder, "regression", config=("variant=liif",))
+    assert result.returncode == 0 and "no difference: results/smoke/regression/liif.md" in result.stdout, result.stdout
+    assert "# liif against liif of the reference: no difference" in Path("results/smoke/regression/liif.md").read_text()
+    assert snakemake(folder, "regression").returncode == 1
 
 
 def test_every_result_says_what_made_it(finished):
