@@ -35,13 +35,18 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` on success, delete it on failure.
 
     A reader therefore sees the whole file or none. Parent folders are made.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error}). Free space there, and start again.") from error
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -1,6 +1,7 @@
 """The one training loop: resuming, schedules, faults, and self-describing checkpoints."""
 
 import os
+import resource
 import signal
 
 import numpy as np
@@ -253,6 +254,20 @@ def test_accumulated_batches_step_as_one(data, tmp_path, monkeypatch):
         found.append((sum(method.names, ()), method.mean.detach()))
     assert found[0][0] == found[1][0] and len(found[0][0]) == 40
     assert torch.allclose(found[0][1], found[1][1], atol=1e-6) and found[0][1].abs().min() > 0.05
+
+
+def test_a_full_disk_leaves_nothing_half_written(data, tmp_path):
+    """No file may grow beyond 2 KiB: the first saving fails, and the run starts again from what was there before."""
+    expected = run(data, tmp_path / "whole", spec())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"running\.safetensors: cannot be written .*Free space there"):
+            run(data, tmp_path / "full", spec())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "full").iterdir())
+    assert run(data, tmp_path / "full", spec()) == expected
 
 
 def test_asked_to_stop_it_saves_and_goes_on_to_the_same_weights(data, tmp_path):
