@@ -27,7 +27,7 @@ def read_checkpoint(path: str | Path) -> Any:
         InputError: missing, damaged, or not a PyTorch checkpoint.
     """
     if not Path(path).is_file():
-        raise InputError(f"{path}: no such file. `sair weights list` says where the authors publish it.")
+        raise InputError(f"{path}: no such file. Fetch it from where the method's card.yaml says.")
     if zipfile.is_zipfile(path):
         names = zipfile.ZipFile(path).namelist()
         # Anything but a plain zip checkpoint would take other readers inside torch.load.
