@@ -133,6 +133,6 @@ rule score:
         "../envs/sair.yaml"
     threads: 1
     params:
-        code=project.code("evaluation", "data/manifest", "files", "weights"),
+        code=project.code("evaluation", "data/manifest", "files", "weights/networks"),
     script:
         "../scripts/score.py"
