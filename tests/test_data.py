@@ -69,7 +69,7 @@ def test_centre_crop_and_reduction():
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, 10:50] = 200  # exactly the centre square
     assert (square(pixels, 20, "x") == 200).all()
-    with pytest.raises(InputError, match=r"x: 60x40 pixels.*never enlarged"):
+    with pytest.raises(InputError, match=r"x: 60x40 pixels.*enlarge"):
         square(pixels, 50, "x")
 
 
@@ -77,8 +77,9 @@ def test_centre_crop_and_reduction():
     ("change", "message"),
     [
         ({"images": "/nowhere"}, "no such folder"),
-        ({"test": 12}, "no picture is left for the train split"),
+        ({"test": 12}, "0 pictures for the train split, at least 1"),
         ({"crop": 39}, "39-pixel crop"),
+        ({"crop": 39, "enlarge": True}, "39-pixel crop"),
     ],
 )
 def test_wrong_image_folders(folder, change, message):
@@ -251,7 +252,7 @@ def test_label_maps_come_along_with_names(tmp_path):
     assert all((p.labels == expected).all() and p.labels.dtype == np.uint8 for p in found)
     assert found[0].caption == "a photo of sky, road"
     write_png(tmp_path / "labels/2.png", labels[:30])
-    with pytest.raises(InputError, match=r"labels/2\.png.*another size"):
+    with pytest.raises(InputError, match=r"labels/2\.png: 60x30 pixels.*same proportions"):
         list(pictures(spec, 20))
     (tmp_path / "labels/2.png").unlink()
     with pytest.raises(InputError, match=r"labels/2\.png: no such file"):
