@@ -16,7 +16,7 @@ import yaml
 from sair import weights
 from sair.data.buckets import as_buckets, bucket_of
 from sair.data.sources import classes_of, labelled, split_folder, square
-from sair.files import InputError, list_images, read_mask, read_rgb, refuse
+from sair.files import InputError, list_images, read_mask, read_rgb
 
 OK, MISSING, WRONG = "ok", "missing", "wrong"
 SAMPLES = 24  # pictures, and ten times as many masks, that are opened, spread evenly over a set
@@ -159,22 +159,20 @@ def _ratios(paths: Sequence[Path], spec: dict[str, Any], buckets: Sequence[tuple
 
 
 def _in_order(paths: Sequence[Path], spec: dict[str, Any], known: dict[str, Any]) -> str:
-    """NVIDIA's masks rise by a tenth of hole ratio every ``group`` files; half of each group keep off the border."""
+    """NVIDIA's masks: a tenth more hole every ``group`` files, and the first half of each group off the border."""
     group, faults = known["group"], []
     for path in paths:
         mask = read_mask(path, spec["hole"])
-        if not path.stem.isdecimal():
-            raise InputError(f"{path}: expected the published file names, 00000.png to {known['pictures'] - 1}.png.")
         margin = known["margin"] * len(mask) // 512
-        tenth, place = divmod(int(path.stem), group)
-        if not tenth <= 10 * mask.mean() <= tenth + 1:
-            faults.append(
-                f"{path}: {mask.mean():.1%} hole, expected {10 * tenth} to {10 * tenth + 10} % at this number."
-            )
-        if (place < group // 2) != (mask[margin:-margin, margin:-margin].sum() == mask.sum()):
-            side = "off" if place < group // 2 else "at"
-            faults.append(f"{path}: expected a hole {side} the border ({margin} pixels) at this number.")
-    refuse([*faults, f"{spec['path']}: not the published files or names.{_where(known)}"] if faults else [])
+        tenth, place = divmod(int(path.stem), group) if path.stem.isdecimal() else (-1, 0)
+        off = mask[margin:-margin, margin:-margin].sum() == mask.sum()
+        if not tenth <= 10 * mask.mean() <= tenth + 1 or off != (place < group // 2):
+            faults.append(f"{path.name} ({mask.mean():.0%} hole, {'off' if off else 'at'} the border)")
+    if faults:
+        raise InputError(
+            f"{spec['path']}: {len(faults)} of {len(paths)} masks are not what the published ones of these numbers "
+            f"are, such as {', '.join(faults[:3])}. Expected are the published files and names.{_where(known)}"
+        )
     return f"{len(paths)} opened: hole ratios and borders as published for their numbers"
 
 

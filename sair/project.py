@@ -45,8 +45,8 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
         ids = len(dataset.get("parts", ())) + 1 - dataset.get("first_class", 0)
         if "parts" in dataset and len(dataset["classes"]) != ids:
             raise InputError(
-                f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but with its `parts` there are {ids} "
-                "ids: one each, after 0 where no part is. Name every id."
+                f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
+                "one each, after 0 where no part is. Name every id."
             )
     _known("semantics.dataset", config["semantics"]["dataset"], config["datasets"])
     for place in ("tables", "figures"):
