@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from sair.data.buckets import as_buckets, bucket_of
-from sair.data.sources import labelled, square
+from sair.data.sources import classes_of, labelled, split_folder, square
 from sair.files import InputError, list_images, read_mask, read_rgb
 from sair.weights import resolve
 from sair.weights.sources import ALWAYS, check, entry, how_to_get, local, name_of
@@ -74,14 +74,25 @@ def _dataset(what: str, spec: dict[str, Any], size: int) -> Iterator[Finding]:
     folders = [("images", "labels", needed, known.get("pictures"))]
     if apart:
         folders.append(("test_images", "test_labels", spec["test"], known.get("test_pictures")))
+    complete = True
     for images, labels, least, published in folders:
         found = _folder(f"{what}, {images}", spec[images], known, least, published)
         yield found
+        complete &= found.state == OK
         if found.state == OK:
             some = _spread(list_images(spec[images]), SAMPLES)
-            yield _try(f"{what}, {images}", lambda some=some: _opened(some, size, spec.get("crop")))
-            if labels in spec:
+            yield _try(f"{what}, {images}", lambda some=some: _opened(some, size, spec))
+            if labels in spec and not Path(spec[labels]).is_dir():
+                yield Finding(MISSING, f"{what}, {labels}", f"{spec[labels]}: no such folder.{_where(known)}")
+            elif labels in spec:
                 yield _try(f"{what}, {labels}", lambda some=some, i=images, k=labels: _labels(some, spec, i, k))
+    if complete:
+        yield _try(f"{what}, split", lambda: _split(spec))
+
+
+def _split(spec: dict[str, Any]) -> str:
+    split = {name: [identifier for identifier, _ in files] for name, files in split_folder(spec).items()}
+    return ", ".join(f"{len(ids)} {name} ({ids[0]} to {ids[-1]})" for name, ids in split.items() if ids)
 
 
 def _folder(what: str, folder: str, known: dict[str, Any], least: int, published: int | None) -> Finding:
@@ -105,20 +116,20 @@ def _spread(paths: Sequence[Path], count: int) -> list[Path]:
     return list(islice(paths, 0, None, max(1, len(paths) // count)))
 
 
-def _opened(paths: Sequence[Path], size: int, crop: int | None) -> str:
+def _opened(paths: Sequence[Path], size: int, spec: dict[str, Any]) -> str:
     for path in paths:
-        square(read_rgb(path), size, path, crop)
+        square(read_rgb(path), size, path, spec)
     return f"{len(paths)} opened: readable and large enough for {size} pixels"
 
 
 def _labels(paths: Sequence[Path], spec: dict[str, Any], images: str, labels: str) -> str:
-    seen: Counter[int] = Counter()
+    names, seen = classes_of(spec), Counter()
     for path in paths:
-        seen.update(np.unique(labelled(path, spec[images], spec[labels], spec)).tolist())
-    found = [name for number, name in enumerate(spec["classes"]) if seen[number]]
+        seen.update(np.unique(labelled(path, read_rgb(path).shape[:2], spec[images], spec[labels], spec)).tolist())
+    found = [name for number, name in enumerate(names) if seen[number]]
     if not found:
-        raise InputError(f"{spec[labels]}: none of the {len(spec['classes'])} classes is in {len(paths)} label maps.")
-    return f"{len(paths)} opened: {len(found)} of {len(spec['classes'])} classes seen"
+        raise InputError(f"{spec[labels]}: none of the {len(names)} classes is in {len(paths)} label maps.")
+    return f"{len(paths)} opened: {len(found)} of {len(names)} classes seen"
 
 
 def _masks(what: str, spec: dict[str, Any], config: dict[str, Any]) -> Iterator[Finding]:
@@ -131,6 +142,8 @@ def _masks(what: str, spec: dict[str, Any], config: dict[str, Any]) -> Iterator[
     if found.state == OK:
         some = _spread(list_images(spec["path"]), 10 * SAMPLES)
         yield _try(what, lambda: _ratios(some, spec, config["buckets"]))
+        if "group" in known:
+            yield _try(f"{what}, order", lambda: _in_order(some, spec, known))
 
 
 def _ratios(paths: Sequence[Path], spec: dict[str, Any], buckets: Sequence[tuple[float, float]]) -> str:
@@ -157,6 +170,24 @@ def _known(what: str, name: str) -> Finding:
     except InputError as error:
         return Finding(WRONG, what, str(error))
     return Finding(OK, what, f"{found.file.name} from the {found.source}, sha256 {digest}")
+
+
+def _in_order(paths: Sequence[Path], spec: dict[str, Any], known: dict[str, Any]) -> str:
+    """NVIDIA's masks: a tenth more hole every ``group`` files, and the first half of each group off the border."""
+    group, faults = known["group"], []
+    for path in paths:
+        mask = read_mask(path, spec["hole"])
+        margin = known["margin"] * len(mask) // 512
+        tenth, place = divmod(int(path.stem), group) if path.stem.isdecimal() else (-1, 0)
+        off = mask[margin:-margin, margin:-margin].sum() == mask.sum()
+        if not tenth <= 10 * mask.mean() <= tenth + 1 or off != (place < group // 2):
+            faults.append(f"{path.name} ({mask.mean():.0%} hole, {'off' if off else 'at'} the border)")
+    if faults:
+        raise InputError(
+            f"{spec['path']}: {len(faults)} of {len(paths)} masks are not what the published ones of these numbers "
+            f"are, such as {', '.join(faults[:3])}. Expected are the published files and names.{_where(known)}"
+        )
+    return f"{len(paths)} opened: hole ratios and borders as published for their numbers"
 
 
 def _pretrained(what: str, parameters: dict[str, Any]) -> Finding:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -132,7 +133,7 @@ def read_pixels(path: str | Path) -> np.ndarray:
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """All pictures below ``folder``, sorted by relative path.
+    """All pictures below ``folder``, sorted by path with numbers by their value: 2.jpg comes before 10.jpg.
 
     Raises:
         InputError: the folder is missing or holds no picture.
@@ -140,10 +141,16 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder. Check the path in the config.")
-    found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith("."))
+    found = [p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and not p.name.startswith(".")]
     if not found:
         raise InputError(f"{folder}: no pictures in it (looked for {', '.join(sorted(IMAGE_SUFFIXES))}).")
-    return found
+    return sorted(found, key=_by_number)
+
+
+def _by_number(path: Path) -> tuple[list[list[str | int]], Path]:
+    # Every odd piece is a number, so pieces compare with their like. The path itself decides between 1.png and 01.png.
+    pieces = [re.split(r"(\d+)", part) for part in path.parts]
+    return [[int(piece) if k % 2 else piece for k, piece in enumerate(part)] for part in pieces], path
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:

@@ -42,6 +42,12 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
         raise InputError(f"config, {where}: {error.message}. config/README.md explains every key.")
     for name, dataset in config["datasets"].items():
         _known(f"datasets.{name}.masks", dataset["masks"], config["masks"])
+        ids = len(dataset.get("parts", ())) + 1 - dataset.get("first_class", 0)
+        if "parts" in dataset and len(dataset["classes"]) != ids:
+            raise InputError(
+                f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
+                "one each, after 0 where no part is. Name every id."
+            )
     _known("semantics.dataset", config["semantics"]["dataset"], config["datasets"])
     _known("regression.dataset", config["regression"]["dataset"], config["datasets"])
     for place in ("tables", "figures"):

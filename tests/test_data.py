@@ -9,7 +9,7 @@ from sair.data import manifest as m
 from sair.data.buckets import as_buckets
 from sair.data.masks import MaskSet
 from sair.data.samples import Samples
-from sair.data.sources import mix, pictures, square
+from sair.data.sources import classes_of, mix, pictures, square
 from sair.data.strokes import draw_strokes
 from sair.files import InputError, pixel_sha256, read_mask, read_rgb, write_png
 
@@ -69,7 +69,7 @@ def test_centre_crop_and_reduction():
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, 10:50] = 200  # exactly the centre square
     assert (square(pixels, 20, "x") == 200).all()
-    with pytest.raises(InputError, match=r"x: 60x40 pixels.*never enlarged"):
+    with pytest.raises(InputError, match=r"x: 60x40 pixels.*enlarge"):
         square(pixels, 50, "x")
 
 
@@ -77,8 +77,9 @@ def test_centre_crop_and_reduction():
     ("change", "message"),
     [
         ({"images": "/nowhere"}, "no such folder"),
-        ({"test": 12}, "no picture is left for the train split"),
+        ({"test": 12}, "0 pictures for the train split, at least 1"),
         ({"crop": 39}, "39-pixel crop"),
+        ({"crop": 39, "enlarge": True}, "39-pixel crop"),
     ],
 )
 def test_wrong_image_folders(folder, change, message):
@@ -251,8 +252,87 @@ def test_label_maps_come_along_with_names(tmp_path):
     assert all((p.labels == expected).all() and p.labels.dtype == np.uint8 for p in found)
     assert found[0].caption == "a photo of sky, road"
     write_png(tmp_path / "labels/2.png", labels[:30])
-    with pytest.raises(InputError, match=r"labels/2\.png.*another size"):
+    with pytest.raises(InputError, match=r"labels/2\.png: 60x30 pixels.*same proportions"):
         list(pictures(spec, 20))
     (tmp_path / "labels/2.png").unlink()
     with pytest.raises(InputError, match=r"labels/2\.png: no such file"):
         list(pictures(spec, 20))
+
+
+def test_numbers_in_names_count_by_value(tmp_path):
+    for number in (0, 1, 2, 9, 10, 11, 99, 100):
+        write_png(tmp_path / f"images/{number}.png", np.full((40, 40, 3), number, np.uint8))
+    spec = {"source": "folder", "images": str(tmp_path / "images"), "train": 5, "validation": 1, "test": 2}
+    assert [p.id for p in pictures(spec, 20)] == ["0", "1", "2", "9", "10", "11", "99", "100"]
+
+
+def test_lists_name_a_published_split(folder):
+    test, train = folder / "test.txt", folder / "train.txt"
+    test.write_text("07.png\n02\n\n05\n")
+
+    def split(**changes):
+        found = list(pictures(dataset(folder, test_list=str(test), **changes), SIZE))
+        return {name: [p.id for p in found if p.split == name] for name in ("train", "validation", "test")}
+
+    # All others are learnt from, a listed picture that the test does not take is not.
+    assert split(test=2, validation=1) == {
+        "train": ["00", "01", "03", "04", "06", "08", "09", "10"], "validation": ["11"], "test": ["07", "02"],
+    }  # fmt: skip
+    train.write_text("03\n01\n04\n")
+    lists = {"test": 3, "validation": 1, "train_list": str(train)}
+    assert split(**lists) == {"train": ["03", "01"], "validation": ["04"], "test": ["07", "02", "05"]}
+    with pytest.raises(InputError, match="3 pictures for the test split, at least 4"):
+        split(**lists | {"test": 4})
+    for text, message in (
+        ("03\n02\n", "02 is a test picture"),
+        ("3\n", "3 is not below"),
+        ("03\n03.png\n", "03 twice"),
+    ):
+        train.write_text(text)
+        with pytest.raises(InputError, match=message):
+            split(**lists)
+    train.unlink()
+    with pytest.raises(InputError, match=r"train\.txt: not a readable list"):
+        split(**lists)
+
+
+def test_small_and_stretched_pictures():
+    pixels = np.zeros((40, 60, 3), np.uint8)
+    pixels[:, 10:50] = 200
+    large = square(pixels, 80, "x", {"enlarge": True})
+    assert large.shape == (80, 80, 3) and (large == 200).all()
+    whole = square(pixels, 60, "x", {"stretch": True, "enlarge": True})
+    assert (whole[:, 12:48] == 200).all() and (whole[:, :8] == 0).all()
+    labels = square(pixels[..., 0], 80, "x", {"enlarge": True})
+    assert (labels == 200).all()
+    with pytest.raises(InputError, match="60x40 pixels, but a 41-pixel crop"):
+        square(pixels, 80, "x", {"crop": 41, "enlarge": True})
+
+
+def test_classes_of_one_name_are_one_and_maps_may_be_smaller(tmp_path):
+    labels = np.zeros((20, 20), np.uint8)
+    labels[:10, :10], labels[:10, 10:], labels[10:] = 0, 1, 2
+    for k in range(2):
+        write_png(tmp_path / f"images/{k}.png", np.full((40, 40, 3), 10 * k, np.uint8))
+        write_png(tmp_path / f"labels/{k}.png", labels)
+    spec = {"source": "folder", "images": str(tmp_path / "images"), "labels": str(tmp_path / "labels")}
+    spec |= {"classes": ["eye", "nose", "eye"], "train": 1, "validation": 0, "test": 1}
+    found = list(pictures(spec, 40))
+    assert (found[0].labels == np.kron(labels == 1, np.ones((2, 2)))).all()
+    assert classes_of(spec) == ("eye", "nose") and found[0].caption == "a photo of eye, nose"
+
+
+def test_a_capped_test_leaves_masks_for_training(folder):
+    masks = mask_set(folder, count=8, test=3)
+    for bucket in BUCKETS:
+        test = [pixel_sha256(mask) for mask in masks.test(bucket)]
+        assert len(test) == 8 and len(set(test)) == 3 and test[:3] == test[3:6]
+    assert len(list(masks.training())) == 24 - 9
+
+
+def test_threads_make_the_same_table(folder, tmp_path):
+    tables = [tmp_path / f"{threads}/pictures.csv" for threads in (1, 4)]
+    for table, threads in zip(tables, (1, 4), strict=True):
+        m.write_pictures(dataset(folder), SIZE, table, threads)
+    assert tables[0].read_bytes() == tables[1].read_bytes()
+    assert all((tables[1].parent / image).is_file() for image in pd.read_csv(tables[1]).image)

@@ -11,7 +11,9 @@ folder; hashes are of the decoded pixels (``sair.files.pixel_sha256``), so they 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +22,7 @@ import pandas as pd
 
 from sair.data.buckets import as_buckets
 from sair.data.masks import MaskSet
-from sair.data.sources import pictures
+from sair.data.sources import Picture, makers
 from sair.files import (
     InputError,
     atomic,
@@ -38,26 +40,37 @@ MANIFEST_COLUMNS = ("id", "bucket", "image", "mask", "hole_pixels", "pixels", "i
 MASK_COLUMNS = ["mask", "sha256"]
 
 
-def write_pictures(dataset: dict[str, Any], size: int, table: str | Path) -> None:
+def write_pictures(dataset: dict[str, Any], size: int, table: str | Path, threads: int = 1) -> None:
     """Finish every picture of an image set as PNG beside ``table``, and write ``table``.
+
+    Args:
+        dataset: a dataset of the config.
+        size: side of the finished pictures in pixels.
+        table: CSV to write.
+        threads: pictures at once; the result does not depend on it. Decoding, resizing and encoding, which are most
+            of the work, run side by side in threads.
 
     Raises:
         InputError: an unreadable or too small picture; a test picture that is also a training picture.
     """
-    folder = Path(table).parent
-    rows = []
     total = dataset["train"] + dataset["validation"] + dataset["test"]
-    for picture in progress(pictures(dataset, size), total=total, desc="pictures", unit="picture"):
-        image = f"images/{picture.split}/{picture.id}.png"
-        write_png(folder / image, picture.pixels)
-        row = [picture.id, picture.split, image, pixel_sha256(picture.pixels), "", "", picture.caption]
-        if picture.labels is not None:
-            row[4:6] = f"labels/{picture.split}/{picture.id}.png", pixel_sha256(picture.labels)
-            write_png(folder / row[4], picture.labels)
-        rows.append(row)
-    frame = pd.DataFrame(rows, columns=PICTURE_COLUMNS)
+    with ThreadPoolExecutor(threads) as pool:
+        rows = pool.map(partial(_finish, Path(table).parent), makers(dataset, size))
+        frame = pd.DataFrame(progress(rows, total=total, desc="pictures", unit="picture"), columns=PICTURE_COLUMNS)
     _refuse_leaks(frame)
     write_csv(frame, table)
+
+
+def _finish(folder: Path, make: Callable[[], Picture]) -> list[str]:
+    """Make a picture, write it below ``folder`` and return its row."""
+    picture = make()
+    image = f"images/{picture.split}/{picture.id}.png"
+    write_png(folder / image, picture.pixels)
+    row = [picture.id, picture.split, image, pixel_sha256(picture.pixels), "", "", picture.caption]
+    if picture.labels is not None:
+        row[4:6] = f"labels/{picture.split}/{picture.id}.png", pixel_sha256(picture.labels)
+        write_png(folder / row[4], picture.labels)
+    return row
 
 
 def _refuse_leaks(frame: pd.DataFrame) -> None:
@@ -65,7 +78,10 @@ def _refuse_leaks(frame: pd.DataFrame) -> None:
     test = frame[(frame.split == "test") & frame.sha256.isin(seen.index)]
     if len(test):
         pairs = ", ".join(f"{row.id} = {seen[row.sha256]}" for row in test.head(5).itertuples())
-        raise InputError(f"{len(test)} test pictures are also training pictures (test = train: {pairs}). Remove them.")
+        raise InputError(
+            f"{len(test)} test pictures are also training pictures (test = train: {pairs}). Remove them, or name the "
+            "others in `train_list`."
+        )
 
 
 def write_manifest(
@@ -89,7 +105,8 @@ def write_manifest(
     mask_set = MaskSet(masks, size, as_buckets(buckets), len(test))
     rows = []
     for bucket in as_buckets(buckets):
-        for picture, mask in zip(test.itertuples(), mask_set.test(bucket), strict=True):
+        pairs = zip(test.itertuples(), mask_set.test(bucket), strict=True)
+        for picture, mask in progress(pairs, total=len(test), desc=f"test masks {bucket.label}", unit="mask"):
             name = f"masks/test/{bucket.label}/{picture.id}.png"
             write_png(folder / name, mask.astype(np.uint8) * 255)
             row = [picture.id, bucket.label, picture.image, name, int(mask.sum()), mask.size, picture.sha256]

@@ -16,6 +16,7 @@ from sair.data.buckets import Bucket, bucket_of
 from sair.data.sources import mix
 from sair.data.strokes import draw_strokes
 from sair.files import InputError, list_images, read_mask
+from sair.progress import progress
 
 
 class MaskSet:
@@ -68,7 +69,7 @@ class _MaskFolder:
         self.size, self.hole, self.buckets = size, spec["hole"], buckets
         self.limit = spec["train"]
         files = list_images(spec["path"])
-        holes = [int(self._read(path).sum()) for path in files]
+        holes = [int(self._read(path).sum()) for path in progress(files, desc="read masks", unit="mask")]
         self._check_polarity(spec["path"], np.array(holes) / size**2)
         by_bucket: dict[str, list[Path]] = {bucket.label: [] for bucket in buckets}
         for path, hole_pixels in zip(files, holes, strict=True):
@@ -83,7 +84,7 @@ class _MaskFolder:
                     "Add masks or change `buckets`."
                 )
             rng = np.random.Generator(np.random.PCG64(mix("test masks", spec.get("seed", 0), label)))
-            order = rng.permutation(len(candidates))
+            order = rng.permutation(len(candidates))[: spec.get("test")]
             # A small mask set serves several pictures with one mask; the manifest's hashes show it.
             self._chosen[label] = [candidates[order[n % len(order)]] for n in range(count)]
         test = {path for paths in self._chosen.values() for path in paths}
@@ -92,7 +93,7 @@ class _MaskFolder:
         if not self._training:
             raise InputError(
                 f"{spec['path']}: all {len(usable)} masks are needed for the test and none is left for training. "
-                "Lower the dataset's `test` or add masks."
+                "Set the mask set's `test` to keep fewer for it (one then serves several pictures), or add masks."
             )
 
     def _read(self, path: Path) -> np.ndarray:

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from sair.data.faces import CLASSES, draw_face
-from sair.data.photos import crops
-from sair.files import InputError, list_images, read_pixels, read_rgb
+from sair.data.photos import Crop, cut, regions
+from sair.files import InputError, list_images, read_pixels, read_rgb, refuse
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = 255  # class id of a pixel that belongs to no class
+PARTS_A_FOLDER = 2000  # pictures whose part masks share a folder of CelebAMask-HQ
 
 
 @dataclass(frozen=True)
@@ -42,97 +45,190 @@ def mix(*parts: object) -> int:
 
 
 def classes_of(spec: dict[str, Any]) -> tuple[str, ...]:
-    """Names of a dataset's label classes by class id; empty for one without labels."""
-    return CLASSES if spec["source"] == "faces" else tuple(spec.get("classes", ()))
+    """Names of a dataset's label classes by class id; empty for one without labels.
+
+    Ids of a folder's label maps that share a name are one class, numbered by its first.
+    """
+    return CLASSES if spec["source"] == "faces" else tuple(dict.fromkeys(spec.get("classes", ())))
 
 
 def pictures(spec: dict[str, Any], size: int) -> Iterator[Picture]:
-    """All pictures of an image set, (size, size), in a fixed order.
+    """All pictures of an image set, (size, size), in a fixed order; the errors are those of ``makers``."""
+    return (make() for make in makers(spec, size))
+
+
+def makers(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
+    """A function for each picture of an image set, in a fixed order, that makes it; so several may be made at once.
 
     Args:
         spec: a dataset of the config: ``source`` and the keys of that source (config/README.md).
         size: side of the finished pictures in pixels.
 
     Raises:
-        InputError: a folder is missing or empty, or a picture is unreadable or too small.
+        InputError: a folder is missing or has too few pictures; from a maker: the picture or its labels are unreadable
+            or do not fit.
     """
     return {"faces": _faces, "photos": _photos, "folder": _folder}[spec["source"]](spec, size)
 
 
-def _faces(spec: dict[str, Any], size: int) -> Iterator[Picture]:
+def _faces(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
     for split in SPLITS:
         for number in range(spec[split]):
-            face = draw_face(mix("faces", spec.get("seed", 0), split, number), size)
-            yield Picture(f"{split}{number:05d}", split, face.image, face.labels, face.caption)
+            yield partial(_face, mix("faces", spec.get("seed", 0), split, number), split, number, size)
 
 
-def _photos(spec: dict[str, Any], size: int) -> Iterator[Picture]:
+def _face(seed: int, split: str, number: int, size: int) -> Picture:
+    face = draw_face(seed, size)
+    return Picture(f"{split}{number:05d}", split, face.image, face.labels, face.caption)
+
+
+def _photos(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
     seed = spec.get("seed", 0)
-    for number, (name, pixels) in enumerate(crops("train", spec["train"] + spec["validation"], size, seed)):
-        yield Picture(name, "train" if number < spec["train"] else "validation", pixels)
-    for name, pixels in crops("test", spec["test"], size, seed):
-        yield Picture(name, "test", pixels)
+    for number, crop in enumerate(regions("train", spec["train"] + spec["validation"], size, seed)):
+        yield partial(_photo, crop, "train" if number < spec["train"] else "validation", size)
+    for crop in regions("test", spec["test"], size, seed):
+        yield partial(_photo, crop, "test", size)
 
 
-def _folder(spec: dict[str, Any], size: int) -> Iterator[Picture]:
-    crop = spec.get("crop")
-    for split, files in _split_folder(spec).items():
+def _photo(crop: Crop, split: str, size: int) -> Picture:
+    return Picture(crop.id, split, cut(crop, size))
+
+
+def _folder(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
+    for split, files in split_folder(spec).items():
         apart = split == "test" and "test_images" in spec
         root, labels = (spec["test_images"], spec.get("test_labels")) if apart else (spec["images"], spec.get("labels"))
         for identifier, path in files:
-            pixels = square(read_rgb(path), size, path, crop)
-            if labels is None:
-                yield Picture(identifier, split, pixels)
-                continue
-            classes = square(labelled(path, root, labels, spec), size, path, crop)
-            yield Picture(identifier, split, pixels, classes, _caption(classes, spec["classes"]))
+            yield partial(_file, identifier, path, split, root, labels, spec, size)
 
 
-def labelled(path: Path, root: str, labels: str, spec: dict[str, Any]) -> np.ndarray:
-    """The label map of a picture as class ids, uint8 (H, W), ``UNLABELLED`` where no class of the config lies.
+def _file(
+    identifier: str, path: Path, split: str, root: str, labels: str | None, spec: dict[str, Any], size: int
+) -> Picture:
+    pixels = read_rgb(path)
+    finished = square(pixels, size, path, spec)
+    if labels is None:
+        return Picture(identifier, split, finished)
+    classes = square(labelled(path, pixels.shape[:2], root, labels, spec), size, path, spec)
+    return Picture(identifier, split, finished, classes, _caption(classes, classes_of(spec)))
+
+
+def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: dict[str, Any]) -> np.ndarray:
+    """The label map of a picture as class ids, uint8 ``shape``, ``UNLABELLED`` where no class of the config lies.
 
     Args:
         path: the picture, somewhere below ``root``.
-        root, labels: folders of pictures and of equally named label maps.
-        spec: the dataset, whose ``classes`` and ``first_class`` say what the ids mean.
+        shape: its height and width. Label maps may be smaller or larger (CelebAMask-HQ's are half as wide as its
+            pictures), but not of other proportions.
+        root, labels: folders of pictures and of equally named label maps, or of part masks.
+        spec: the dataset, whose ``classes``, ``first_class`` and ``parts`` say what the ids mean.
 
     Raises:
-        InputError: no such map, one with colours, or one of another size than its picture.
+        InputError: no such map, one with colours, or one of other proportions than its picture.
     """
-    file = (Path(labels) / path.relative_to(root)).with_suffix(".png")
-    ids = read_pixels(file)
+    if "parts" in spec:
+        file, ids = _parts(path, Path(labels), spec["parts"])
+    else:
+        file = (Path(labels) / path.relative_to(root)).with_suffix(".png")
+        ids = read_pixels(file)
     if ids.ndim != 2:
         raise InputError(f"{file}: {ids.ndim} axes; a label map has one channel, whose values are class ids.")
-    if ids.shape != read_rgb(path).shape[:2]:
-        raise InputError(f"{file}: {ids.shape[::-1]} pixels, but its picture {path} has another size.")
-    ids = ids.astype(np.int64) - spec.get("first_class", 0)
-    return np.where((ids >= 0) & (ids < len(spec["classes"])), ids, UNLABELLED).astype(np.uint8)
+    if ids.shape[0] * shape[1] != ids.shape[1] * shape[0]:
+        raise InputError(
+            f"{file}: {ids.shape[1]}x{ids.shape[0]} pixels, but its picture {path} has {shape[1]}x{shape[0]}. A label "
+            "map may be larger or smaller than its picture, with the same proportions."
+        )
+    names, first = classes_of(spec), spec.get("first_class", 0)
+    class_of = np.array([names.index(name) for name in spec["classes"]])
+    ids = ids.astype(np.int64) - first
+    inside = (ids >= 0) & (ids < len(class_of))
+    classes = np.where(inside, class_of[np.where(inside, ids, 0)], UNLABELLED).astype(np.uint8)
+    return np.array(Image.fromarray(classes).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
 
 
-def _caption(labels: np.ndarray, classes: list[str]) -> str:
+def _parts(path: Path, labels: Path, parts: list[str]) -> tuple[Path, np.ndarray]:
+    """Ids of CelebAMask-HQ's part masks, each painted over those before it, and the last of their files.
+
+    A part that a face does not have has no file. Folders and names as in the authors' g_mask.py.
+    """
+    if not path.stem.isdecimal():
+        raise InputError(f"{path}: its part masks are found by its number, as in 12.jpg. Rename it, or remove `parts`.")
+    number = int(path.stem)
+    folder = labels / str(number // PARTS_A_FOLDER)
+    files = [folder / f"{number:05d}_{part}.png" for part in parts]
+    ids = file = None
+    for k, candidate in enumerate(files, 1):
+        if candidate.exists():
+            file, drawn = candidate, read_rgb(candidate)[..., 0] > 0
+            ids = np.zeros(drawn.shape, np.uint8) if ids is None else ids
+            if drawn.shape != ids.shape:
+                raise InputError(f"{file}: another size than the other parts of this face. Fetch it again.")
+            ids[drawn] = k
+    if ids is None:
+        raise InputError(f"{files[0]}: no such file, nor of any other part. Check `labels` and `parts` in the config.")
+    return file, ids
+
+
+def _caption(labels: np.ndarray, classes: tuple[str, ...]) -> str:
     """What a labelled picture shows, the largest first."""
     ids, counts = np.unique(labels[labels != UNLABELLED], return_counts=True)
     return "a photo of " + ", ".join(classes[k] for k in ids[np.argsort(-counts, kind="stable")])
 
 
-def _split_folder(spec: dict[str, Any]) -> dict[str, list[tuple[str, Path]]]:
-    """Which file belongs to which split: two folders, or the last ``test`` files of one."""
+def split_folder(spec: dict[str, Any]) -> dict[str, list[tuple[str, Path]]]:
+    """Which picture belongs to which split, as (id, file): by lists, by a second folder, or the last ``test`` files.
+
+    Raises:
+        InputError: a folder or a list is missing, a list names what is not there or what is in the other, or too few
+            pictures are left.
+    """
+    files = _identified(spec["images"])
+    held = []  # for the test, though it may be smaller
     if "test_images" in spec:
-        learn, test = _identified(spec["images"]), _identified(spec["test_images"])[: spec["test"]]
+        test = _identified(spec["test_images"])
+    elif "test_list" in spec:
+        test = held = _listed(spec["test_list"], files, spec["images"])
     else:
-        files = _identified(spec["images"])
-        learn, test = files[: -spec["test"]], files[-spec["test"] :]
-    learn = learn[: spec["train"] + spec["validation"]]
-    need = {"train": 1, "test": 1}
-    split = {"train": learn[: len(learn) - spec["validation"]], "validation": learn[len(learn) - spec["validation"] :]}
-    split["test"] = test
-    for name, least in need.items():
+        test = held = files[-spec["test"] :]
+    apart = set(held)
+    if "train_list" in spec:
+        learn = _listed(spec["train_list"], files, spec["images"])
+        refuse(
+            [
+                f"{spec['train_list']}: {name} is a test picture. Remove it."
+                for name, path in learn
+                if (name, path) in apart
+            ]
+        )
+    else:
+        learn = [file for file in files if file not in apart]
+    learn, test = learn[: spec["train"] + spec["validation"]], test[: spec["test"]]
+    border = max(len(learn) - spec["validation"], 0)
+    split = {"train": learn[:border], "validation": learn[border:], "test": test}
+    for name, least in {"train": 1, "test": spec["test"]}.items():
         if len(split[name]) < least:
             raise InputError(
-                f"{spec['images']}: no picture is left for the {name} split (validation: {spec['validation']}, "
-                f"test: {spec['test']}). Lower these counts in the config or add pictures."
+                f"{spec['images']}: {len(split[name])} pictures for the {name} split, at least {least} expected "
+                f"(validation: {spec['validation']}, test: {spec['test']}). Lower these counts in the config or add "
+                "pictures."
             )
     return split
+
+
+def _listed(path: str, files: list[tuple[str, Path]], root: str) -> list[tuple[str, Path]]:
+    """The files that a list names, in its order: one a line, relative to ``root``, with its ending or without."""
+    try:
+        names = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a readable list of pictures ({error}). Check the path in the config.") from None
+    known = {}
+    for file in files:
+        relative = file[1].relative_to(root)
+        known[str(relative)] = known[str(relative.with_suffix(""))] = file
+    refuse([f"{path}: {name} is not below {root}. Correct the line." for name in names if name not in known])
+    found = [known[name] for name in names]
+    refuse([f"{path}: names {name} twice. Remove a line." for (name, _), n in Counter(found).items() if n > 1])
+    return found
 
 
 def _identified(folder: str) -> list[tuple[str, Path]]:
@@ -145,23 +241,32 @@ def _identified(folder: str) -> list[tuple[str, Path]]:
     return files
 
 
-def square(pixels: np.ndarray, size: int, path: str | Path, crop: int | None = None) -> np.ndarray:
-    """Centre-crop to a square of ``crop`` pixels (None: the shorter side) and reduce to ``size``.
+def square(
+    pixels: np.ndarray, size: int, path: str | Path, spec: Mapping[str, Any] = MappingProxyType({})
+) -> np.ndarray:
+    """Centre-crop to a square and resize it to ``size``.
 
-    Pictures (H, W, 3) are reduced by antialiased bicubic interpolation, label maps (H, W) by nearest neighbour.
+    Pictures (H, W, 3) are resized by antialiased bicubic interpolation, label maps (H, W) by nearest neighbour.
+
+    Args:
+        pixels: picture or label map.
+        size: side of the result in pixels.
+        path: for messages.
+        spec: the dataset: ``crop`` is the side of the square (default: the shorter side), ``stretch`` makes the whole
+            picture square instead, ``enlarge`` allows that it is smaller than ``size``.
 
     Raises:
-        InputError: the picture is smaller than the crop or the size; it is never enlarged.
+        InputError: the picture is smaller than the crop, or than the size and may not be enlarged.
     """
-    side = crop or min(pixels.shape[:2])
-    if min(pixels.shape[:2]) < side or side < size:
-        height, width = pixels.shape[:2]
+    height, width = pixels.shape[:2]
+    side = spec.get("crop") or min(height, width)
+    if min(height, width) < side or (side < size and not spec.get("enlarge")):
         raise InputError(
-            f"{path}: {width}x{height} pixels, but a {side}-pixel crop reduced to {size} is wanted, and pictures are "
-            "never enlarged. Lower `crop` or `image_size`, or remove the picture."
+            f"{path}: {width}x{height} pixels, but a {side}-pixel crop resized to {size} is wanted. Lower `crop` or "
+            "`image_size`, remove the picture, or set `enlarge: true`, where the crop itself fits."
         )
-    top, left = (pixels.shape[0] - side) // 2, (pixels.shape[1] - side) // 2
-    image = Image.fromarray(pixels[top : top + side, left : left + side])
-    return np.array(
-        image.resize((size, size), Image.Resampling.BICUBIC if pixels.ndim == 3 else Image.Resampling.NEAREST)
-    )
+    if not spec.get("stretch"):
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    method = Image.Resampling.BICUBIC if pixels.ndim == 3 else Image.Resampling.NEAREST
+    return np.array(Image.fromarray(pixels).resize((size, size), method))

@@ -6,6 +6,7 @@ rule pictures:
         f"{RESULTS}/logs/{{dataset}}/pictures.log",
     conda:
         "../envs/sair.yaml"
+    threads: 8  # at most: pictures side by side
     params:
         dataset=lambda w: config["datasets"][w.dataset],
         size=config["image_size"],

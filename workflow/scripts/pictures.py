@@ -3,4 +3,4 @@ from sair.job import job
 with job(snakemake):
     from sair.data.manifest import write_pictures
 
-    write_pictures(snakemake.params.dataset, snakemake.params.size, snakemake.output.table)
+    write_pictures(snakemake.params.dataset, snakemake.params.size, snakemake.output.table, snakemake.threads)
