@@ -131,7 +131,7 @@ def test_fid_and_kid_stand_under_the_table(made, tmp_path):
             continue
         rows = rows_of(below)
         assert rows["Method"][:2] == ["FID ↓ 0-20 %", "KID ↓ 0-20 %"] and "MISF" not in rows
-        assert rows["SAIR"] == ["0.50", "0.0000", "10.50", "0.1250", "20.50", "0.2500"]
+        assert rows["SAIR"] == ["0.50", "0.00000", "10.50", "0.12500", "20.50", "0.25000"]
         assert rows["LIIF"][2] == "10.00"
         assert f"n = {n}." in below and ("biased upwards: fewer than 2,048 pictures" in below) == (n < 2048)
         assert (reason == "biased upwards: fewer than 2,048 pictures") if n < 2048 else pd.isna(reason)

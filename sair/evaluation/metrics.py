@@ -40,7 +40,7 @@ METRICS: dict[str, Metric] = {
     "lpips": Metric(False, 3),
 }
 MIOU = Metric(True, 3)
-DISTANCES = {"fid": Metric(False, 2), "kid": Metric(False, 4)}
+DISTANCES = {"fid": Metric(False, 2), "kid": Metric(False, 5)}
 
 # Printed under each table, so that a number can be compared with another one or be known not to be comparable.
 CONVENTION: dict[str, str] = {

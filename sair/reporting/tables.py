@@ -153,7 +153,7 @@ def leaders(rows: Sequence[Row], key: Key, compare: Compare) -> dict[str, str]:
 
 
 def _number(value: float, decimals: int, infinity: str) -> str:
-    return infinity if math.isinf(value) else f"{value:.{decimals}f}"
+    return infinity if math.isinf(value) else f"{value:z.{decimals}f}"  # z: no minus before zero
 
 
 class Markup(NamedTuple):
