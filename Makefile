@@ -34,4 +34,5 @@ bench: $(VENV)/ready
 	$(BIN)/python benchmarks/speed.py
 
 clean:
-	rm -rf results .snakemake
+	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +
+	rm -rf .snakemake

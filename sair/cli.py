@@ -78,14 +78,38 @@ def _parser() -> argparse.ArgumentParser:
     doctor.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
     doctor.set_defaults(run=_doctor)
 
+    _add_weights(commands.add_parser("weights", help="pretrained files: list them, fetch them, verify them"))
+
     verify = commands.add_parser("verify", help="are the tables backed by scores, and the scores by pictures?")
     verify.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
     verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
     verify.set_defaults(run=_verify)
 
+    reference = commands.add_parser("reference", help="keep this run's scores as the reference of regression checks")
+    reference.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    reference.set_defaults(run=_reference)
+
     methods = commands.add_parser("methods", help="list the methods of config/methods")
     methods.set_defaults(run=_methods)
     return parser
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    listed = commands.add_parser("list", help="what each is for, its size, its licence, and where it is")
+    listed.set_defaults(run=_weights_list)
+
+    fetch = commands.add_parser("fetch", help="put them into one folder, which is then enough without a network")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="as listed (default: all that the config needs)")
+    fetch.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    fetch.add_argument("--to", metavar="FOLDER", help="default: the folder in SAIR_WEIGHTS, else weights")
+    fetch.add_argument("--archive", metavar="FILE", help="unpack an author's zip or tar that you have downloaded")
+    fetch.set_defaults(run=_weights_fetch)
+
+    verify = commands.add_parser("verify", help="compare them with their known SHA-256")
+    verify.add_argument("folder", nargs="?", metavar="FOLDER", help="default: all that is found on this machine")
+    verify.set_defaults(run=_weights_verify)
 
 
 def _inpaint(options: argparse.Namespace) -> None:
@@ -165,6 +189,45 @@ def _doctor(options: argparse.Namespace) -> int:
     return 0 if all(finding.state == OK for finding in findings) else 1
 
 
+def _weights_list(options: argparse.Namespace) -> None:
+    from tabulate import tabulate
+
+    from sair.weights.sources import overview
+
+    columns = ("name", "for", "size", "licence", "found in, or how to get it")
+    print(tabulate(overview(), headers=columns, maxcolwidths=[None, 28, None, 28, None]))
+
+
+def _weights_fetch(options: argparse.Namespace) -> int:
+    import os
+
+    from sair.weights.fetch import fetch
+    from sair.weights.sources import DEFAULT_FOLDER, ENVIRONMENT, needed
+
+    names = options.names or needed(_project(options.configfile).encoders.values())
+    if options.archive and len(names) != 1:
+        raise InputError("--archive is of one NAME: name it.")
+    folder = Path(options.to or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER)
+    failed = 0
+    for name in names:
+        try:
+            print(fetch(name, folder, Path(options.archive) if options.archive else None))
+        except InputError as error:
+            failed = 1
+            print(f"error: {error}", file=sys.stderr)
+    return failed
+
+
+def _weights_verify(options: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from sair.weights.sources import WRONG, verify
+
+    verdicts = list(verify(Path(options.folder) if options.folder else None))
+    print(tabulate(verdicts, tablefmt="plain"))
+    return 1 if any(verdict.state == WRONG for verdict in verdicts) else 0
+
+
 def _verify(options: argparse.Namespace) -> int:
     from tabulate import tabulate
 
@@ -173,6 +236,21 @@ def _verify(options: argparse.Namespace) -> int:
     findings = list(verify(_project(options.configfile), options.lpips))
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
     return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
+
+
+def _reference(options: argparse.Namespace) -> None:
+    from sair.reporting.regression import keep
+
+    project = _project(options.configfile)
+    dataset, folder = (project.config["regression"][key] for key in ("dataset", "reference"))
+    scores = {
+        method: paths
+        for table in project.tables("quality")
+        if project.config["tables"][table]["dataset"] == dataset
+        for method, paths in project.measured(table).items()
+    }
+    keep(project.config, dataset, f"{project.results}/{dataset}/manifest.csv", scores, folder)
+    print(f"{folder}: scores of {len(scores)} methods")
 
 
 def _methods(options: argparse.Namespace) -> None:

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
-from sair import weights
 from sair.data.buckets import as_buckets, bucket_of
 from sair.data.sources import labelled, square
 from sair.files import InputError, list_images, read_mask, read_rgb
+from sair.weights import resolve
+from sair.weights.sources import ALWAYS, check, entry, how_to_get, local, name_of
 
 OK, MISSING, WRONG = "ok", "missing", "wrong"
 SAMPLES = 24  # pictures, and ten times as many masks, that are opened, spread evenly over a set
@@ -49,8 +50,8 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
         yield from _dataset(f"dataset {name}", config["datasets"][name], config["image_size"])
     for name in dict.fromkeys(config["datasets"][name]["masks"] for name in names):
         yield from _masks(f"masks {name}", config["masks"][name], config)
-    for name in ("alexnet", "vgg16"):
-        yield _try(f"weights {name}", lambda name=name: weights.provenance(name))
+    for name in ALWAYS:
+        yield _known(f"weights {name}", name)
     for name, spec in encoders.items():
         if spec["parameters"].get("pretrained"):
             yield _pretrained(f"weights {name}", spec["parameters"])
@@ -145,10 +146,27 @@ def _ratios(paths: Sequence[Path], spec: dict[str, Any], buckets: Sequence[tuple
     return f"{len(paths)} opened: black and white; holes of {shown}; outside: {counts['']}"
 
 
+def _known(what: str, name: str) -> Finding:
+    """Pretrained files that ``sair.weights`` knows."""
+    facts = entry(name)
+    try:
+        found = next(iter(local(facts)), None)
+        if found is None:
+            return Finding(MISSING, what, f"{facts.use}: {how_to_get(facts)}")
+        digest = check(found.path, found.file.sha256)
+    except InputError as error:
+        return Finding(WRONG, what, str(error))
+    return Finding(OK, what, f"{found.file.name} from the {found.source}, sha256 {digest}")
+
+
 def _pretrained(what: str, parameters: dict[str, Any]) -> Finding:
-    name = parameters["pretrained"]
-    if not Path(name).suffix:
-        return Finding(OK, what, f"{name}: open_clip takes it from its cache, or fetches it")
-    if Path(name).is_file():
-        return Finding(OK, what, f"{name}: is there")
-    return Finding(MISSING, what, f"{name}: no such file.{_where(known_sets().get(Path(name).name, {}))}")
+    """What a semantic encoder's ``pretrained`` says: a file, something known, or a tag of open_clip."""
+    given = parameters["pretrained"]
+    if Path(given).is_file():
+        return _try(what, lambda: f"{resolve(given)}: is there")
+    known = name_of(given, parameters.get("architecture"))
+    if known is not None:
+        return _known(what, known)
+    if Path(given).suffix:
+        return Finding(MISSING, what, f"{given}: no such file")
+    return Finding(OK, what, f"{given}: open_clip takes it from its cache, or fetches it")

@@ -35,13 +35,18 @@ def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` on success, delete it on failure.
 
     A reader therefore sees the whole file or none. Parent folders are made.
+
+    Raises:
+        InputError: the disk is full, or the folder cannot be written to.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error}). Free space there, and start again.") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -150,6 +155,15 @@ def pixel_sha256(pixels: np.ndarray) -> str:
     pixels = np.ascontiguousarray(pixels.view(np.uint8) != 0 if pixels.dtype == bool else pixels)
     digest = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode())
     digest.update(pixels.tobytes())
+    return digest.hexdigest()
+
+
+def tree_sha256(folder: str | Path) -> str:
+    """SHA-256 of a folder: of its files' relative paths and their bytes; hidden files do not count."""
+    folder = Path(folder)
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+        digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any, TextIO
 
 from sair import driver
 from sair.files import InputError
+from sair.provenance import record, record_of
 
 
 class _Tee:
@@ -28,27 +30,30 @@ class _Tee:
 
 
 @contextmanager
-def job(threads: int, log: str | Path, device: str = "cpu") -> Iterator[None]:
-    """The frame of a workflow's job: watched, set up, stderr mirrored into ``log``, a message on a user's mistake.
+def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
+    """The frame of a workflow's job: watched, set up, stderr mirrored into its log, a message on a user's mistake.
 
-    Scripts import what they run inside it, so that the frame stands before anything slow happens.
+    What it made is recorded when it is done (``sair.provenance``). Scripts import what they run inside it, so that the
+    frame stands before anything slow happens.
 
     Args:
-        threads: that torch may use.
-        log: file to write.
-        device: the config's, for a job that computes on a GPU where there is one.
+        snakemake: Snakemake's own object of the job.
+        gpus: how many it wants where its ``device`` is one.
     """
     # First of all: the imports below take seconds, in which the workflow may be killed.
     driver.watch()
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    started, log = time.monotonic(), Path(snakemake.log[0])
+    log.parent.mkdir(parents=True, exist_ok=True)
+    record_of(log).unlink(missing_ok=True)
     with open(log, "w", encoding="utf-8") as stream:
         terminal, sys.stderr = sys.stderr, _Tee(sys.stderr, stream)
         try:
-            from sair.runtime import own_gpu, set_up
+            from sair.runtime import own_gpus, set_up
 
-            own_gpu(device)
-            set_up(threads)
+            own_gpus(snakemake.params.get("device", "cpu"), gpus)
+            set_up(snakemake.threads)
             yield
+            record(snakemake, started)
         except InputError as error:
             print(f"\nerror: {error}\n", file=sys.stderr)
             raise SystemExit(1) from None

@@ -140,6 +140,15 @@ def _read(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
     return merge({**base, "tables": {}}, raw)
 
 
+def ancestors(name: str, folder: str | Path) -> list[str]:
+    """The methods that a method's file extends, nearest first."""
+    found: list[str] = []
+    while parent := yaml.safe_load((Path(folder) / f"{name}.yaml").read_text(encoding="utf-8")).get("extends"):
+        found.append(parent)
+        name = parent
+    return found
+
+
 def build(spec: dict[str, Any]) -> Inpainter:
     """Make the object that a specification describes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from torch import Tensor
 
 from sair import runtime
-from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
+from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest, shard_of
 from sair.data.samples import to_tensor
 from sair.files import InputError, write_png
 from sair.methods import Inpainter, build
@@ -41,6 +42,7 @@ def predict(
     weights: str | Path | None = None,
     device: str = "auto",
     batch: int = 8,
+    shard: str | None = None,
 ) -> None:
     """Run a method on every row of a manifest.
 
@@ -51,6 +53,7 @@ def predict(
         weights: checkpoint of a trained method.
         device: ``auto``, ``cpu`` or ``cuda``.
         batch: rows predicted at once; it changes no result beyond the last bits.
+        shard: ``2-of-8`` for that part of the manifest alone.
 
     Raises:
         InputError: an altered picture or mask, or a prediction that is not finite or has the wrong size.
@@ -62,6 +65,7 @@ def predict(
     rows = read_manifest(manifest)
     if hasattr(method, "check_manifest"):
         method.check_manifest(rows)
+    rows = shard_of(rows, shard)
     batch = getattr(method, "batch", batch)  # a program that takes long to start wants many at once
     folder, output = Path(manifest).parent, Path(output)
     with progress(total=len(rows), desc=f"predict {spec['name']}", unit="picture") as bar:
@@ -77,6 +81,15 @@ def predict(
                 write_png(output / "raw" / row.prediction, pixels)
                 write_png(output / "composited" / row.prediction, composite(truth, pixels, hole))
             bar.update(len(group))
+
+
+def gather(shards: Sequence[str | Path], output: str | Path) -> None:
+    """Put the predictions of all shards into one folder; the files are linked, not copied."""
+    for shard in map(Path, shards):
+        for path in shard.rglob("*.png"):
+            target = Path(output) / path.relative_to(shard)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path, target)
 
 
 @torch.no_grad()

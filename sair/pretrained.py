@@ -1,6 +1,6 @@
-"""Where a pretrained file lies that nothing fetches by itself; without torch, because the workflow asks while it plans.
+"""Is pytorch-fid's Inception on this machine? Without torch, because the workflow asks it whenever it plans.
 
-``sair.weights`` checks and reads what is found here.
+The places are those of ``sair.weights``, which needs torch, and checks and reads what lies there.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-ENVIRONMENT = "SAIR_WEIGHTS"
-INCEPTION = "pt_inception-2015-12-05-6726825d.pth"  # pytorch-fid's; its SHA-256 begins with the last eight digits
+INCEPTION = "pt_inception-2015-12-05-6726825d.pth"
 
 
-def find(name: str) -> Path | None:
-    """A file in the folder that ``SAIR_WEIGHTS`` names, else in torch hub's cache; None where neither has it."""
+def has_inception() -> bool:
+    """Whether the file is in the folder of weights or in torch hub's cache."""
+    folder = os.environ.get("SAIR_WEIGHTS") or "weights"
     cache = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
-    folders = [os.environ.get(ENVIRONMENT), Path(cache).expanduser() / "hub" / "checkpoints"]
-    return next((Path(folder, name) for folder in folders if folder and Path(folder, name).is_file()), None)
+    places = folder, Path(cache, "hub", "checkpoints").expanduser()
+    return any(Path(place, INCEPTION).is_file() for place in places)

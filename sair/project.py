@@ -18,7 +18,7 @@ import yaml
 from sair import pretrained
 from sair.data.sources import classes_of
 from sair.files import InputError
-from sair.methods import load_method, method_names, near
+from sair.methods import ancestors, load_method, method_names, near
 from sair.reporting.claims import all_claims
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +44,7 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     for name, dataset in config["datasets"].items():
         _known(f"datasets.{name}.masks", dataset["masks"], config["masks"])
     _known("semantics.dataset", config["semantics"]["dataset"], config["datasets"])
+    _known("regression.dataset", config["regression"]["dataset"], config["datasets"])
     for place in ("tables", "figures"):
         for name, entry in config[place].items():
             _known(f"{place}.{name}.dataset", entry["dataset"], config["datasets"])
@@ -100,6 +101,10 @@ class Project:
         """Whether a method has to be trained."""
         return self.method(name)["training"] is not None
 
+    def processes(self, name: str) -> int:
+        """Processes that train a method together."""
+        return self.method(name)["training"]["processes"] if self.learns(name) else 1
+
     def rows(self, table: str) -> list[str]:
         """Methods that a table shows."""
         return [name for name, spec in self.methods.items() if table in spec["tables"]]
@@ -152,7 +157,14 @@ class Project:
     @property
     def has_distances(self) -> bool:
         """Whether FID and KID are wanted, and their network's weights are on this machine."""
-        return self.config["fid"] and pretrained.find(pretrained.INCEPTION) is not None
+        return self.config["fid"] and pretrained.has_inception()
+
+    def against(self, variant: str) -> list[str]:
+        """What a variant may be compared with in the reference, in order of preference."""
+        if self.config.get("against"):
+            return [self.config["against"]]
+        self.method(variant)
+        return [variant, *ancestors(variant, METHODS)]
 
     def figures(self, kind: str, dataset: str) -> list[str]:
         """Files of one of the config's figures, if it is drawn on this dataset."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import random
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 import torch
+from torch import Tensor, distributed
 
 _held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
 
@@ -25,31 +28,62 @@ def set_up(threads: int) -> None:
     _keep_memory()
 
 
-def own_gpu(wanted: str, count: int | None = None) -> None:
-    """On a machine with several GPUs, give this process one for itself until it ends; wait for one if all are taken.
+def own_gpus(wanted: str, needed: int = 1, count: int | None = None) -> None:
+    """On a machine with several GPUs, give this process its own until it ends; wait while too many are taken.
 
     Snakemake counts jobs, not GPUs: without this all of them would crowd onto the first. Where ``CUDA_VISIBLE_DEVICES``
     is set already (by a cluster's scheduler, or by hand), it stands.
 
     Args:
         wanted: a config's ``device``; with ``cpu`` nothing happens.
+        needed: GPUs that the job wants; it gets at most all.
         count: GPUs of the machine; None counts them.
     """
     count = len(list(Path("/dev").glob("nvidia[0-9]*"))) if count is None else count
-    if wanted == "cpu" or count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
+    if wanted == "cpu" or not needed or count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
         return
     # Of the whole machine, not of a results folder: two workflows share the GPUs.
     slots = [open(Path(tempfile.gettempdir()) / f"sair-gpu{k}-{os.getuid()}.lock", "w") for k in range(count)]  # noqa: SIM115
+    needed = min(needed, count)
     while True:
-        for number, slot in enumerate(slots):
-            try:
-                fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            _held.append(slot)
-            os.environ["CUDA_VISIBLE_DEVICES"] = str(number)
+        mine = [number for number, slot in enumerate(slots) if _locked(slot)]
+        for number in mine[needed:] if len(mine) >= needed else mine:  # too few are no use, and others may wait
+            fcntl.flock(slots[number], fcntl.LOCK_UN)
+        if len(mine) >= needed:
+            _held.extend(slots[number] for number in mine[:needed])
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine[:needed]))
             return
-        time.sleep(1)
+        time.sleep(1 + random.random())  # two that want all must not try in step
+
+
+def _locked(slot: TextIO) -> bool:
+    try:
+        fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def writes() -> bool:
+    """Whether this process writes the results: of several that share a training, the first."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def for_all(draw: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """Random numbers for a batch, as one process would draw them for the parts of all that share it.
+
+    Args:
+        draw: (B, ...) of the whole batch -> (B, ...), from torch's random state, which all processes share.
+        batch: this process's part of the batch.
+
+    Returns:
+        This process's part of what was drawn.
+    """
+    if not distributed.is_initialized():
+        return draw(batch)
+    parts = [torch.empty_like(batch) for _ in range(distributed.get_world_size())]
+    distributed.all_gather(parts, batch.contiguous())
+    return draw(torch.cat(parts)).split(len(batch))[distributed.get_rank()]
 
 
 def _keep_memory() -> None:

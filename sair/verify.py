@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sair import provenance
 from sair.data.manifest import read_table
 from sair.evaluation import fid
 from sair.evaluation.score import score_predictions
@@ -64,6 +65,8 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
             yield Finding(NOT_MADE, f"{output}.md")
             continue
         yield from _compared(f"{output}{{}}", (".md", ".tex", ".csv"), lambda made, t=table: _table(project, t, made))
+    for path, said in provenance.changed(project.results):
+        yield Finding(NOT_BACKED, path, said)
     claims = f"{project.results}/claims"
     if not Path(f"{claims}.md").is_file():
         yield Finding(NOT_MADE, f"{claims}.md")

@@ -1,8 +1,12 @@
+import urllib.error
+import urllib.request
+
 import pytest
 import torch
 import yaml
 
 from sair.methods import load_method
+from sair.weights import networks, sources
 
 torch.set_num_threads(1)  # with more, every test waits whenever another process computes
 
@@ -12,6 +16,30 @@ def config():
     """The default config."""
     with open("config/config.yaml", encoding="utf-8") as stream:
         return yaml.safe_load(stream)
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """No source of pretrained files has anything and no other machine answers. Returns monkeypatch, to open some."""
+    monkeypatch.delenv(sources.ENVIRONMENT, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))  # open_clip's cache
+    monkeypatch.setattr(sources, "DEFAULT_FOLDER", str(tmp_path / "default"))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, name: None)
+    monkeypatch.setattr(sources, "_carried", lambda file: None)
+
+    monkeypatch.setenv("no_proxy", "*")
+    urlopen = urllib.request.urlopen
+
+    def only_here(request, **options):
+        if request.host.startswith("127.0.0.1:"):
+            return urlopen(request, **options)
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setattr("urllib.request.urlopen", only_here)
+    networks._load.cache_clear()
+    yield monkeypatch
+    networks._load.cache_clear()
 
 
 @pytest.fixture(scope="session")

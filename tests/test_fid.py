@@ -1,6 +1,5 @@
 """FID and KID: pytorch-fid's features and distance, torch-fidelity's definition, and what an estimate must do."""
 
-import hashlib
 import os
 import shutil
 
@@ -12,10 +11,11 @@ import torchvision
 from pytorch_fid import fid_score
 from pytorch_fid import inception as published
 
-from sair import pretrained, weights
 from sair.data.manifest import manifest_hash, write_manifest, write_pictures
 from sair.evaluation import fid
-from sair.files import InputError, read_rgb, write_png
+from sair.files import InputError, file_sha256, read_rgb, write_png
+from sair.pretrained import INCEPTION, has_inception
+from sair.weights.sources import known, places
 
 torch.set_num_threads(1)
 BUCKETS = ["0-20", "20-40", "40-60"]
@@ -27,39 +27,35 @@ TEST = 5
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Random weights under the keys of the real ones, in a file that its own hash names."""
+    """Random weights under the keys of the real ones, in a file of its name."""
     torch.manual_seed(0)
     network = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, weights=None, init_weights=False)
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)  # so that features are of the order of one
-    folder = tmp_path_factory.mktemp("weights")
-    torch.save(network.state_dict(), folder / "draft")
-    digest = hashlib.sha256((folder / "draft").read_bytes()).hexdigest()
-    return (folder / "draft").rename(folder / f"pt_inception-2015-12-05-{digest[:8]}.pth")
+    path = tmp_path_factory.mktemp("weights") / INCEPTION
+    torch.save(network.state_dict(), path)
+    return path
 
 
-@pytest.fixture
-def nowhere(monkeypatch, tmp_path):
-    """No weights in any place that is looked at."""
-    monkeypatch.delenv(pretrained.ENVIRONMENT, raising=False)
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    return monkeypatch
+def expect(file, monkeypatch):
+    """The random weights where the real ones would be, and known by their hash."""
+    facts = known()["inception"]
+    own = facts.files[0]._replace(sha256=file_sha256(file))
+    monkeypatch.setitem(known(), "inception", facts._replace(files=(own,)))
+    monkeypatch.setenv("SAIR_WEIGHTS", str(file.parent))
 
 
 @pytest.fixture
 def found(nowhere, file):
-    """The random weights where the real ones would be."""
-    nowhere.setenv(pretrained.ENVIRONMENT, str(file.parent))
-    nowhere.setattr(pretrained, "INCEPTION", file.name)
+    expect(file, nowhere)
     return nowhere
 
 
 def test_features_are_pytorch_fids(found, file, tmp_path):
     """Pictures of one size and of several; a batch that does not divide their number."""
-    cache = tmp_path / "torch/hub/checkpoints"
-    cache.mkdir(parents=True)
-    os.link(file, cache / os.path.basename(published.FID_WEIGHTS_URL))
+    (tmp_path / "hub/checkpoints").mkdir(parents=True)
+    os.link(file, tmp_path / "hub/checkpoints" / os.path.basename(published.FID_WEIGHTS_URL))
     reference = published.InceptionV3()  # as pytorch-fid builds it by itself, from torch hub's cache
     rng = np.random.default_rng(0)
     for sizes in ([(64, 64)] * 5, [(40, 64), (300, 310)]):
@@ -78,31 +74,26 @@ def test_loading_leaves_the_random_state_alone(found, file):
     before = torch.get_rng_state()
     network = fid.Inception()
     assert torch.equal(before, torch.get_rng_state())
-    assert network.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert network.sha256 == file_sha256(file)
 
 
-def test_weights_are_found_in_both_places_and_checked(nowhere, tmp_path):
-    with pytest.raises(InputError, match=r"Inception weights not found. Put pt_inception-2015-12-05-6726825d\.pth"):
-        weights.inception_file()
-    for folder in (tmp_path / "torch/hub/checkpoints", tmp_path / "mine"):
-        folder.mkdir(parents=True)
-        path = folder / pretrained.INCEPTION
-        path.write_bytes(b"another file")
-        nowhere.setenv(pretrained.ENVIRONMENT, str(tmp_path / "mine"))
-        assert pretrained.find(pretrained.INCEPTION) == path
-        with pytest.raises(InputError, match=r"wrong content, sha256 .* expected 6726825d"):
-            weights.inception_file()
-
-
-def test_torch_hubs_cache_is_where_torch_has_it(nowhere, tmp_path):
-    for variables in ({"TORCH_HOME": "a"}, {"XDG_CACHE_HOME": "b"}):
-        nowhere.delenv("TORCH_HOME", raising=False)
-        for name, value in variables.items():
-            nowhere.setenv(name, str(tmp_path / value))
-        path = os.path.join(torch.hub.get_dir(), "checkpoints", "x.pth")
-        os.makedirs(os.path.dirname(path))
-        open(path, "w").close()
-        assert pretrained.find("x.pth") == type(tmp_path)(path)
+def test_planning_looks_where_the_weights_are_read(monkeypatch, tmp_path):
+    """`has_inception`, which may not import torch, and the registry of weights know the same places."""
+    monkeypatch.chdir(tmp_path)
+    for variables in ({"SAIR_WEIGHTS": "a"}, {}, {"TORCH_HOME": "b"}, {"XDG_CACHE_HOME": "c"}, {"HOME": "d"}):
+        for name in ("SAIR_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HOME", str(tmp_path / "home"))
+        for name, folder in variables.items():
+            (tmp_path / folder).mkdir()
+            monkeypatch.setenv(name, str(tmp_path / folder))
+        paths = [path for _, path, _ in places(known()["inception"])]
+        assert [path.name for path in paths] == [INCEPTION] * 2 and not has_inception()
+        path = paths["SAIR_WEIGHTS" not in variables and bool(variables)]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        assert has_inception()
+        path.unlink()
 
 
 class Malicious:
@@ -255,8 +246,7 @@ def computed(tmp_path_factory, config, file):
         write_png(folder / f"predictions/composited/{row.bucket}/{row.id}.png", picture)
     truth, method = folder / "truth.safetensors", folder / "method.safetensors"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(pretrained.ENVIRONMENT, str(file.parent))
-        patch.setattr(pretrained, "INCEPTION", file.name)
+        expect(file, patch)
         fid.write_truth_features(manifest, truth, "cpu")
         fid.write_method_features(manifest, folder / "predictions", method, "cpu")
     fid.write_distances(manifest, truth, method, folder / "fid.csv")
@@ -277,7 +267,7 @@ def test_files_of_a_manifest(written, file):
     assert method.pictures == fid.predictions_digest(written / "manifest.csv", written / "predictions")
     frame = pd.read_csv(written / "fid.csv").set_index("bucket")
     assert list(frame.index) == [*BUCKETS, "all"] and (frame.n == TEST).all()
-    assert (frame.weights_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()).all()
+    assert (frame.weights_sha256 == file_sha256(file)).all()
     assert frame.reason.str.contains("fewer than 2048 pictures").all()
     scale = frame.fid["40-60"]
     assert scale > 0 and (frame.fid[:2] < 1e-6 * scale).all() and 0 < frame.fid["all"] < scale

@@ -8,8 +8,8 @@ import time
 
 PROGRAM = """
 import os, sys, time
-from sair.runtime import own_gpu
-own_gpu("auto", 2)
+from sair.runtime import own_gpus
+own_gpus("auto", 1, 2)
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 sys.stdin.read()
 """
@@ -36,14 +36,14 @@ def test_three_jobs_share_two_gpus(tmp_path):
 
 
 def test_what_the_scheduler_gave_stands(monkeypatch):
-    from sair.runtime import own_gpu
+    from sair.runtime import own_gpus
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
-    own_gpu("auto", 4)
+    own_gpus("auto", 1, 4)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    own_gpu("cpu", 4)
-    own_gpu("auto", 1)
+    own_gpus("cpu", 1, 4)
+    own_gpus("auto", 1, 1)
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 

@@ -349,9 +349,20 @@ def test_orderings_are_paired_and_judged(config, tmp_path):
     assert (liif.p.iloc[:2] < 0.001).all() and liif.p.iloc[2] > 0.5
     assert (frame[frame.worse != "LIIF"].verdict == "not run").all()
     page = (tmp_path / "claims.md").read_text()
-    assert ["table1", "SAIR > LIIF", "0-20 %", "PSNR", "+2.70", "+1.00"] in [
-        [cell.strip() for cell in line.strip("|").split("|")][:6] for line in page.splitlines()
-    ]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
+    assert ["table1", "SAIR > LIIF", "0-20 %", "PSNR", "+2.70", "+1.00"] in [line[:6] for line in lines]
+    # What the text says in words, beside its own table and what was measured.
+    words = ["table1", "SAIR > LIIF", "20-40 %", "PSNR", "+2.69", "+2.69", "yes", "-1.00"]
+    slip = ["table1", "SAIR > MISF", "0-20 %", "PSNR", "+1.74", "+1.65", "no", "–"]
+    assert words in [line[:8] for line in lines] and slip in [line[:8] for line in lines]
+    assert "share one row of figures" in page
+
+
+def test_what_the_text_states_is_among_the_orderings():
+    for name, claims in all_claims().items():
+        for better, worse, bucket, metric, _ in claims.get("stated", []):
+            assert [better, worse] in claims["orderings"] and bucket in claims["buckets"], name
+            assert metric in claims["metrics"], name
 
 
 def test_a_paired_test_is_calibrated():

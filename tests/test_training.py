@@ -1,6 +1,7 @@
 """The one training loop: resuming, schedules, faults, and self-describing checkpoints."""
 
 import os
+import resource
 import signal
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from baselines.lama import LaMa
 from sair.data.manifest import write_manifest, write_pictures
 from sair.files import InputError, file_sha256
-from sair.training import checkpoint, loop
+from sair.training import checkpoint, launch, loop
 
 PARAMETERS = {
     "encoder": {"name": "app", "channels": 4, "blocks": 1},
@@ -20,8 +21,8 @@ PARAMETERS = {
     "lr": 1e-3,
 }
 TRAINING = {
-    "steps": 8, "scale": 1, "batch": 2, "accumulate": 1, "precision": "fp32", "schedule": "cosine", "halve_every": 0.5,
-    "warmup": 2, "clip_gradient": 0, "validate_every": 50, "save_every": 3, "workers": 0,
+    "steps": 8, "scale": 1, "batch": 2, "accumulate": 1, "processes": 1, "precision": "fp32", "schedule": "cosine",
+    "halve_every": 0.5, "warmup": 2, "clip_gradient": 0, "validate_every": 50, "save_every": 3, "workers": 0,
 }  # fmt: skip
 
 
@@ -255,6 +256,20 @@ def test_accumulated_batches_step_as_one(data, tmp_path, monkeypatch):
     assert torch.allclose(found[0][1], found[1][1], atol=1e-6) and found[0][1].abs().min() > 0.05
 
 
+def test_a_full_disk_leaves_nothing_half_written(data, tmp_path):
+    """No file may grow beyond 2 KiB: the first saving fails, and the run starts again from what was there before."""
+    expected = run(data, tmp_path / "whole", spec())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"running\.safetensors: cannot be written .*Free space there"):
+            run(data, tmp_path / "full", spec())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "full").iterdir())
+    assert run(data, tmp_path / "full", spec()) == expected
+
+
 def test_asked_to_stop_it_saves_and_goes_on_to_the_same_weights(data, tmp_path):
     whole = run(data, tmp_path / "whole", spec("test_training:Interrupted", {}))
     with pytest.raises(SystemExit, match=r"asked to stop; saved after step 4\. Start it again"):
@@ -278,3 +293,44 @@ class Interrupted(Averages):
         if len(self.names) + 1 == self.at:
             os.kill(os.getpid(), signal.SIGTERM)
         return super().training_step(batch, step)
+
+
+def test_two_processes_train_as_one(data, tmp_path):
+    """Their batches, random pixels and gradients together are those of one process."""
+    parameters = PARAMETERS | {"hole_share": 0.5, "queries": 65}
+    for processes in (1, 2):
+        recipe = spec(parameters=parameters, processes=processes, batch=4, accumulate=2, clip_gradient=1.0)
+        out = tmp_path / str(processes)
+        launch.train(
+            2,
+            recipe,
+            pictures=str(data / "pictures.csv"),
+            masks=str(data / "masks.csv"),
+            seed=0,
+            output=str(out / "checkpoint.safetensors"),
+            log=str(out / "train.csv"),
+            device="cpu",
+        )
+    one, two = (checkpoint.load(tmp_path / n / "checkpoint.safetensors")[0] for n in "12")
+    start = loop.Run(spec(parameters=parameters), 0, tmp_path / "state", []).method.state_dict()
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert torch.allclose(value, two[name], atol=1e-5)
+    assert max((one[name] - start[name]).abs().max() for name in one) > 1e-3
+    assert pd.read_csv(tmp_path / "2/train.csv").psnr.notna().all()
+
+
+def test_processes_must_divide_the_batch(data, tmp_path, capfd):
+    with pytest.raises(InputError, match="training by 2 processes ended; the reason stands above"):
+        launch.train(
+            2,
+            spec(batch=3, processes=2),
+            pictures=str(data / "pictures.csv"),
+            masks=str(data / "masks.csv"),
+            seed=0,
+            output=str(tmp_path / "checkpoint.safetensors"),
+            log=str(tmp_path / "train.csv"),
+            device="cpu",
+        )
+    assert "a batch of 3 cannot be shared by 2 processes. Make it a multiple." in capfd.readouterr().err
+    assert not (tmp_path / "checkpoint.safetensors").exists()

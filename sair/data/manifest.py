@@ -147,6 +147,16 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
     return rows
 
 
+def shard_of(rows: Sequence[ManifestRow], shard: str | None) -> list[ManifestRow]:
+    """The rows of one shard, ``2-of-8``; a picture's rows stay together. None is the whole manifest."""
+    if shard is None:
+        return list(rows)
+    number, count = map(int, shard.split("-of-"))
+    names = list(dict.fromkeys(row.id for row in rows))
+    mine = set(names[(number - 1) * len(names) // count : number * len(names) // count])
+    return [row for row in rows if row.id in mine]
+
+
 def _manifest_row(path: Path, line: int, record: dict[str, str | None]) -> ManifestRow:
     values = [record[column] for column in MANIFEST_COLUMNS]
     if None in values:

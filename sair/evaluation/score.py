@@ -19,7 +19,7 @@ import pandas as pd
 import torch
 
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
-from sair.data.manifest import ManifestRow, read_manifest
+from sair.data.manifest import ManifestRow, read_manifest, shard_of
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips, l1, mean_ssim, psnr, ssim_map
 from sair.files import LISTED, InputError, list_images, pixel_sha256, read_mask, read_rgb, refuse, write_text
 from sair.progress import progress
@@ -210,6 +210,7 @@ def score_predictions(
     lpips: Lpips | bool = True,
     batch_size: int = 16,
     show: bool = True,
+    shard: str | None = None,
 ) -> pd.DataFrame:
     """Score a method's predictions of a manifest and write one line a manifest row, in the manifest's order.
 
@@ -221,6 +222,7 @@ def score_predictions(
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers
             have ten significant digits, ``inf`` is the PSNR of equal pictures, ``nan`` a number that does not exist.
         lpips, batch_size, show: as :func:`score_folders`.
+        shard: ``2-of-8`` for that part of the manifest alone (``sair.data.manifest.shard_of``).
 
     Returns:
         What was written: id, bucket, ratio (percent), psnr (dB), ssim, l1, lpips of the composited picture over all of
@@ -235,6 +237,7 @@ def score_predictions(
     rows = read_manifest(manifest_csv)
     for kind in KINDS:
         _same_files(predictions_dir / kind, {row.prediction for row in rows})
+    rows = shard_of(rows, shard)
     network = _network(lpips)
     smallest = LPIPS_SMALLEST if network else SSIM_WINDOW
 
@@ -262,6 +265,20 @@ def score_predictions(
     frame = pd.DataFrame(scores, columns=list(SCORE_COLUMNS))
     write_text(out_csv, _csv_text(frame))
     return frame
+
+
+def gather_scores(manifest_csv: str | Path, shards: Sequence[str | Path], out_csv: str | Path) -> None:
+    """Put the scores of all shards into one table, in the manifest's order; the numbers stay as they are written."""
+    lines = {}
+    for path in shards:
+        with open(path, encoding="utf-8", newline="") as stream:
+            header, *rows = csv.reader(stream)
+        lines |= {(row[0], row[1]): row for row in rows}
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(lines[row.id, row.bucket] for row in read_manifest(manifest_csv))
+    write_text(out_csv, stream.getvalue())
 
 
 def _load_case(row: ManifestRow, root: Path, predictions_dir: Path, smallest: int) -> _Case:

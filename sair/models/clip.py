@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -18,9 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sair import weights
 from sair.files import InputError
 
 UNLABELLED = -100  # what a pixel of no class is called for the loss
+OPENAI_FILE = "ViT-B-16.pt"
+OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's file
 PROMPTS = ("a photo of {}.", "{}.", "a photo of the {}.", "a close-up of the {}.")
 
 
@@ -134,7 +138,8 @@ class CLIP(nn.Module):
 
     Args:
         architecture: see ``build_clip``.
-        pretrained: a tag of open_clip (``openai``) or a weights file; None trains from random weights.
+        pretrained: a tag of open_clip or a weights file; a known one (``openai`` for ViT-B/16) from any source of
+            ``sair.weights``; None trains from random weights.
         residual, mlp: see ``DenseCLIP``.
         lr: Adam's learning rate.
         caption_weight: weight of the caption loss beside the region loss.
@@ -212,13 +217,23 @@ class CLIP(nn.Module):
 
 
 def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], pretrained: str) -> None:
-    """Fill a CLIP from a weights file, or from open_clip's source of a tag; strictly, and without running a pickle."""
+    """Fill a CLIP from a weights file, known or not, or from open_clip's source of a tag; strictly, no pickle run."""
+    file = weights.resolve(pretrained, architecture)
     config = open_clip.get_pretrained_cfg(architecture, pretrained) if isinstance(architecture, str) else {}
     try:
-        file = open_clip.download_pretrained(config) if config else pretrained
-        open_clip.load_checkpoint(clip, file, strict=True, weights_only=True)
+        if file is not None and file.name == OPENAI_FILE:
+            clip.load_state_dict(_openai_state(file), strict=True)
+        else:
+            file = file or (open_clip.download_pretrained(config) if config else pretrained)
+            open_clip.load_checkpoint(clip, str(file), strict=True, weights_only=True)
     except Exception as error:  # every hub, cache and file format fails in its own way
         raise InputError(
             f"CLIP weights {pretrained!r} cannot be loaded into {architecture!r} ({type(error).__name__}: {error}). "
             "Name a .safetensors or .pt file of this architecture in `pretrained`, or go online once to fetch it."
         ) from None
+
+
+def _openai_state(file: Path) -> dict[str, Tensor]:
+    """OpenAI's file is a TorchScript archive, which no weights-only reader takes; its hash has been checked."""
+    state = torch.jit.load(file, map_location="cpu").state_dict()
+    return {name: value for name, value in state.items() if name not in OPENAI_NUMBERS}

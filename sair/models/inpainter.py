@@ -32,6 +32,7 @@ from sair.models.implicit import (
     pixel_centres,
 )
 from sair.models.sam import DenseSAM
+from sair.runtime import for_all
 
 SEMANTIC_ENCODERS = {"clip": dense_clip, "sam": DenseSAM}
 
@@ -184,7 +185,7 @@ class ImplicitInpainter(nn.Module):
     def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
         """One step of the L1 loss on sampled pixels (paper, section 4.4)."""
         images, masks = batch["images"], batch["masks"]
-        index = self._sample(masks)
+        index = for_all(self._sample, masks)
         cell = 2 / images.new_tensor(images.shape[-2:])
         grids = self.encode(images, masks)
         colours = self.query(grids, own_cells(index), cell)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from skimage.measure import label as connected_regions
 from timm.models.vision_transformer_sam import VisionTransformerSAM, checkpoint_filter_fn
 from torch import Tensor, nn
 
+from sair import weights
 from sair.files import InputError
 
 
@@ -70,7 +72,8 @@ class SAM(nn.Module):
 
     Args:
         architecture: see ``DenseSAM``.
-        pretrained: a weights file, the authors' ``sam_vit_b_01ec64.pth`` or timm's; None trains from random weights.
+        pretrained: a weights file, timm's or the authors'; their ``sam_vit_b_01ec64.pth`` from any source of
+            ``sair.weights``; None trains from random weights.
         lr: Adam's learning rate.
         points: points asked for in each picture.
         classes: not looked at; every semantic encoder is told the dataset's.
@@ -132,8 +135,9 @@ def _regions(labels: np.ndarray) -> np.ndarray:
     return np.stack([connected_regions(picture, background=-1, connectivity=1) - 1 for picture in labels.astype(int)])
 
 
-def _load_pretrained(visual: nn.Module, file: str) -> None:
+def _load_pretrained(visual: nn.Module, file: str | Path) -> None:
     """Fill the encoder from a weights file: SAM's own or timm's; strictly, and without running a pickle."""
+    file = weights.resolve(file) or file
     try:
         safe = str(file).endswith(".safetensors")
         state = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)

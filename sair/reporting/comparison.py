@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +25,14 @@ class Verdict(NamedTuple):
     outcome: str
 
 
-def compare(reference: Sequence[str | Path], variant: Sequence[str | Path]) -> list[Verdict]:
+def compare(
+    reference: Sequence[str | Path], variant: Sequence[str | Path], least: Mapping[str, float] | None = None
+) -> list[Verdict]:
     """Compare two methods by (bucket, metric), paired by picture and corrected for the number of comparisons.
 
     Args:
         reference, variant: score files, one a seed.
+        least: by metric, the mean difference below which nothing is called better or worse.
 
     Raises:
         InputError: they scored different pictures.
@@ -45,13 +48,13 @@ def compare(reference: Sequence[str | Path], variant: Sequence[str | Path]) -> l
     differences = quality_differences(second, first, columns)
     adjusted = holm([differences[key].p for key in columns])
     return [
-        Verdict(*key, differences[key], p, _outcome(key[1], differences[key], p))
+        Verdict(*key, differences[key], p, _outcome(key[1], differences[key], p, (least or {}).get(key[1], 0)))
         for key, p in zip(columns, adjusted, strict=True)
     ]
 
 
-def _outcome(metric: str, difference: Difference, p: float) -> str:
-    if not p < LEVEL:
+def _outcome(metric: str, difference: Difference, p: float, least: float) -> str:
+    if not p < LEVEL or abs(difference.mean) < least:
         return SAME
     return IMPROVED if (difference.mean > 0) == METRICS[metric].higher_is_better else WORSE
 

@@ -41,7 +41,7 @@ from sair.reporting.measured import (
 NOT_IMPLEMENTED = "not in this table yet"
 NO_INCEPTION = (
     "Inception weights not found: run `sair weights fetch inception`, or put "
-    f"{pretrained.INCEPTION} into a folder and name it in {pretrained.ENVIRONMENT}"
+    f"{pretrained.INCEPTION} into a folder and name it in SAIR_WEIGHTS"
 )
 SWITCHED_OFF = "switched off by `fid: false`"
 TOO_FEW = f"fewer than {FEWEST} pictures"

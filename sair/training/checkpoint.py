@@ -22,7 +22,10 @@ def save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any])
     with atomic(path) as temporary:
         temporary.touch()
         mode = temporary.stat().st_mode
-        save_file(plain, temporary, {"sair": json.dumps(metadata, sort_keys=True)})
+        try:
+            save_file(plain, temporary, {"sair": json.dumps(metadata, sort_keys=True)})
+        except SafetensorError as error:
+            raise OSError(error) from None
         temporary.chmod(mode)  # safetensors lets nobody but the user read it
 
 

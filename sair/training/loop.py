@@ -7,7 +7,7 @@ A method that learns is a torch module with
 
 so that a GAN's two optimizers, or three stages, look like a single loss. Step k of a run is a pure function of the
 state before it and (seed, k): samples and random numbers both derive from them, and a run that was killed and resumed
-gives the same weights as one that was not.
+gives the same weights as one that was not. Several processes may share each batch (``sair.training.parallel``).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from sair.data.sources import mix
 from sair.files import InputError, file_sha256
 from sair.methods import build
 from sair.progress import progress
-from sair.training import checkpoint
+from sair.training import checkpoint, parallel
 
 LOG_EVERY = 50
 LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # then the method's own, by name
@@ -182,10 +182,14 @@ def train(
     run = Run(spec, seed, output.with_name("running.safetensors"), identity, semantics, over)
     steps = 0
     if training is not None:  # else pretrained: nothing to learn, and the next rules need not know
-        run.resume()
+        fabric = _fabric(training["processes"], device)
+        fabric.to_device(run.method)
+        run.resume()  # on the device, so that the optimizers' state arrives there too
         steps = total_steps(training, len(samples))
         with _on_request() as stop:
-            _steps(run, samples, validation, steps, device, stop)
+            _steps(run, fabric, samples, validation, steps, stop)
+    if not runtime.writes():
+        return
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
     checkpoint.save_method(output, run.method, run.spec, seed=seed, steps=steps, image_size=samples.image_size)
     run.state_file.unlink(missing_ok=True)
@@ -197,14 +201,11 @@ class Stepper:
     Args:
         run: the training run.
         fabric: for the backward pass.
-        module: the method as Fabric has set it up.
-        optimizers: alike, by name.
+        optimizers: as Fabric has set them up, by name.
     """
 
-    def __init__(
-        self, run: Run, fabric: lightning.Fabric, module: torch.nn.Module, optimizers: dict[str, torch.optim.Optimizer]
-    ) -> None:
-        self._run, self._fabric, self._module, self._optimizers = run, fabric, module, optimizers
+    def __init__(self, run: Run, fabric: lightning.Fabric, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+        self._run, self._fabric, self._optimizers = run, fabric, optimizers
         self._parts, self._clip = (run.spec["training"][key] for key in ("accumulate", "clip_gradient"))
         self._part, self._ids = 0, ()
 
@@ -230,32 +231,29 @@ class Stepper:
         self._fabric.backward(loss / self._parts)
         if self._part < self._parts - 1:
             return
+        if self._fabric.world_size > 1:
+            parallel.average_gradients(optimizer)
         if self._clip:
-            self._fabric.clip_gradients(self._module, optimizer, max_norm=self._clip)
+            self._fabric.clip_gradients(self._run.method, optimizer, max_norm=self._clip)
         optimizer.step()
         # Autocast keeps the weights' rounded copies: a second network's pass would still see the ones before this step.
         torch.clear_autocast_cache()
 
 
-def _steps(run: Run, samples: Samples, validation: Samples, steps: int, device: str, stop: threading.Event) -> None:
+def _steps(
+    run: Run, fabric: lightning.Fabric, samples: Samples, validation: Samples, steps: int, stop: threading.Event
+) -> None:
     """Take a run from where it is to ``steps``, or to where ``stop`` is set."""
     training = run.spec["training"]
-    fabric = lightning.Fabric(accelerator=runtime.device(device).type, devices=1)
-    module, *optimizers = fabric.setup(run.method, *run.optimizers.values())
-    module.mark_forward_method("training_step")
-    step = Stepper(run, fabric, module, dict(zip(run.optimizers, optimizers, strict=True)))
+    method = run.method.train()
+    optimizers = {name: fabric.setup_optimizers(optimizer) for name, optimizer in run.optimizers.items()}
+    step = Stepper(run, fabric, optimizers)
     parts = training["accumulate"]
     a_step = training["batch"] * parts
+    mine = parallel.shares(run.done * a_step, steps * a_step, training["batch"], fabric.global_rank, fabric.world_size)
     loader = fabric.setup_dataloaders(
-        DataLoader(
-            samples,
-            training["batch"],
-            sampler=range(run.done * a_step, steps * a_step),
-            num_workers=training["workers"],
-        ),
-        use_distributed_sampler=False,
+        DataLoader(samples, batch_sampler=mine, num_workers=training["workers"]), use_distributed_sampler=False
     )
-    module.train()
     bar = progress(total=steps, initial=run.done, desc=run.spec["name"], unit="step")
     for part, batch in zip(cycle(range(parts)), loader, strict=False):
         complete = step.begin(part, batch["id"])
@@ -264,36 +262,43 @@ def _steps(run: Run, samples: Samples, validation: Samples, steps: int, device: 
         # Not Fabric's own mixed precision: that also rounds the pictures to bfloat16, the truth among them.
         batch["progress"] = run.done / steps  # for a method that learns in stages
         with runtime.autocast(training["precision"], fabric.device):
-            scalars = module.training_step(batch, step)
+            scalars = method.training_step(batch, step)
         if complete:
             run.done += 1
             bar.update()
-            _after_step(run, scalars, module, validation, steps, stop, bar)
+            # Together, or those that go on would wait for those that left.
+            leave = parallel.anybody(stop.is_set(), fabric.device) if fabric.world_size > 1 else stop.is_set()
+            _after_step(run, scalars, validation, steps, leave, bar)
     bar.close()
 
 
-def _after_step(
-    run: Run,
-    scalars: dict[str, Tensor],
-    module: torch.nn.Module,
-    validation: Samples,
-    steps: int,
-    stop: threading.Event,
-    bar: tqdm,
-) -> None:
+def _fabric(processes: int, device: str) -> lightning.Fabric:
+    """Fabric for this process, or for one of several that ``sair.training.launch`` started."""
+    accelerator = runtime.device(device).type
+    if accelerator == "cuda" and processes > torch.cuda.device_count():
+        raise InputError(
+            f"training: {processes} processes need a GPU each, but {torch.cuda.device_count()} are visible. Lower "
+            "`processes`."
+        )
+    fabric = lightning.Fabric(accelerator=accelerator, strategy="ddp" if processes > 1 else "auto", devices=processes)
+    fabric.launch()
+    return fabric
+
+
+def _after_step(run: Run, scalars: dict[str, Tensor], validation: Samples, steps: int, leave: bool, bar: tqdm) -> None:
     """Validate, log and save when it is time, and leave when asked to."""
     training, last = run.spec["training"], run.done == steps
-    if run.done % training["validate_every"] == 0 or last:
+    if runtime.writes() and (run.done % training["validate_every"] == 0 or last):
         run.psnr = validation_psnr(run.method, validation)
-        module.train()
+        run.method.train()
     if run.done % LOG_EVERY == 0 or last:
         run.note(scalars)
         bar.set_postfix(loss=f"{run.log[-1]['loss']:.4f}", val_psnr=f"{run.psnr:.2f}", refresh=False)
     if last:
         return
-    if run.done % training["save_every"] == 0 or stop.is_set():
+    if runtime.writes() and (run.done % training["save_every"] == 0 or leave):
         run.save()
-    if stop.is_set():
+    if leave:
         name = run.spec["name"]
         raise SystemExit(f"{name}: asked to stop; saved after step {run.done}. Start it again to go on.")
 

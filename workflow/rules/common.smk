@@ -6,7 +6,7 @@ SEGMENTATION_CODE = (
     "segmentation",
     "evaluation/segmentation",
 )
-DISTANCE_CODE = ("evaluation/fid", "data/manifest", "files")
+DISTANCE_CODE = ("evaluation/fid", "data/manifest", "files", "weights/networks")
 TABLE_CODE = ("reporting", "evaluation")
 
 

@@ -86,7 +86,7 @@ rule train:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/train.log",
     conda:
         "../envs/sair.yaml"
-    threads: 1
+    threads: lambda w: project.processes(w.method)
     params:
         spec=lambda w: project.recipe(w.method),
         seed=lambda w: int(w.seed),
@@ -133,7 +133,7 @@ rule score:
         "../envs/sair.yaml"
     threads: 1
     params:
-        code=project.code("evaluation", "data/manifest", "files", "weights"),
+        code=project.code("evaluation", "data/manifest", "files", "weights/networks"),
     script:
         "../scripts/score.py"
 

@@ -1,6 +1,6 @@
 from sair.job import job
 
-with job(snakemake.threads, snakemake.log[0], snakemake.params.device):
+with job(snakemake):
     from sair.prediction import predict
 
     predict(
@@ -9,4 +9,5 @@ with job(snakemake.threads, snakemake.log[0], snakemake.params.device):
         snakemake.output[0],
         weights=snakemake.input.get("weights") or None,
         device=snakemake.params.device,
+        shard=snakemake.wildcards.get("scatteritem"),
     )

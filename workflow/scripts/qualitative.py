@@ -1,6 +1,6 @@
 from sair.job import job
 
-with job(snakemake.threads, snakemake.log[0]):
+with job(snakemake):
     from sair.reporting.figures import qualitative
 
     columns = dict(zip(snakemake.params.labels, snakemake.input.predictions, strict=True))

@@ -1,6 +1,11 @@
 from sair.job import job
 
-with job(snakemake.threads, snakemake.log[0]):
+with job(snakemake):
     from sair.evaluation.score import score_predictions
 
-    score_predictions(snakemake.input.manifest, snakemake.input.predictions, snakemake.output[0])
+    score_predictions(
+        snakemake.input.manifest,
+        snakemake.input.predictions,
+        snakemake.output[0],
+        shard=snakemake.wildcards.get("scatteritem"),
+    )

@@ -1,6 +1,6 @@
 from sair.job import job
 
-with job(snakemake.threads, snakemake.log[0]):
+with job(snakemake):
     from sair.reporting.tables import write_segmentation_table
 
     write_segmentation_table(

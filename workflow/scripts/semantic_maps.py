@@ -1,6 +1,6 @@
 from sair.job import job
 
-with job(snakemake.threads, snakemake.log[0]):
+with job(snakemake):
     from sair.semantic_maps import semantic_maps
 
     semantic_maps(

@@ -1,15 +1,19 @@
 from sair.job import job
 
-with job(snakemake.threads, snakemake.log[0], snakemake.params.device):
-    from sair.training.loop import train
+spec = snakemake.params.spec
+gpus = spec["training"]["processes"] if spec["training"] else 0
+
+with job(snakemake, gpus):
+    from sair.training.launch import train
 
     train(
-        snakemake.params.spec,
-        snakemake.input.pictures,
-        snakemake.input.masks,
-        snakemake.params.seed,
-        snakemake.output.checkpoint,
-        snakemake.output.log,
+        snakemake.threads,
+        spec,
+        pictures=snakemake.input.pictures,
+        masks=snakemake.input.masks,
+        seed=snakemake.params.seed,
+        output=snakemake.output.checkpoint,
+        log=snakemake.output.log,
         semantics=snakemake.input.get("semantics") or None,
         over=snakemake.input.get("over") or None,
         device=snakemake.params.device,

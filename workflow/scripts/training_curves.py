@@ -1,6 +1,6 @@
 from sair.job import job
 
-with job(snakemake.threads, snakemake.log[0]):
+with job(snakemake):
     from sair.reporting.figures import training_curves
 
     training_curves(dict(zip(snakemake.params.labels, snakemake.input, strict=True)), snakemake.output[0])

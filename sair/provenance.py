@@ -1,0 +1,135 @@
+"""What made a result: every job of the workflow leaves a record of itself beside the results.
+
+``results/provenance/<as the log>.json`` names the rule, the git commit, the config, the SHA-256 of everything that went
+in and came out, the pretrained weights, library versions, device, wall time and peak memory. ``sair verify`` reads the
+records: a file that is no longer what its rule wrote, or was made from something else than what lies there, is found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sair.files import file_sha256, tree_sha256, write_text
+
+ROOT = Path(__file__).resolve().parent.parent
+LIBRARIES = ("torch", "torchvision", "numpy", "scikit-image", "pillow", "open_clip_torch", "lpips", "snakemake")
+
+
+def record_of(log: str | Path) -> Path:
+    """Where the record of the job that writes ``log`` lies: ``results/logs/a.log`` -> ``results/provenance/a.json``."""
+    parts = list(Path(log).with_suffix(".json").parts)
+    parts[len(parts) - 1 - parts[::-1].index("logs")] = "provenance"
+    return Path(*parts)
+
+
+def record(job: Any, started: float) -> None:
+    """Write the record of a finished job.
+
+    Args:
+        job: Snakemake's own object of it.
+        started: ``time.monotonic()`` at its begin.
+    """
+    facts = {
+        "rule": job.rule,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(time.monotonic() - started, 1),
+        "peak_memory_mib": round(max(_peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN))),
+        **_device(),
+        "threads": job.threads,
+        "commit": commit(),
+        "versions": versions(),
+        "weights": _weights(),
+        "inputs": _hashes(job.input),
+        "outputs": _hashes(job.output),
+        "config": job.config,
+    }
+    write_text(record_of(job.log[0]), json.dumps(facts, indent=1) + "\n")
+
+
+def _peak(who: int) -> float:
+    return resource.getrusage(who).ru_maxrss / 1024
+
+
+def _device() -> dict[str, Any]:
+    torch = _loaded("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return {"device": processor()}
+    memory = round(torch.cuda.max_memory_allocated() / 2**20)
+    return {"device": torch.cuda.get_device_name(), "peak_gpu_memory_mib": memory}
+
+
+def _loaded(module: str) -> Any:
+    """A module if the job has imported it; a record imports nothing heavy for itself."""
+    return sys.modules.get(module)
+
+
+def _weights() -> list[str]:
+    module = _loaded("sair.weights")
+    return module.used() if module else []
+
+
+def processor() -> str:
+    """This machine's processor, by its name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def commit() -> str:
+    """The project's git commit, and whether its files were changed since; empty outside a repository."""
+    try:
+        head, status = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f"{head}, changed" if status else head
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the libraries that numbers depend on."""
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES}
+
+
+def _hashes(paths: Any) -> dict[str, str]:
+    return {str(path): sha256(path) for path in dict.fromkeys(map(str, paths))}
+
+
+def sha256(path: str | Path) -> str:
+    """SHA-256 of a file, or of a folder's names and files."""
+    return tree_sha256(path) if Path(path).is_dir() else file_sha256(path)
+
+
+def changed(results: str | Path) -> Iterator[tuple[str, str]]:
+    """Files that are not what the records say, with what is wrong; what is not there any more is no fault here."""
+    seen: dict[str, str] = {}
+
+    def now(path: str) -> str:
+        if path not in seen:
+            seen[path] = sha256(path)
+        return seen[path]
+
+    for file in sorted(Path(results, "provenance").rglob("*.json")):
+        facts = json.loads(file.read_text(encoding="utf-8"))
+        made = [path for path in facts["outputs"] if Path(path).exists()]
+        for path in made:
+            if now(path) != facts["outputs"][path]:
+                yield path, f"changed since rule {facts['rule']} made it ({file})"
+        for path, digest in facts["inputs"].items():
+            if made and Path(path).exists() and now(path) != digest:
+                yield made[0], f"rule {facts['rule']} made it from another {path} than the one that is there ({file})"

@@ -1,0 +1,198 @@
+"""The regression check: a variant, or a new commit, against stored reference results, paired picture by picture.
+
+``results/reference/`` holds the scores of a finished default run and ``reference.yaml``, which says what made them.
+They serve as long as the frozen test split is the same; another manifest is refused.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from sair import provenance
+from sair.data.manifest import checked_mask, checked_rgb, manifest_hash, read_manifest, write_csv
+from sair.files import InputError, atomic, read_rgb, write_png, write_text
+from sair.methods import near
+from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, to_text
+from sair.reporting.figures import HOLE_COLOUR, draw_grid
+from sair.reporting.measured import read_scores
+
+FACTS = "reference.yaml"
+MOVED = 3  # pictures of the grid that lost most, and as many that gained most
+
+
+def keep(
+    config: dict[str, Any], dataset: str, manifest: str | Path, scores: Mapping[str, Sequence[str]], folder: str | Path
+) -> None:
+    """Store a finished run's scores as the reference, in place of the one that was there.
+
+    Args:
+        config: the whole config.
+        dataset: whose scores they are.
+        manifest: its manifest.csv.
+        scores: score files of each method, one a seed.
+        folder: of the reference.
+    """
+    for method, paths in scores.items():
+        for path in paths:
+            if not Path(path).is_file():
+                raise InputError(f"{path}: is not there. Finish the run first: snakemake --cores all {path}")
+            target = Path(folder, method, Path(path).parent.name, "scores.csv")
+            with atomic(target) as temporary:
+                shutil.copyfile(path, temporary)
+    for old in set(stored(folder)) - set(scores):
+        shutil.rmtree(Path(folder, old))
+    facts = {
+        "dataset": dataset,
+        "manifest": manifest_hash(manifest),
+        "made": datetime.now(UTC).date().isoformat(),
+        "commit": provenance.commit(),
+        "processor": provenance.processor(),
+        "versions": provenance.versions(),
+        "config": {key: config[key] for key in ("preset", "image_size", "buckets", "seeds", "datasets", "training")},
+    }
+    write_text(Path(folder, FACTS), yaml.safe_dump(facts, sort_keys=False))
+
+
+def stored(folder: str | Path) -> list[str]:
+    """Methods that a reference holds."""
+    return sorted({path.parent.parent.name for path in Path(folder).glob("*/seed*/scores.csv")})
+
+
+def counterpart(candidates: Sequence[str], folder: str | Path) -> str:
+    """The first of some methods that a reference holds.
+
+    Raises:
+        InputError: it holds none of them.
+    """
+    known = stored(folder)
+    for name in candidates:
+        if name in known:
+            return name
+    raise InputError(
+        f"{folder} has no scores of {' nor of '.join(candidates)}. Name a method that it has: --config against=METHOD. "
+        f"{near(candidates[0], known)}"
+    )
+
+
+def check(
+    variant: str,
+    candidates: Sequence[str],
+    scores: Sequence[str],
+    manifest: str | Path,
+    reference: str | Path,
+    least: Mapping[str, float],
+    output: Any,
+) -> None:
+    """Compare a variant with the reference and show the pictures that moved most.
+
+    Args:
+        variant: method that was run.
+        candidates: methods of the reference to compare it with, in order of preference.
+        scores: the variant's score files, one a seed, beside their predictions.
+        manifest: manifest.csv of the run.
+        reference: folder of the reference.
+        least: mean differences, by measure, below which nothing is called better or worse: what training the same
+            method anew on another machine or with another seed moves.
+        output: paths to write, with the attributes ``markdown``, ``csv`` and ``grid``.
+
+    Raises:
+        InputError: the reference was made on another test split.
+    """
+    facts = yaml.safe_load(Path(reference, FACTS).read_text(encoding="utf-8"))
+    if facts["manifest"] != manifest_hash(manifest):
+        raise InputError(
+            f"{reference}: made on another test split (manifest {facts['manifest'][:12]}, here "
+            f"{manifest_hash(manifest)[:12]}). Compare with the config that it names in {FACTS}, or keep a new one "
+            "(`sair reference`)."
+        )
+    against = counterpart(candidates, reference)
+    theirs = sorted(map(str, Path(reference, against).glob("seed*/scores.csv")))
+    verdicts = compare(theirs, scores, least)
+    write_csv(pd.DataFrame([[*v[:2], *v.difference, *v[3:]] for v in verdicts], columns=_COLUMNS), output.csv)
+    moved = _moved(read_scores(theirs), read_scores(scores))
+    write_png(output.grid, _grid(moved, manifest, _predictions(variant, against, Path(scores[0]).parent)))
+    write_text(output.markdown, _page(variant, against, verdicts, facts, moved, Path(output.grid).name, least))
+
+
+_COLUMNS = ["bucket", "metric", "difference", "low", "high", "p", "n", "adjusted_p", "outcome"]
+
+
+def outcome(outcomes: Collection[str]) -> str:
+    """One word for all measures: worse if any is, else improved if any is, else no difference."""
+    return next((word for word in (WORSE, IMPROVED) if word in outcomes), SAME)
+
+
+def _moved(reference: pd.DataFrame, variant: pd.DataFrame) -> pd.DataFrame:
+    """Rows (bucket, id) with the reference's and the variant's PSNR: those that lost most, then those that gained."""
+    both = reference.merge(variant, on=["bucket", "id"], suffixes=("_before", "_now"))
+    both["moved"] = (both.psnr_now - both.psnr_before).replace([np.inf, -np.inf], np.nan)
+    both = both.dropna(subset="moved").sort_values("moved", kind="stable")
+    ends = pd.concat([both.head(MOVED), both.tail(MOVED)]).drop_duplicates(["bucket", "id"])
+    return ends[["bucket", "id", "psnr_before", "psnr_now", "moved"]]
+
+
+def _predictions(variant: str, against: str, own: Path) -> dict[str, Path]:
+    """Column title -> predictions. The reference keeps scores alone; its pictures are those of this run, if there."""
+    theirs = own.parent.parent / against / own.name / "predictions"
+    before = {against: theirs} if against != variant and theirs.is_dir() else {}
+    return before | {variant: own / "predictions"}
+
+
+def demand(csv: str | Path | None, markdown: str | Path) -> str:
+    """The outcome of a check, in one sentence.
+
+    Raises:
+        InputError: the variant is worse, or no variant was named.
+    """
+    if csv is None:
+        raise InputError("name the method to check: snakemake --cores all regression --config variant=NAME")
+    found = outcome(pd.read_csv(csv).outcome.tolist())
+    if found == WORSE:
+        raise InputError(f"the variant is worse than the reference; {markdown} says where.")
+    return f"{found}: {markdown}"
+
+
+def _grid(moved: pd.DataFrame, manifest: str | Path, predictions: Mapping[str, Path]) -> np.ndarray:
+    rows = {(row.bucket, row.id): row for row in read_manifest(manifest)}
+    lines = []
+    for line in moved.itertuples():
+        row = rows[line.bucket, line.id]
+        truth = checked_rgb(Path(manifest).parent / row.image, row.image_sha256)
+        hole = checked_mask(Path(manifest).parent / row.mask, row.mask_sha256)
+        masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
+        pictures = [read_rgb(folder / "composited" / row.prediction) for folder in predictions.values()]
+        values = [f"{line.psnr_before:.2f} dB", f"{line.psnr_now:.2f} dB ({line.moved:+.2f})"][-len(pictures) :]
+        lines.append([(masked, f"{row.bucket} %"), *zip(pictures, values, strict=True), (truth, "")])
+    return draw_grid(["Masked input", *predictions, "Ground truth"], [line.id for line in moved.itertuples()], lines)
+
+
+def _page(
+    variant: str,
+    against: str,
+    verdicts: Sequence[Verdict],
+    facts: dict[str, Any],
+    moved: pd.DataFrame,
+    grid: str,
+    least: Mapping[str, float],
+) -> str:
+    changes = "; ".join(
+        f"{line.bucket}/{line.id} {line.psnr_before:.2f} → {line.psnr_now:.2f} dB" for line in moved.itertuples()
+    )
+    return (
+        f"# {variant} against {against} of the reference: {outcome([v.outcome for v in verdicts])}\n\n"
+        f"```\n{to_text(verdicts)}\n```\n\n"
+        "- Difference: variant minus reference, paired by picture, 95 % bootstrap interval; p of a sign-flip "
+        "permutation test, corrected by Holm. Worse or improved only where p < 0.05 and the mean difference is at "
+        f"least {', '.join(f'{value:g} ({name})' for name, value in least.items())}.\n"
+        f"- Reference: {facts['made']}, commit {facts['commit'][:12]}, {facts['processor']}, "
+        f"torch {facts['versions']['torch']}; dataset `{facts['dataset']}`, manifest {facts['manifest'][:12]}.\n"
+        f"- Moved most (PSNR): {changes}.\n\n![pictures that moved most]({grid})\n"
+    )

@@ -1,0 +1,42 @@
+# `snakemake regression --config variant=NAME`: is it better or worse than the stored reference? Fails if it is worse.
+CHECK = config["regression"]
+CHECKED = None
+if "variant" in config:
+    CHECKED = f"{RESULTS}/regression/{project.method(config['variant'])['name']}"
+
+
+rule regression:
+    """Succeed only if the variant is not worse."""
+    input:
+        [f"{CHECKED}.csv", f"{CHECKED}.md"] if CHECKED else [],
+    log:
+        f"{RESULTS}/logs/regression/verdict.log",
+    conda:
+        "../envs/sair.yaml"
+    script:
+        "../scripts/regression.py"
+
+
+rule regression_report:
+    """Compare a variant with the reference, picture by picture."""
+    input:
+        scores=lambda w: [
+            f"{project.of(CHECK['dataset'], w.method, seed)}/scores.csv"
+            for seed in project.seeds(w.method)
+        ],
+        manifest=f"{RESULTS}/{CHECK['dataset']}/manifest.csv",
+    output:
+        markdown=f"{RESULTS}/regression/{{method}}.md",
+        csv=f"{RESULTS}/regression/{{method}}.csv",
+        grid=f"{RESULTS}/regression/{{method}}.png",
+    log:
+        f"{RESULTS}/logs/regression/{{method}}.log",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        against=lambda w: project.against(w.method),
+        reference=CHECK["reference"],
+        least=CHECK["least"],
+        code=project.code(*TABLE_CODE),
+    script:
+        "../scripts/regression_report.py"

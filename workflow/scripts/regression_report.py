@@ -1,0 +1,14 @@
+from sair.job import job
+
+with job(snakemake):
+    from sair.reporting.regression import check
+
+    check(
+        snakemake.wildcards.method,
+        snakemake.params.against,
+        snakemake.input.scores,
+        snakemake.input.manifest,
+        snakemake.params.reference,
+        snakemake.params.least,
+        snakemake.output,
+    )
