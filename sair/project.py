@@ -15,6 +15,7 @@ from typing import Any
 import jsonschema
 import yaml
 
+from sair import pretrained
 from sair.data.sources import classes_of
 from sair.files import InputError
 from sair.methods import ancestors, load_method, method_names, near
@@ -153,6 +154,16 @@ class Project:
         if table in self.tables("quality"):
             return {m: [f"{self.of(dataset, m, seed)}/scores.csv" for seed in self.seeds(m)] for m in self.rows(table)}
         return {m: [f"{self.of(dataset, m, self.seeds(m)[0])}/segmentation.csv"] for m in self.rows(table)}
+
+    def distances(self, table: str) -> dict[str, list[str]]:
+        """FID and KID of a table of qualities by method, a file a seed."""
+        dataset = self.config["tables"][table]["dataset"]
+        return {m: [f"{self.of(dataset, m, seed)}/fid.csv" for seed in self.seeds(m)] for m in self.rows(table)}
+
+    @property
+    def has_distances(self) -> bool:
+        """Whether FID and KID are wanted, and their network's weights are on this machine."""
+        return self.config["fid"] and pretrained.has_inception()
 
     def against(self, variant: str) -> list[str]:
         """What a variant may be compared with in the reference, in order of preference."""

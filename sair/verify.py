@@ -12,12 +12,15 @@ import numpy as np
 import pandas as pd
 
 from sair import provenance
+from sair.data.manifest import read_table
+from sair.evaluation import fid
 from sair.evaluation.score import score_predictions
 from sair.files import InputError
 from sair.progress import progress
 from sair.project import Project
+from sair.reporting.measured import DISTANCES
 from sair.reporting.orderings import write_orderings
-from sair.reporting.tables import write_quality_table, write_segmentation_table
+from sair.reporting.tables import COLUMNS, write_quality_table, write_segmentation_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
 DIGITS = 1e-9  # scores are stored with ten significant digits
@@ -48,6 +51,14 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
     }
     for path, dataset in progress(sorted(scored), desc="scores", unit="file"):
         yield _caught(path, lambda path=path, dataset=dataset: _scores(project, path, dataset, lpips))
+    compared = {
+        (path, project.config["tables"][table]["dataset"])
+        for table in tables
+        for paths in _printed_distances(project, table).values()
+        for path in paths
+    }
+    for path, dataset in progress(sorted(compared), desc="FID and KID", unit="file"):
+        yield _caught(path, lambda path=path, dataset=dataset: _distances(project, path, dataset))
     for table in project.config["tables"]:
         output = f"{project.results}/{table}"
         if table not in tables:
@@ -97,6 +108,39 @@ def _scores(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
     return Finding(BACKED, path, f"{len(made)} pictures{'' if lpips else ', without LPIPS'}")
 
 
+def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
+    """The files of FID and KID that a table shows, whether or not this machine has the weights to make them."""
+    path = Path(f"{project.results}/{table}.csv")
+    if table not in project.tables("quality") or not path.is_file():
+        return {}
+    frame = read_table(path, COLUMNS)
+    return project.distances(table) if frame.n[frame.metric.isin(DISTANCES)].any() else {}
+
+
+def _distances(project: Project, path: str, dataset: str) -> Finding:
+    """Make FID and KID again from the features that are kept, which must be of the pictures that are there."""
+    if not Path(path).is_file():
+        return Finding(NOT_BACKED, path, "is not there, and a table shows it")
+    folder, manifest = Path(path).parent, f"{project.results}/{dataset}/manifest.csv"
+    method = fid.read_features(folder / "features.safetensors")
+    if method.pictures != fid.predictions_digest(manifest, folder / "predictions"):
+        return Finding(NOT_BACKED, path, "its features are of other pictures")
+    truth = fid.read_features(f"{project.results}/{dataset}/truth_features.safetensors")
+    made, stored = fid.distances(manifest, truth, method), pd.read_csv(path, dtype={"bucket": str})
+    for column in ("bucket", "n", "weights_sha256"):
+        if list(stored[column]) != list(made[column]):
+            return Finding(NOT_BACKED, path, f"{column} is {list(stored[column])}, but should be {list(made[column])}")
+    numbers = [column for column in made.columns if column.startswith(("fid", "kid"))]
+    # Other machines' libraries round differently, and a distance is the difference of far larger numbers.
+    same = np.isclose(stored[numbers], made[numbers], rtol=1e-6, atol=1e-6, equal_nan=True)
+    if not same.all():
+        row, column = np.argwhere(~same)[0]
+        found, wanted = (frame[numbers[column]][row] for frame in (stored, made))
+        said = f"{numbers[column]} of {made.bucket[row]} is {found:g}, but its features give {wanted:g}"
+        return Finding(NOT_BACKED, path, said)
+    return Finding(BACKED, path, f"{len(made)} buckets, from features")
+
+
 def _table(project: Project, table: str, output: SimpleNamespace) -> None:
     dataset = project.config["tables"][table]["dataset"]
     quality = table in project.tables("quality")
@@ -106,6 +150,7 @@ def _table(project: Project, table: str, output: SimpleNamespace) -> None:
         project.config,
         {name: project.method(name) for name in project.rows(table)},
         project.measured(table),
+        *([_printed_distances(project, table)] if quality else []),
         f"{project.results}/{dataset}/manifest.csv",
         f"{project.clip}/segmentation.csv",
         project.figures("qualitative" if quality else "semantic_maps", dataset),

@@ -62,16 +62,16 @@ def made(tmp_path, config):
     output = SimpleNamespace(
         markdown=tmp_path / "table1.md", latex=tmp_path / "table1.tex", csv=tmp_path / "table1.csv"
     )
-    tables.write_quality_table(
-        "table1",
-        config,
-        methods,
-        scores,
-        data / "manifest.csv",
-        tmp_path / "seg.csv",
-        [tmp_path / "figures/a.png"],
-        output,
-    )
+
+    def write(distances):
+        figures = [tmp_path / "figures/a.png"]
+        manifest = data / "manifest.csv"
+        tables.write_quality_table(
+            "table1", config, methods, scores, distances, manifest, tmp_path / "seg.csv", figures, output
+        )
+
+    write({})
+    output.write = write
     return output
 
 
@@ -89,7 +89,7 @@ def test_the_csv_is_the_mean_over_pictures_and_seeds(made):
     assert sair.n.tolist() == [PICTURES] * 4 and sair.seeds.tolist() == [2] * 4
     assert (sair.low < sair["mean"]).all() and (sair["mean"] < sair.high).all()
     assert sair.paper.tolist()[:3] == [37.97, 31.49, 24.87] and math.isnan(sair.paper.iloc[3])
-    assert set(frame.metric) == set(SCORE_COLUMNS) - {"id", "bucket", "ratio"}
+    assert set(frame.metric) == set(SCORE_COLUMNS) - {"id", "bucket", "ratio"} | {"fid", "kid"}
 
 
 def test_missing_rows_are_dashes_with_a_reason(made):
@@ -100,6 +100,43 @@ def test_missing_rows_are_dashes_with_a_reason(made):
     frame = pd.read_csv(made.csv)
     assert (frame[frame.label == "MISF"].reason == tables.NOT_IMPLEMENTED).all()
     assert frame[frame.label == "MISF"]["mean"].isna().all()
+
+
+def test_without_inception_fid_and_kid_are_missing_with_a_reason(made):
+    """One line in the page; in the CSV no number, and why."""
+    text = made.markdown.read_text()
+    assert text.count("FID") == 1 and "- –: FID and KID (Inception weights not found: run" in text
+    frame = pd.read_csv(made.csv).query("metric in ('fid', 'kid')")
+    assert frame["mean"].isna().all() and frame[frame.method == "sair"].reason.str.contains("not found").all()
+
+
+def test_fid_and_kid_stand_under_the_table(made, tmp_path):
+    def files(method, seeds, n):
+        paths = [tmp_path / f"{method}{seed}fid.csv" for seed in range(seeds)]
+        for seed, path in enumerate(paths):
+            lines = [[b, n, 10 * k + seed, k / 8, k / 8 - 1, k / 8 + 1] for k, b in enumerate([*BUCKETS, "all"])]
+            pd.DataFrame(lines, columns=["bucket", "n", "fid", "kid", "kid_low", "kid_high"]).to_csv(path)
+        return paths
+
+    first = rows_of(made.markdown.read_text())
+    for n in (PICTURES, 5000, 2):
+        made.write({"sair": files("sair", 2, n), "liif": files("liif", 1, n)})
+        above, _, below = made.markdown.read_text().partition("Distance of distributions")
+        assert rows_of(above) == first
+        frame = pd.read_csv(made.csv).set_index(["method", "bucket", "metric"])
+        reason = frame.loc[("sair", "20-40", "fid"), "reason"]
+        if n == 2:
+            assert below == "" and "- –: FID and KID (fewer than 3 pictures)" in above
+            assert reason == "fewer than 3 pictures"
+            continue
+        rows = rows_of(below)
+        assert rows["Method"][:2] == ["FID ↓ 0-20 %", "KID ↓ 0-20 %"] and "MISF" not in rows
+        assert rows["SAIR"] == ["0.50", "0.00000", "10.50", "0.12500", "20.50", "0.25000"]
+        assert rows["LIIF"][2] == "10.00"
+        assert f"n = {n}." in below and ("biased upwards: fewer than 2,048 pictures" in below) == (n < 2048)
+        assert (reason == "biased upwards: fewer than 2,048 pictures") if n < 2048 else pd.isna(reason)
+        assert frame.loc[("sair", "20-40", "fid"), ["mean", "n", "seeds"]].tolist() == [10.5, n, 2]
+        assert frame.loc[("liif", "all", "kid"), ["mean", "low", "high"]].tolist() == [0.375, -0.625, 1.375]
 
 
 def test_order_marks_and_the_papers_numbers(made):

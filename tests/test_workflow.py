@@ -9,13 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
 
 from sair.cli import main
+from sair.data.manifest import manifest_hash
+from sair.evaluation import fid
 from sair.files import file_sha256, read_rgb, write_png
+from sair.pretrained import INCEPTION
+from sair.reporting.tables import SWITCHED_OFF
 
 METHODS = ("liif", "sair", "mean_fill", "ground_truth")
 SETTINGS = {
@@ -26,6 +31,7 @@ SETTINGS = {
         "qualitative": {"methods": ["mean_fill", "sair"], "pictures": 1},
         "semantic_maps": {"methods": ["sair"], "pictures": 1},
     },
+    "fid": False,  # whatever weights the machine has
     "regression": {"reference": "reference"},
     "training": {"scale": 0.006, "save_every": 2, "precision": "fp32"},
 }
@@ -46,11 +52,14 @@ def command(*arguments, config=()):
     return [*base, *(["--config", *config] if config else []), "--", *(arguments or ["results/smoke/table1.md"])]
 
 
-def snakemake(folder, *arguments, options=(), config=()):
+def snakemake(folder, *arguments, options=(), config=(), **variables):
     """Run and return the finished process; its output is stdout and stderr together."""
     line = command(*arguments, config=config)
     line[3:3] = options
-    return subprocess.run(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    environment = os.environ | variables
+    return subprocess.run(
+        line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +86,7 @@ def jobs(output):
 
 def test_the_table_is_full(finished):
     frame = pd.read_csv(finished / "results/smoke/table1.csv")
+    assert (frame[frame.metric.isin(["fid", "kid"]) & frame.method.notna()].reason == SWITCHED_OFF).all()
     done = frame[frame.reason.isna()]
     assert set(done.method) == set(METHODS)
     assert done["mean"].notna().all() and (done.n == 3).all()
@@ -130,6 +140,7 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
     """A number in a table, a score, a picture: each changed by itself, each found by name."""
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
+    add_distances(folder)
     monkeypatch.chdir(folder)
 
     def verify():
@@ -143,6 +154,7 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         ("table1.md", lambda old: old.replace(b" MISF", b" MISS"), "wherethescoresgive"),
         ("table1.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
         ("faces/liif/seed0/scores.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
+        ("faces/liif/seed0/fid.csv", lambda old: old.replace(b"all,3,", b"all,3,1", 1), "butitsfeaturesgive"),
         ("faces/liif/seed0/train.csv", lambda old: old[:-2], "changedsinceruletrainmadeit"),
         ("faces/sair/seed0/checkpoint.safetensors", lambda old: old[:-1] + b"?", "fromanotherresults/smoke/faces/sair"),
     ):
@@ -161,7 +173,47 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         status, said = verify()
         path.write_bytes(old)
         assert status == 1 and path.name in said and "NOTBACKEDresults/smoke/faces/liif" in said, said
+        assert ("itsfeaturesareofotherpictures" in said) == (kind == "composited")
     assert verify()[0] == 0 and not list(results.rglob("*.verify*"))
+
+
+def add_distances(folder):
+    """FID and KID of features drawn at random, and the table with them; nothing here needs the real weights."""
+    results = folder / "results/smoke"
+    manifest = results / "faces/manifest.csv"
+    rng = np.random.default_rng(0)
+
+    def write(path, count, pictures):
+        features = rng.normal(size=(count, 2048)).astype(np.float32)
+        fid.write_features(path, fid.Features(features, manifest_hash(manifest), "weights", pictures))
+
+    truth = results / "faces/truth_features.safetensors"
+    write(truth, 3, "truths")
+    for method in METHODS:
+        own = results / f"faces/{method}/seed0"
+        write(own / "features.safetensors", 9, fid.predictions_digest(manifest, own / "predictions"))
+        fid.write_distances(manifest, truth, own / "features.safetensors", own / "fid.csv")
+    (folder / "test.yaml").write_text(yaml.safe_dump(SETTINGS | {"fid": True}))
+    result = snakemake(folder, SAIR_WEIGHTS=str(weights_in(folder)))
+    assert result.returncode == 0 and jobs(result.stdout) == {"quality_table": 1, "total": 1}, result.stdout[-5000:]
+
+
+def weights_in(folder):
+    """A folder with a file of the name that the workflow looks for."""
+    (folder / "weights").mkdir()
+    (folder / "weights" / INCEPTION).touch()
+    return folder / "weights"
+
+
+def test_fid_is_measured_where_the_weights_are(finished, tmp_path):
+    """The truth once, every method once; elsewhere not one job more."""
+    there = {"SAIR_WEIGHTS": str(weights_in(tmp_path)), "TORCH_HOME": str(tmp_path)}
+    found = [
+        jobs(snakemake(finished, options=["-n"], config=["fid=true"], **variables).stdout)
+        for variables in (there, there | {"SAIR_WEIGHTS": ""})
+    ]
+    table = {"quality_table": 1}
+    assert found == [{"truth_features": 1, "fid": 4, **table, "total": 6}, {**table, "total": 1}]
 
 
 def test_regression_against_a_kept_reference(finished, tmp_path, monkeypatch):

@@ -40,6 +40,7 @@ METRICS: dict[str, Metric] = {
     "lpips": Metric(False, 3),
 }
 MIOU = Metric(True, 3)
+DISTANCES = {"fid": Metric(False, 2), "kid": Metric(False, 5)}
 
 # Printed under each table, so that a number can be compared with another one or be known not to be comparable.
 CONVENTION: dict[str, str] = {
@@ -48,6 +49,8 @@ CONVENTION: dict[str, str] = {
     "range=255,region=valid",
     "l1": "rgb,mean-absolute-error/255",
     "lpips": "v0.1,alexnet,range=[-1,1]",
+    "fid": "pytorch-fid,inception-2015-12-05,pool3,composited",
+    "kid": "pool3,degree=3,gamma=1/2048,coef0=1,all-pictures,pairs-excluded",
     "rounding": "nearest-8bit",
     "aggregate": "mean-over-images",
 }
@@ -193,13 +196,13 @@ class Lpips:
             raise InputError("LPIPS takes a batch of one or more pictures of one size; batch them by size.")
         # Exactly the published scaling: [0, 255] to [-1, 1], once, here.
         batch = torch.from_numpy(np.stack(list(pictures))).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with _full_precision(self.device):
+        with full_precision(self.device):
             maps = self._network.net(self._network.scaling_layer(batch))
             return [normalize_tensor(features) for features in maps]
 
     def distance(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> np.ndarray:
         """Distances of two batches of features, float64 (N,)."""
-        with _full_precision(self.device):
+        with full_precision(self.device):
             total: Tensor | float = 0.0
             for linear, a, b in zip(self._network.lins, features_a, features_b, strict=True):
                 total = total + linear((a - b) ** 2).mean(dim=(1, 2, 3))
@@ -207,7 +210,7 @@ class Lpips:
 
 
 @contextmanager
-def _full_precision(device: torch.device) -> Iterator[None]:
+def full_precision(device: torch.device) -> Iterator[None]:
     """No gradients, and float32 whatever autocast or TF32 setting the caller is in."""
     cudnn = torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False)
     with torch.no_grad(), torch.autocast(device.type, enabled=False), cudnn:

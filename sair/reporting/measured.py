@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -15,12 +16,15 @@ from sair.evaluation.statistics import Difference, Estimate, estimate, paired
 from sair.files import InputError
 
 MEASURES = [column for column in SCORE_COLUMNS if column not in ("id", "bucket", "ratio")]
-METRICS = convention.METRICS | {"miou": MIOU, "miou_hole": MIOU}
+DISTANCES = ["fid", "kid"]  # of distributions: no picture has one
+METRICS = convention.METRICS | convention.DISTANCES | {"miou": MIOU, "miou_hole": MIOU}
 NAMES = {
     "psnr": "PSNR",
     "ssim": "SSIM",
     "l1": "L1",
     "lpips": "LPIPS",
+    "fid": "FID",
+    "kid": "KID",
     "miou": "mIoU",
     "miou_hole": "mIoU in the hole",
 }
@@ -66,6 +70,20 @@ def quality_differences(a: pd.DataFrame, b: pd.DataFrame, keys: Iterable[Key]) -
         # With every mask ratio together a picture counts once.
         both = both.groupby(level="id").mean() if bucket == ALL else both[both.index.get_level_values(0) == bucket]
         found[bucket, metric] = paired(both.a.to_numpy(), both.b.to_numpy())
+    return found
+
+
+def distances(paths: Sequence[str | Path]) -> dict[Key, Estimate]:
+    """One method's FID and KID by (bucket, metric), averaged over its seeds, the ends of KID's interval too.
+
+    Where pictures are too few, the number is ``nan``.
+    """
+    frames = [pd.read_csv(path, dtype={"bucket": str}).set_index("bucket") for path in paths]
+    mean = sum(frame[["n", "fid", "kid", "kid_low", "kid_high"]] for frame in frames) / len(frames)
+    found = {}
+    for row in mean.itertuples():
+        found[row.Index, "fid"] = Estimate(row.fid, math.nan, math.nan, int(row.n))
+        found[row.Index, "kid"] = Estimate(row.kid, row.kid_low, row.kid_high, int(row.n))
     return found
 
 

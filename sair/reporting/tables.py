@@ -9,22 +9,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 from tabulate import tabulate
 
+from sair import pretrained
 from sair.data.manifest import manifest_hash, read_manifest, write_csv
+from sair.evaluation.fid import ENOUGH, FEWEST
 from sair.evaluation.metrics import CONVENTION
 from sair.evaluation.statistics import LEVEL, Difference, Estimate, holm
 from sair.files import InputError, write_text
 from sair.reporting.claims import all_claims, claimed
 from sair.reporting.measured import (
     ALL,
+    DISTANCES,
     MEASURES,
     METRICS,
     NAMES,
     Key,
+    distances,
     quality,
     quality_differences,
     read_overlaps,
@@ -34,6 +39,13 @@ from sair.reporting.measured import (
 )
 
 NOT_IMPLEMENTED = "not in this table yet"
+NO_INCEPTION = (
+    "Inception weights not found: run `sair weights fetch inception`, or put "
+    f"{pretrained.INCEPTION} into a folder and name it in SAIR_WEIGHTS"
+)
+SWITCHED_OFF = "switched off by `fid: false`"
+TOO_FEW = f"fewer than {FEWEST} pictures"
+BIASED = f"biased upwards: fewer than {ENOUGH:,} pictures"
 COLUMNS = ["method", "label", "group", "bucket", "metric", "mean", "low", "high", "n", "seeds", "paper", "reason"]
 CONTROLS = "baselines.controls:"
 BEST, TIED = "best", "tied"
@@ -103,14 +115,22 @@ def collect(
     return rows
 
 
-def to_frame(rows: Sequence[Row], columns: Sequence[Key]) -> pd.DataFrame:
-    """The CSV: one line a (method, bucket, metric)."""
+def to_frame(rows: Sequence[Row], columns: Sequence[Key], reasons: Mapping[str, str]) -> pd.DataFrame:
+    """The CSV: one line a (method, bucket, metric).
+
+    Args:
+        rows: the table's lines.
+        columns: what it holds of each.
+        reasons: by metric, why no method has it, or what is the matter with it.
+    """
     nothing = Estimate(math.nan, math.nan, math.nan, 0)
-    lines = [
-        [*row[:3], *key, *row.cells.get(key, nothing), row.seeds, row.paper.get(key, math.nan), row.reason]
-        for row in rows
-        for key in columns
-    ]
+    lines = []
+    for row in rows:
+        for key in columns:
+            reason = row.reason or reasons.get(key[1], "")
+            lines.append(
+                [*row[:3], *key, *row.cells.get(key, nothing), row.seeds, row.paper.get(key, math.nan), reason]
+            )
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -133,7 +153,7 @@ def leaders(rows: Sequence[Row], key: Key, compare: Compare) -> dict[str, str]:
 
 
 def _number(value: float, decimals: int, infinity: str) -> str:
-    return infinity if math.isinf(value) else f"{value:.{decimals}f}"
+    return infinity if math.isinf(value) else f"{value:z.{decimals}f}"  # z: no minus before zero
 
 
 class Markup(NamedTuple):
@@ -199,16 +219,21 @@ def to_markdown(
     rows: Sequence[Row],
     shape: Shape,
     marks: Mapping[Key, Mapping[str, str]],
+    more: str,
     notes: Sequence[str],
     images: str,
 ) -> str:
-    """A Markdown page: the table, what is missing and why, the notes, the pictures."""
+    """A Markdown page: the table, what stands under it, what is missing and why, the notes, the pictures."""
+    table = _markdown_table(rows, shape, marks)
+    return f"# {title}\n\n{table}\n\n{more}" + "".join(f"- {note}\n" for note in notes) + images
+
+
+def _markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]]) -> str:
     headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
     labels = [row.label if row.group != "control" else f"*{row.label}*" for row in rows]
     body = [[label, *line] for label, line in zip(labels, grid(rows, shape, marks, MARKDOWN), strict=True)]
     align = ["left", *["right"] * (len(headers) - 1)]
-    table = tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
-    return f"# {title}\n\n{table}\n\n" + "".join(f"- {note}\n" for note in notes) + images
+    return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def to_latex(
@@ -337,11 +362,39 @@ def _budget(training: dict[str, Any]) -> str:
     return f"{length} of batch {training['batch']}"
 
 
+def _distances_reason(config: dict[str, Any], measured: Mapping[str, dict[Key, Estimate]]) -> dict[str, str]:
+    """By metric, why a table has no FID and KID, or what is the matter with them."""
+    estimates = [cell for cells in measured.values() for (_, metric), cell in cells.items() if metric in DISTANCES]
+    if not estimates:
+        return dict.fromkeys(DISTANCES, NO_INCEPTION if config["fid"] else SWITCHED_OFF)
+    fewest = min(cell.n for cell in estimates)
+    if fewest < FEWEST:
+        return dict.fromkeys(DISTANCES, TOO_FEW)
+    return {"fid": BIASED} if fewest < ENOUGH else {}
+
+
+def _distances(rows: Sequence[Row], buckets: Sequence[str], reasons: Mapping[str, str]) -> tuple[str, str]:
+    """FID and KID as a second Markdown table and a note on them; no table where there are no numbers."""
+    if "kid" in reasons:
+        return "", f"–: FID and KID ({reasons['kid']})."
+    shape = Shape(buckets, DISTANCES)
+    have = [row for row in rows if shape.columns[0] in row.cells]
+    table = _markdown_table(have, shape, {key: {} for key in shape.columns})
+    flag = f" FID is {reasons['fid']}; KID is not." if "fid" in reasons else ""
+    head = f"Distance of distributions, n = {have[0].cells[shape.columns[0]].n}.{flag}"
+    note = (
+        f"FID {CONVENTION['fid']}; KID {CONVENTION['kid']}. No method is marked: no picture has a distance of its own "
+        "that a test could pair."
+    )
+    return f"{head}\n\n{table}\n\n", note
+
+
 def write_quality_table(
     table: str,
     config: dict[str, Any],
     methods: Mapping[str, dict[str, Any]],
     scores: Mapping[str, Sequence[str]],
+    distance_files: Mapping[str, Sequence[str]],
     manifest: str | Path,
     clip: str | Path,
     figures: Sequence[str],
@@ -354,6 +407,7 @@ def write_quality_table(
         config: the whole config.
         methods: specifications of the methods that the table shows.
         scores: their score files, one a seed.
+        distance_files: their fid.csv, one a seed; empty where FID and KID were not computed.
         manifest: manifest.csv of the dataset.
         clip: segmentation.csv of the dense CLIP (``sair.segmentation``).
         figures: picture grids to show under the table.
@@ -363,6 +417,8 @@ def write_quality_table(
     buckets = [f"{low}-{high}" for low, high in config["buckets"]]
     frames = {name: read_scores(paths) for name, paths in scores.items()}
     measured = {name: quality(frame) for name, frame in frames.items()}
+    for name, paths in distance_files.items():
+        measured[name] |= distances(paths)
     seeds = {name: len(paths) for name, paths in scores.items()}
     controls = {name for name, spec in methods.items() if spec["class"].startswith(CONTROLS)}
     rows = collect(table, methods, measured, seeds, claims, controls)
@@ -374,7 +430,10 @@ def write_quality_table(
         return quality_differences(frames[first], frames[second], [key])[key]
 
     marks = {key: leaders(rows, key, compare) for key in shape.columns}
-    _write(table, title, rows, Shape([*buckets, ALL], MEASURES), shape, marks, notes, figures, output)
+    reasons = _distances_reason(config, measured)
+    more, note = _distances(rows, shape.buckets, reasons)
+    stored = Shape([*buckets, ALL], [*MEASURES, *DISTANCES])
+    _write(table, title, rows, stored, shape, marks, [*notes, note], figures, output, more, reasons)
 
 
 def write_segmentation_table(
@@ -426,10 +485,12 @@ def _write(
     notes: Sequence[str],
     figures: Sequence[str],
     output: Any,
+    more: str = "",
+    reasons: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     folder = Path(output.markdown).parent
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
-    write_csv(to_frame(rows, stored.columns), output.csv)
+    write_csv(to_frame(rows, stored.columns, reasons), output.csv)
     write_text(output.latex, to_latex(title, rows, shown, marks, notes))
     heading = f"{table.replace('table', 'Table ')}: {title}"
-    write_text(output.markdown, to_markdown(heading, rows, shown, marks, notes, images))
+    write_text(output.markdown, to_markdown(heading, rows, shown, marks, more, notes, images))

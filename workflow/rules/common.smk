@@ -6,6 +6,7 @@ SEGMENTATION_CODE = (
     "segmentation",
     "evaluation/segmentation",
 )
+DISTANCE_CODE = ("evaluation/fid", "data/manifest", "files", "weights/networks")
 TABLE_CODE = ("reporting", "evaluation")
 
 
@@ -15,3 +16,7 @@ def dataset_of(table):
 
 def specifications(table):
     return {name: project.method(name) for name in project.rows(table)}
+
+
+def distances(table):
+    return project.distances(table) if project.has_distances else {}

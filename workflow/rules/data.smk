@@ -32,3 +32,21 @@ rule manifest:
         code=project.code("data", "files"),
     script:
         "../scripts/manifest.py"
+
+
+rule truth_features:
+    """Inception features of the true test pictures, for FID and KID of every method."""
+    input:
+        manifest=rules.manifest.output.manifest,
+    output:
+        features=f"{RESULTS}/{{dataset}}/truth_features.safetensors",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/truth_features.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 1
+    params:
+        device=config["device"],
+        code=project.code(*DISTANCE_CODE),
+    script:
+        "../scripts/truth_features.py"

@@ -136,3 +136,24 @@ rule score:
         code=project.code("evaluation", "data/manifest", "files", "weights/networks"),
     script:
         "../scripts/score.py"
+
+
+rule fid:
+    """FID and KID of one method in every bucket, from Inception features that are kept."""
+    input:
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        truth=f"{RESULTS}/{{dataset}}/truth_features.safetensors",
+        predictions=rules.predict.output.predictions,
+    output:
+        features=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/features.safetensors",
+        distances=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/fid.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/fid.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 1
+    params:
+        device=config["device"],
+        code=project.code(*DISTANCE_CODE),
+    script:
+        "../scripts/fid.py"

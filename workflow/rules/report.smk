@@ -4,6 +4,7 @@ rule quality_table:
         unpack(lambda w: project.measured(w.table)),
         manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
         clip=rules.segmentation_by_clip.output.table,
+        distances=lambda w: sum(distances(w.table).values(), []),
         figures=lambda w: project.figures("qualitative", dataset_of(w.table)),
     output:
         markdown=f"{RESULTS}/{{table}}.md",
@@ -18,6 +19,7 @@ rule quality_table:
     params:
         config=config,
         measured=lambda w: project.measured(w.table),
+        distances=lambda w: distances(w.table),
         methods=lambda w: specifications(w.table),
         code=project.code(*TABLE_CODE),
     script:

@@ -8,6 +8,7 @@ with job(snakemake):
         snakemake.params.config,
         snakemake.params.methods,
         snakemake.params.measured,
+        snakemake.params.distances,
         snakemake.input.manifest,
         snakemake.input.clip,
         snakemake.input.figures,

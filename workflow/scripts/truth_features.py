@@ -1,0 +1,6 @@
+from sair.job import job
+
+with job(snakemake):
+    from sair.evaluation.fid import write_truth_features
+
+    write_truth_features(snakemake.input.manifest, snakemake.output[0], snakemake.params.device)
