@@ -136,3 +136,21 @@ rule score:
         code=project.code("evaluation", "data/manifest", "files", "weights"),
     script:
         "../scripts/score.py"
+
+
+rule score_conventions:
+    """Score one method's pictures on disk as published evaluation codes do, one row a picture."""
+    input:
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        predictions=rules.predict.output.predictions,
+    output:
+        scores=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/conventions.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/conventions.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 1
+    params:
+        code=project.code("evaluation", "data/manifest", "files"),
+    script:
+        "../scripts/score_conventions.py"
