@@ -205,7 +205,7 @@ def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
             pairs = math.comb(len(scored.place(bucket, columns[0])), 2)
             body.append([NAMES[family], f"{bucket} %", texts, sizes, times, f"{len(others)} of {pairs}"])
     gain = f"{first} − {second}"
-    headers = ["", "holes", first, gain, "range of the one / the other by ours", "pairs of methods in another order"]
+    headers = ["", "holes", first, gain, f"span of {first} / {gain} by ours", "pairs of methods in another order"]
     return _table(body, headers, 2)
 
 
