@@ -196,7 +196,7 @@ def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
         for bucket in buckets:
             means = [(cells[bucket, c.name].mean, c) for c in columns]
             gains = [(scored.gains[pair, (bucket, c.name)], c) for c in columns]
-            texts, apart = _extremes([(mean, f"{c.text(mean)} ({c.who})") for mean, c in means])
+            texts, apart = _extremes([(mean, f"{c.text(mean)} ({c.who.split(', ')[0]})") for mean, c in means])
             sizes, _ = _extremes([(g.relative if family == "l1" else g.difference.mean, g.text(c)) for g, c in gains])
             ours = abs(gains[0][0].difference.mean)
             # Of an L1 it would be the factor between two units.
@@ -313,7 +313,7 @@ def write_conventions(
     terms = (
         f"Composited 8-bit predictions of `{config['tables'][table]['dataset']}` by the methods of {table}, "
         f"{config['image_size']} pixels, seed {config['seeds'][0]}, n = {count} pictures a bucket. "
-        f"Manifest {manifest_hash(manifest)[:12]}."
+        f"Manifest {manifest_hash(manifest)[:12]}. How they were trained: {table}.md."
     )
     write_csv(to_frame(scored, [*buckets, ALL]), csv)
     write_text(markdown, to_markdown(scored, pairs, buckets, terms))
