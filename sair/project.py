@@ -9,6 +9,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,9 @@ class Project:
         for figure in config["figures"].values():
             for name in figure["methods"]:
                 self.method(name)
+        _known("conventions.table", config["conventions"]["table"], dict.fromkeys(self.tables("quality")))
+        for name in chain.from_iterable(config["conventions"]["pairs"]):
+            _known("conventions.pairs", name, self.conventions())
 
     def _load(self, name: str, folder: Path) -> dict[str, Any]:
         return load_method(name, folder, self.config["preset"], self.config["training"])
@@ -171,6 +175,16 @@ class Project:
             return [self.config["against"]]
         self.method(variant)
         return [variant, *ancestors(variant, METHODS)]
+
+    @property
+    def conventions_dataset(self) -> str:
+        """Dataset whose pictures the table of conventions is about."""
+        return self.config["tables"][self.config["conventions"]["table"]]["dataset"]
+
+    def conventions(self) -> dict[str, str]:
+        """What the table of conventions is made from, by method: the conventions.csv of its first seed."""
+        rows = self.rows(self.config["conventions"]["table"])
+        return {m: f"{self.of(self.conventions_dataset, m, self.seeds(m)[0])}/conventions.csv" for m in rows}
 
     def figures(self, kind: str, dataset: str) -> list[str]:
         """Files of one of the config's figures, if it is drawn on this dataset."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -14,10 +15,11 @@ import pandas as pd
 from sair import provenance
 from sair.data.manifest import read_table
 from sair.evaluation import fid
-from sair.evaluation.score import score_predictions
+from sair.evaluation.score import score_conventions, score_predictions
 from sair.files import InputError
 from sair.progress import progress
 from sair.project import Project
+from sair.reporting.conventions import write_conventions
 from sair.reporting.measured import DISTANCES
 from sair.reporting.orderings import write_orderings
 from sair.reporting.tables import COLUMNS, write_quality_table, write_segmentation_table
@@ -50,7 +52,7 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
         for path in paths
     }
     for path, dataset in progress(sorted(scored), desc="scores", unit="file"):
-        yield _caught(path, lambda path=path, dataset=dataset: _scores(project, path, dataset, lpips))
+        yield _caught(path, lambda path=path, dataset=dataset: _quality(project, path, dataset, lpips))
     compared = {
         (path, project.config["tables"][table]["dataset"])
         for table in tables
@@ -68,10 +70,23 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
     for path, said in provenance.changed(project.results):
         yield Finding(NOT_BACKED, path, said)
     claims = f"{project.results}/claims"
-    if not Path(f"{claims}.md").is_file():
+    if Path(f"{claims}.md").is_file():
+        yield from _compared(f"{claims}{{}}", (".md", ".csv"), lambda made: _claims(project, made))
+    else:
         yield Finding(NOT_MADE, f"{claims}.md")
+    yield from _verify_conventions(project)
+
+
+def _verify_conventions(project: Project) -> Iterator[Finding]:
+    """The scores under published conventions, made again from pictures, and their table from them."""
+    output = f"{project.results}/conventions"
+    if not Path(f"{output}.md").is_file():
+        yield Finding(NOT_MADE, f"{output}.md")
         return
-    yield from _compared(f"{claims}{{}}", (".md", ".csv"), lambda made: _claims(project, made))
+    manifest = f"{project.results}/{project.conventions_dataset}/manifest.csv"
+    for path in progress(sorted(project.conventions().values()), desc="conventions", unit="file"):
+        yield _caught(path, lambda path=path: _scores(path, manifest, score_conventions))
+    yield from _compared(f"{output}{{}}", (".md", ".csv"), lambda made: _conventions(project, made))
 
 
 def _caught(file: str, check: Callable[[], Finding]) -> Finding:
@@ -81,21 +96,26 @@ def _caught(file: str, check: Callable[[], Finding]) -> Finding:
         return Finding(NOT_BACKED, file, str(error))
 
 
-def _scores(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
+def _quality(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
+    again = partial(score_predictions, lpips=lpips)
+    found = _scores(path, f"{project.results}/{dataset}/manifest.csv", again, () if lpips else ("lpips", "lpips_raw"))
+    return found if lpips or found.state != BACKED else found._replace(said=f"{found.said}, without LPIPS")
+
+
+def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_out: Collection[str] = ()) -> Finding:
     """Make a method's scores again from its pictures; that also checks the truth's hashes and the compositing."""
     if not Path(path).is_file():
         return Finding(NOT_BACKED, path, "is not there, and a table shows it")
     stored = pd.read_csv(path, dtype={"id": str, "bucket": str})
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "scores.csv"
-        manifest = f"{project.results}/{dataset}/manifest.csv"
-        score_predictions(manifest, Path(path).parent / "predictions", again, lpips=lpips, show=False)
+        score(manifest, Path(path).parent / "predictions", again, show=False)
         made = pd.read_csv(again, dtype={"id": str, "bucket": str})
     if list(stored.id) != list(made.id) or list(stored.bucket) != list(made.bucket):
         return Finding(NOT_BACKED, path, "its rows are not the manifest's")
-    for column in made.columns[2:]:
-        if column.startswith("lpips") and not lpips:
-            continue
+    if list(stored.columns) != list(made.columns):
+        return Finding(NOT_BACKED, path, "its columns are not those that scoring writes")
+    for column in made.columns[2:].difference(left_out, sort=False):
         same = np.isclose(stored[column], made[column], rtol=DIGITS, atol=0, equal_nan=True)
         if not same.all():
             first = int(np.argmin(same))
@@ -105,7 +125,7 @@ def _scores(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
                 f"{column} of {stored.bucket[first]}/{stored.id[first]} is {stored[column][first]:g}, but its picture "
                 f"gives {made[column][first]:g} ({np.count_nonzero(~same)} such rows)",
             )
-    return Finding(BACKED, path, f"{len(made)} pictures{'' if lpips else ', without LPIPS'}")
+    return Finding(BACKED, path, f"{len(made)} pictures")
 
 
 def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
@@ -162,6 +182,13 @@ def _claims(project: Project, output: SimpleNamespace) -> None:
     measured = {table: project.measured(table) for table in project.config["tables"]}
     clip = f"{project.clip}/segmentation.csv"
     write_orderings(project.config, project.methods, measured, clip, output.markdown, output.csv)
+
+
+def _conventions(project: Project, output: SimpleNamespace) -> None:
+    scores = project.conventions()
+    methods = {name: project.method(name) for name in scores}
+    manifest = f"{project.results}/{project.conventions_dataset}/manifest.csv"
+    write_conventions(project.config, methods, scores, manifest, output.markdown, output.csv)
 
 
 def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespace], None]) -> Iterator[Finding]:

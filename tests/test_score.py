@@ -13,8 +13,16 @@ from PIL import Image
 from sair.cli import main
 from sair.data.buckets import Bucket, as_buckets, bucket_of
 from sair.evaluation import metrics
+from sair.evaluation.conventions import all_measures, score_by_conventions
 from sair.evaluation.metrics import Lpips
-from sair.evaluation.score import SCORE_COLUMNS, read_manifest, score_folders, score_pair, score_predictions
+from sair.evaluation.score import (
+    SCORE_COLUMNS,
+    read_manifest,
+    score_conventions,
+    score_folders,
+    score_pair,
+    score_predictions,
+)
 from sair.files import InputError, pixel_sha256, write_png
 
 torch.set_num_threads(1)
@@ -316,6 +324,24 @@ def test_the_file_holds_what_was_returned_and_is_deterministic(benchmark, networ
     assert (benchmark / "scores.csv").read_bytes() == written
     assert b"\r" not in written
     assert [path.name for path in benchmark.glob(".*")] == [], "no temporary file is left"
+
+
+def test_the_composited_picture_is_scored_by_every_convention(benchmark):
+    files = benchmark / "set" / "manifest.csv", benchmark / "out", benchmark / "conventions.csv"
+    frame = score_conventions(*files, show=False)
+    assert list(frame.columns) == ["id", "bucket", *all_measures()]
+    assert list(zip(frame.id, frame.bucket, strict=True)) == [(n, b) for b in BUCKETS for n in ("z", "a,b")]
+    for row in frame.itertuples(index=False):
+        hole = a_hole(BUCKETS[row.bucket])
+        truth, raw = picture(ord(row.id[0])), picture(ord(row.id[0]) + BUCKETS[row.bucket])
+        expected = score_by_conventions(truth, np.where(hole[..., None], raw, truth), hole)
+        np.testing.assert_array_equal(row[2:], list(expected.values()))
+    written = files[2].read_bytes()
+    pd.testing.assert_frame_equal(pd.read_csv(files[2]), frame, rtol=1e-9, check_exact=False)
+    score_conventions(*files, show=False)
+    assert files[2].read_bytes() == written
+    (benchmark / "out" / "composited" / "0-20" / "z.png").unlink()
+    assert "0-20/z.png" in fault(score_conventions, *files, show=False)
 
 
 def test_truth_features_are_computed_once_a_truth(benchmark, network):

@@ -33,6 +33,7 @@ SETTINGS = {
     },
     "fid": False,  # whatever weights the machine has
     "regression": {"reference": "reference"},
+    "conventions": {"pairs": [["sair", "liif"]]},
     "training": {"scale": 0.006, "save_every": 2, "precision": "fp32"},
 }
 
@@ -136,6 +137,17 @@ def test_shards_change_no_result(finished, tmp_path):
     )
 
 
+def test_other_conventions_score_the_pictures_that_are_there(finished):
+    result = snakemake(finished, "results/smoke/conventions.md")
+    assert result.returncode == 0, result.stdout[-5000:]
+    assert jobs(result.stdout) == {"score_conventions": len(METHODS), "conventions": 1, "total": len(METHODS) + 1}
+    results = finished / "results/smoke"
+    for method in METHODS:
+        own, scores = (pd.read_csv(results / f"faces/{method}/seed0/{name}.csv") for name in ("conventions", "scores"))
+        assert own.ours_psnr.equals(scores.psnr) and own.ours_ssim.equals(scores.ssim) and own.ours_l1.equals(scores.l1)
+    assert "SAIR − LIIF" in (results / "conventions.md").read_text()
+
+
 def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
     """A number in a table, a score, a picture: each changed by itself, each found by name."""
     folder = tmp_path / "copy"
@@ -157,6 +169,9 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         ("faces/liif/seed0/fid.csv", lambda old: old.replace(b"all,3,", b"all,3,1", 1), "butitsfeaturesgive"),
         ("faces/liif/seed0/train.csv", lambda old: old[:-2], "changedsinceruletrainmadeit"),
         ("faces/sair/seed0/checkpoint.safetensors", lambda old: old[:-1] + b"?", "fromanotherresults/smoke/faces/sair"),
+        ("conventions.md", lambda old: old.replace(b"| SAIR", b"| SAIL", 1), "wherethescoresgive"),
+        ("conventions.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
+        ("faces/sair/seed0/conventions.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
     ):
         path = results / name
         old = path.read_bytes()

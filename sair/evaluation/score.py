@@ -20,6 +20,7 @@ import torch
 
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
 from sair.data.manifest import ManifestRow, read_manifest, shard_of
+from sair.evaluation.conventions import score_by_conventions
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips, l1, mean_ssim, psnr, ssim_map
 from sair.files import LISTED, InputError, list_images, pixel_sha256, read_mask, read_rgb, refuse, write_text
 from sair.progress import progress
@@ -233,18 +234,8 @@ def score_predictions(
             another size, a composited picture whose known pixels are not the truth's bytes or whose hole pixels are
             not the raw one's. The message names the files, up to ten.
     """
-    manifest_csv, predictions_dir = Path(manifest_csv), Path(predictions_dir)
-    rows = read_manifest(manifest_csv)
-    for kind in KINDS:
-        _same_files(predictions_dir / kind, {row.prediction for row in rows})
-    rows = shard_of(rows, shard)
     network = _network(lpips)
-    smallest = LPIPS_SMALLEST if network else SSIM_WINDOW
-
-    def load(row: ManifestRow) -> _Case:
-        return _load_case(row, manifest_csv.parent, predictions_dir, smallest)
-
-    _check_all(rows, load, show)
+    rows, load = _open(manifest_csv, predictions_dir, LPIPS_SMALLEST if network else SSIM_WINDOW, show, shard)
     # Rows of one truth together, because its features serve all its masks; the order is restored by `scores`.
     groups: dict[str, list[int]] = defaultdict(list)
     for index, row in enumerate(rows):
@@ -279,6 +270,49 @@ def gather_scores(manifest_csv: str | Path, shards: Sequence[str | Path], out_cs
     writer.writerow(header)
     writer.writerows(lines[row.id, row.bucket] for row in read_manifest(manifest_csv))
     write_text(out_csv, stream.getvalue())
+
+
+def score_conventions(
+    manifest_csv: str | Path, predictions_dir: str | Path, out_csv: str | Path, *, show: bool = True
+) -> pd.DataFrame:
+    """Score a method's composited predictions of a manifest as published evaluation codes do.
+
+    Args:
+        manifest_csv, predictions_dir, out_csv, show: as of :func:`score_predictions`.
+
+    Returns:
+        What was written, a line a manifest row: id, bucket, and a column for every measure of every convention
+        (:func:`sair.evaluation.conventions.all_measures`).
+
+    Raises:
+        InputError: as :func:`score_predictions`.
+    """
+    rows, load = _open(manifest_csv, predictions_dir, SSIM_WINDOW, show)
+    scores = []
+    for row in progress(rows, desc="conventions", unit="row", disable=not show):
+        case = load(row)
+        measured = score_by_conventions(case.truth, case.composited, case.hole)
+        scores.append({"id": row.id, "bucket": row.bucket, **measured})
+    frame = pd.DataFrame(scores)
+    write_text(out_csv, _csv_text(frame))
+    return frame
+
+
+def _open(
+    manifest_csv: str | Path, predictions_dir: str | Path, smallest: int, show: bool, shard: str | None = None
+) -> tuple[list[ManifestRow], Callable[[ManifestRow], _Case]]:
+    """A manifest's rows and how one's pictures are loaded, after all of them were checked."""
+    manifest_csv, predictions_dir = Path(manifest_csv), Path(predictions_dir)
+    rows = read_manifest(manifest_csv)
+    for kind in KINDS:
+        _same_files(predictions_dir / kind, {row.prediction for row in rows})
+    rows = shard_of(rows, shard)
+
+    def load(row: ManifestRow) -> _Case:
+        return _load_case(row, manifest_csv.parent, predictions_dir, smallest)
+
+    _check_all(rows, load, show)
+    return rows, load
 
 
 def _load_case(row: ManifestRow, root: Path, predictions_dir: Path, smallest: int) -> _Case:

@@ -50,14 +50,14 @@ def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
     return mean
 
 
-def quality(scores: pd.DataFrame) -> dict[Key, Estimate]:
+def quality(scores: pd.DataFrame, measures: Sequence[str] = MEASURES) -> dict[Key, Estimate]:
     """One method's means by (bucket, metric), and over ``all`` buckets, where a picture counts once."""
-    together = scores.groupby("id", sort=False, as_index=False)[MEASURES].mean().assign(bucket=ALL)
+    together = scores.groupby("id", sort=False, as_index=False)[[*measures]].mean().assign(bucket=ALL)
     return {
         (bucket, metric): estimate(group[metric].dropna().to_numpy())
         for part in (scores, together)
         for bucket, group in part.groupby("bucket", sort=False)
-        for metric in MEASURES
+        for metric in measures
     }
 
 

@@ -157,3 +157,21 @@ rule fid:
         code=project.code(*DISTANCE_CODE),
     script:
         "../scripts/fid.py"
+
+
+rule score_conventions:
+    """Score one method's pictures on disk as published evaluation codes do, one row a picture."""
+    input:
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        predictions=rules.predict.output.predictions,
+    output:
+        scores=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/conventions.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/conventions.log",
+    conda:
+        "../envs/sair.yaml"
+    threads: 1
+    params:
+        code=project.code("evaluation", "data/manifest", "files"),
+    script:
+        "../scripts/score_conventions.py"

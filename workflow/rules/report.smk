@@ -155,3 +155,24 @@ rule claims:
         code=project.code(*TABLE_CODE),
     script:
         "../scripts/claims.py"
+
+
+rule conventions:
+    """How much of a gain is convention? The same pictures under every published metric convention."""
+    input:
+        unpack(lambda w: project.conventions()),
+        manifest=f"{RESULTS}/{project.conventions_dataset}/manifest.csv",
+    output:
+        markdown=f"{RESULTS}/conventions.md",
+        csv=f"{RESULTS}/conventions.csv",
+    log:
+        f"{RESULTS}/logs/conventions.log",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        config=config,
+        methods=specifications(config["conventions"]["table"]),
+        measured=project.conventions(),
+        code=project.code(*TABLE_CODE),
+    script:
+        "../scripts/conventions.py"

@@ -1,0 +1,319 @@
+"""The same pictures under every metric convention: how far one method's number moves, how far a gain, and who is ahead.
+
+The CSV holds every convention's means, places and gains; the page shows conventions that are one number in one column.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+from tabulate import tabulate
+
+from sair.data.manifest import manifest_hash, read_manifest, write_csv
+from sair.evaluation.conventions import CONVENTIONS, Compute, Measure, column_name, kind
+from sair.evaluation.statistics import LEVEL, Difference, holm
+from sair.files import write_text
+from sair.reporting.claims import all_claims
+from sair.reporting.measured import ALL, METRICS, NAMES, Key, quality, quality_differences
+from sair.reporting.tables import CONTROLS, MARKDOWN, Row, collect
+
+FAMILIES = ("psnr", "ssim", "l1")
+COLUMNS = ["method", "minus", "bucket", "convention", "measure", "mean", "low", "high", "p", "n", "place"]
+
+Pair = tuple[str, str]
+
+
+class Column(NamedTuple):
+    """A number that conventions ask for: its family, its name in the score files, and who asks for it by what name."""
+
+    kind: str
+    name: str
+    measure: Measure
+    asked: tuple[tuple[str, str], ...]
+
+    @property
+    def who(self) -> str:
+        """Labels of the conventions."""
+        return ", ".join(CONVENTIONS[name].label for name, _ in self.asked)
+
+    @property
+    def header(self) -> str:
+        """Family, which way is better, and the conventions."""
+        arrow = MARKDOWN.arrows[0 if METRICS[self.kind].higher_is_better else 1]
+        return f"{NAMES[self.kind]} {arrow} {self.who}"
+
+    def text(self, value: float, sign: str = "") -> str:
+        """A value with the measure's decimals; one more, and a sign, for a difference."""
+        if not math.isfinite(value):
+            return MARKDOWN.infinity if math.isinf(value) else MARKDOWN.dash
+        return f"{value:{sign}.{self.measure.decimals + bool(sign)}f}"
+
+
+class Gain(NamedTuple):
+    """A method's mean minus another's, that difference relative to the other's mean, and p corrected for all gains."""
+
+    difference: Difference
+    relative: float
+    adjusted_p: float
+
+    def text(self, of: Column) -> str:
+        """In the column's unit; an L1 in percent of the other's, because conventions differ in its unit."""
+        if of.kind == "l1" and math.isfinite(self.relative):
+            return f"{100 * self.relative:+.1f} %"
+        return of.text(self.difference.mean, "+")
+
+
+Gains = Mapping[tuple[Pair, Key], Gain]
+
+
+def all_columns() -> list[Column]:
+    """Columns by family, ours first; measures that are the same function share one."""
+    found: dict[Compute, Column] = {}
+    for name, convention in CONVENTIONS.items():
+        for called, measure in convention.measures.items():
+            first = found.get(measure.compute, Column(kind(called), column_name(name, called), measure, ()))
+            found[measure.compute] = first._replace(asked=(*first.asked, (name, called)))
+    return sorted(found.values(), key=lambda column: FAMILIES.index(column.kind))
+
+
+def places(rows: Sequence[Row], key: Key, family: str) -> dict[str, int]:
+    """Each method's place in a column, 1 for the best; controls have none, nor has a column without numbers."""
+    sign = 1 if METRICS[family].higher_is_better else -1
+    means = {row.method: sign * row.cells[key].mean for row in rows if row.group != "control"}
+    if any(math.isnan(mean) for mean in means.values()):
+        return {}
+    return {name: 1 + sum(other > mean for other in means.values()) for name, mean in means.items()}
+
+
+def swapped(first: Mapping[str, int], second: Mapping[str, int]) -> list[Pair]:
+    """Pairs of methods that two orders put the other way round."""
+    both = [name for name in first if name in second]
+    return [(a, b) for a, b in combinations(both, 2) if (first[a] - first[b]) * (second[a] - second[b]) < 0]
+
+
+class Scored(NamedTuple):
+    """All that was measured, which the page and the CSV show: methods' lines, gains of pairs, and the columns."""
+
+    rows: Sequence[Row]
+    gains: Gains
+    columns: Sequence[Column]
+
+    def labels(self, names: Sequence[str]) -> list[str]:
+        """The methods' printed names."""
+        by_name = {row.method: row.label for row in self.rows}
+        return [by_name[name] for name in names]
+
+    def of(self, family: str) -> list[Column]:
+        """The columns of a family, ours first."""
+        return [column for column in self.columns if column.kind == family]
+
+    def place(self, bucket: str, column: Column) -> dict[str, int]:
+        """Places of the methods in a column."""
+        return places(self.rows, (bucket, column.name), column.kind)
+
+    def moved(self, bucket: str, column: Column) -> list[Pair]:
+        """Pairs of methods that a column orders otherwise than ours of the same family does."""
+        return swapped(self.place(bucket, self.of(column.kind)[0]), self.place(bucket, column))
+
+
+def measure_gains(pairs: Sequence[Pair], frames: Mapping[str, pd.DataFrame], rows: Sequence[Row]) -> Gains:
+    """Paired differences of the pairs in every cell, corrected by Holm for how many they are.
+
+    Whoever may choose among conventions has as many tries.
+    """
+    cells = {row.method: row.cells for row in rows}
+    found = {
+        (pair, key): difference
+        for pair in pairs
+        for key, difference in quality_differences(frames[pair[0]], frames[pair[1]], cells[pair[0]]).items()
+    }
+    adjusted = holm([difference.p for difference in found.values()])
+    return {
+        (pair, key): Gain(difference, _share(difference.mean, cells[pair[1]][key].mean), p)
+        for ((pair, key), difference), p in zip(found.items(), adjusted, strict=True)
+    }
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The CSV
+
+
+def to_frame(scored: Scored, buckets: Sequence[str]) -> pd.DataFrame:
+    """A line a (method, bucket, convention, measure), and one a gain: with ``minus``, the other method, and raw p."""
+    lines = [
+        [*names, bucket, *asked, *numbers]
+        for bucket in buckets
+        for column in scored.columns
+        for asked in column.asked
+        for names, numbers in _lines(scored, bucket, column)
+    ]
+    return pd.DataFrame(lines, columns=COLUMNS).astype({"place": "Int64"})
+
+
+def _lines(scored: Scored, bucket: str, column: Column) -> Iterator[tuple[Pair, tuple]]:
+    key, place = (bucket, column.name), scored.place(bucket, column)
+    for row in scored.rows:
+        mean, low, high, n = row.cells[key]
+        yield (row.method, ""), (mean, low, high, math.nan, n, place.get(row.method))
+    for (pair, at), gain in scored.gains.items():
+        if at == key:
+            yield pair, (*gain.difference, None)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The page
+
+
+def _table(body: Sequence[Sequence[str]], headers: Sequence[str], words: int) -> str:
+    align = ["left"] * words + ["right"] * (len(headers) - words)
+    return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True) + "\n"
+
+
+def _extremes(numbers: Sequence[tuple[float, str]]) -> tuple[str, float]:
+    """The smallest and the largest of some numbers as they are printed, and how far they are apart."""
+    finite = sorted((pair for pair in numbers if math.isfinite(pair[0])), key=lambda pair: pair[0])
+    if not finite:
+        return MARKDOWN.dash, math.nan
+    return f"{finite[0][1]} … {finite[-1][1]}", finite[-1][0] - finite[0][0]
+
+
+def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
+    """How far conventions move one method's number, its gain over another, and the order of methods."""
+    first, second = scored.labels(pair)
+    cells = next(row.cells for row in scored.rows if row.method == pair[0])
+    body = []
+    for family in FAMILIES:
+        columns = scored.of(family)
+        for bucket in buckets:
+            means = [(cells[bucket, c.name].mean, c) for c in columns]
+            gains = [(scored.gains[pair, (bucket, c.name)], c) for c in columns]
+            texts, apart = _extremes([(mean, f"{c.text(mean)} ({c.who.split(', ')[0]})") for mean, c in means])
+            sizes, _ = _extremes([(g.relative if family == "l1" else g.difference.mean, g.text(c)) for g, c in gains])
+            ours = abs(gains[0][0].difference.mean)
+            # Of an L1 it would be the factor between two units.
+            times = f"{apart / ours:.1f}" if ours and math.isfinite(apart) and family != "l1" else MARKDOWN.dash
+            others = {moved for c in columns for moved in scored.moved(bucket, c)}
+            pairs = math.comb(len(scored.place(bucket, columns[0])), 2)
+            body.append([NAMES[family], f"{bucket} %", texts, sizes, times, f"{len(others)} of {pairs}"])
+    gain = f"{first} − {second}"
+    headers = ["", "holes", first, gain, f"span of {first} / {gain} by ours", "pairs of methods in another order"]
+    return _table(body, headers, 2)
+
+
+def means_table(scored: Scored, bucket: str) -> str:
+    """Every method by every column; in parentheses its place, where that is another one than by ours."""
+    body = []
+    for row in scored.rows:
+        line = [row.label if row.group != "control" else f"*{row.label}*"]
+        for column in scored.columns:
+            place, ours = (scored.place(bucket, c).get(row.method) for c in (column, scored.of(column.kind)[0]))
+            text = column.text(row.cells[bucket, column.name].mean)
+            line.append(text if place is None or place == ours else f"{text} ({place})")
+        body.append(line)
+    return _table(body, ["Method", *(column.header for column in scored.columns)], 1)
+
+
+def gains_table(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str]) -> str:
+    """Differences of pairs of methods by every column; bold where they are none by chance."""
+    body = []
+    for pair in pairs:
+        for bucket in buckets:
+            line = [" − ".join(scored.labels(pair)), f"{bucket} %"]
+            for column in scored.columns:
+                gain = scored.gains[pair, (bucket, column.name)]
+                text = gain.text(column)
+                line.append(MARKDOWN.best.format(text) if gain.adjusted_p < LEVEL else text)
+            body.append(line)
+    return _table(body, ["", "holes", *(column.header for column in scored.columns)], 2)
+
+
+def upside_down(scored: Scored, buckets: Sequence[str]) -> Iterator[str]:
+    """Where the last method by the kindest SSIM has more than the first by ours."""
+    ours, *others = scored.of("ssim")
+    competing = [row for row in scored.rows if row.group != "control"]
+    for bucket in buckets if len(competing) > 1 else ():
+        first, *_, last = sorted(competing, key=lambda row: -row.cells[bucket, ours.name].mean)
+        top = first.cells[bucket, ours.name].mean
+        bottoms = [(last.cells[bucket, other.name].mean, other) for other in others]
+        bottom, kindest = max((pair for pair in bottoms if math.isfinite(pair[0])), key=lambda pair: pair[0])
+        if bottom > top:
+            yield (
+                f"On holes of {bucket} %, {kindest.who}'s SSIM gives the last method ({last.label}) "
+                f"{kindest.text(bottom)}, more than ours gives the first ({first.label}), {ours.text(top)}."
+            )
+
+
+def _explained() -> str:
+    lines = []
+    for convention in CONVENTIONS.values():
+        measures = "; ".join(f"{name.upper()} {measure.says}" for name, measure in convention.measures.items())
+        lines.append(f"- **{convention.label}** (`{convention.source}`): {measures}. Pictures: {convention.cast}.\n")
+    return "".join(lines)
+
+
+def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], terms: str) -> str:
+    """The page: at a glance, every method, the gains of the pairs, and what each convention is."""
+    return "\n".join(
+        [
+            f"# The same pictures under {len(CONVENTIONS)} metric conventions\n",
+            f"{terms} Between the columns nothing differs but the formula.\n",
+            "How far do they move a number, a gain, and the order of methods? Lowest and highest among all:\n",
+            glance(scored, pairs[0], buckets),
+            *(f"{line}\n" for line in upside_down(scored, buckets)),
+            f"## Gains\n\n{gains_table(scored, pairs, buckets)}",
+            f"Means of paired differences; L1 in percent of the second method's. Bold: p < {LEVEL} by the paired test, "
+            "after Holm's correction for all cells, since whoever may choose a convention has as many tries. "
+            "Intervals, and all mask ratios together: conventions.csv.\n",
+            *(f"## Holes of {bucket} %\n\n{means_table(scored, bucket)}" for bucket in buckets),
+            "In parentheses: the place among the methods, where it is another one than by ours; controls have none. "
+            f"{MARKDOWN.dash}: the window does not fit into the pictures.\n",
+            f"## What each computes\n\n{_explained()}",
+        ]
+    )
+
+
+def write_conventions(
+    config: dict[str, Any],
+    methods: Mapping[str, dict[str, Any]],
+    scores: Mapping[str, str],
+    manifest: str | Path,
+    markdown: str | Path,
+    csv: str | Path,
+) -> None:
+    """Write the table of conventions.
+
+    Args:
+        config: the whole config; its ``conventions`` name a table, whose methods are shown, and pairs of them.
+        methods: specifications of that table's methods.
+        scores: their conventions.csv (:func:`sair.evaluation.score.score_conventions`).
+        manifest: manifest.csv of the table's dataset.
+        markdown, csv: files to write.
+    """
+    table = config["conventions"]["table"]
+    pairs = [tuple(pair) for pair in config["conventions"]["pairs"]]
+    buckets = [f"{low}-{high}" for low, high in config["buckets"]]
+    frames = {name: pd.read_csv(path, dtype={"id": str, "bucket": str}) for name, path in scores.items()}
+    columns = all_columns()
+    measured = {name: quality(frame, [column.name for column in columns]) for name, frame in frames.items()}
+    controls = {name for name, spec in methods.items() if spec["class"].startswith(CONTROLS)}
+    claims = all_claims()[config["tables"][table]["claims"]]
+    rows = collect(table, methods, measured, dict.fromkeys(methods, 1), claims, controls)
+    rows = [row for row in rows if row.method]
+    scored = Scored(rows, measure_gains(pairs, frames, rows), columns)
+    count = len({row.id for row in read_manifest(manifest)})
+    terms = (
+        f"Composited 8-bit predictions of `{config['tables'][table]['dataset']}` by the methods of {table}, "
+        f"{config['image_size']} pixels, seed {config['seeds'][0]}, n = {count} pictures a bucket. "
+        f"Manifest {manifest_hash(manifest)[:12]}. How they were trained: {table}.md."
+    )
+    write_csv(to_frame(scored, [*buckets, ALL]), csv)
+    write_text(markdown, to_markdown(scored, pairs, buckets, terms))
