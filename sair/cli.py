@@ -83,6 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
     verify.set_defaults(run=_verify)
 
+    report = commands.add_parser("report", help="one HTML page of what is there: tables, gallery, claims, curves")
+    report.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    report.set_defaults(run=_report)
+
     methods = commands.add_parser("methods", help="list the methods of config/methods")
     methods.set_defaults(run=_methods)
     return parser
@@ -173,6 +177,15 @@ def _verify(options: argparse.Namespace) -> int:
     findings = list(verify(_project(options.configfile), options.lpips))
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
     return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
+
+
+def _report(options: argparse.Namespace) -> None:
+    from sair.reporting.report import Sources, write_report
+
+    project = _project(options.configfile)
+    output = Path(project.results) / "report.html"
+    write_report(project.config, project.methods, Sources(**project.report()), output)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _methods(options: argparse.Namespace) -> None:

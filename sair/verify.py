@@ -16,6 +16,7 @@ from sair.files import InputError
 from sair.progress import progress
 from sair.project import Project
 from sair.reporting.orderings import write_orderings
+from sair.reporting.report import Sources, comparable, write_report
 from sair.reporting.tables import write_quality_table, write_segmentation_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
@@ -31,7 +32,7 @@ class Finding(NamedTuple):
 
 
 def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
-    """Check every table, the claims, and the scores behind them.
+    """Check every table, the claims, the report, and the scores behind them.
 
     Args:
         project: the config whose results are checked.
@@ -54,10 +55,12 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
             continue
         yield from _compared(f"{output}{{}}", (".md", ".tex", ".csv"), lambda made, t=table: _table(project, t, made))
     claims = f"{project.results}/claims"
-    if not Path(f"{claims}.md").is_file():
+    if Path(f"{claims}.md").is_file():
+        yield from _compared(f"{claims}{{}}", (".md", ".csv"), lambda made: _claims(project, made))
+    else:
         yield Finding(NOT_MADE, f"{claims}.md")
-        return
-    yield from _compared(f"{claims}{{}}", (".md", ".csv"), lambda made: _claims(project, made))
+    report = f"{project.results}/report.html"
+    yield _caught(report, lambda: _report(project, report)) if Path(report).is_file() else Finding(NOT_MADE, report)
 
 
 def _caught(file: str, check: Callable[[], Finding]) -> Finding:
@@ -116,6 +119,13 @@ def _claims(project: Project, output: SimpleNamespace) -> None:
     write_orderings(project.config, project.methods, measured, clip, output.markdown, output.csv)
 
 
+def _report(project: Project, path: str) -> Finding:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "report.html"
+        write_report(project.config, project.methods, Sources(**project.report()), made)
+        return _same_text(path, made, comparable)
+
+
 def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespace], None]) -> Iterator[Finding]:
     """Make files again beside those that are there, and compare line by line."""
     kinds = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
@@ -132,10 +142,10 @@ def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespa
             path.unlink(missing_ok=True)
 
 
-def _same_text(file: str, made: Path) -> Finding:
+def _same_text(file: str, made: Path, seen: Callable[[str], str] = str) -> Finding:
     if not Path(file).is_file():
         return Finding(NOT_BACKED, file, "is not there")
-    printed, backed = (Path(path).read_text(encoding="utf-8").splitlines() for path in (file, made))
+    printed, backed = (seen(Path(path).read_text(encoding="utf-8")).splitlines() for path in (file, made))
     for number in range(max(len(printed), len(backed))):
         pair = [lines[number] if number < len(lines) else "" for lines in (printed, backed)]
         if pair[0] != pair[1]:

@@ -34,7 +34,10 @@ from sair.reporting.measured import (
 )
 
 NOT_IMPLEMENTED = "not in this table yet"
-COLUMNS = ["method", "label", "group", "bucket", "metric", "mean", "low", "high", "n", "seeds", "paper", "reason"]
+COLUMNS = [
+    *("method", "label", "group", "bucket", "metric"),
+    *("mean", "low", "high", "n", "seeds", "paper", "lead", "reason"),
+]
 CONTROLS = "baselines.controls:"
 BEST, TIED = "best", "tied"
 
@@ -103,11 +106,19 @@ def collect(
     return rows
 
 
-def to_frame(rows: Sequence[Row], columns: Sequence[Key]) -> pd.DataFrame:
-    """The CSV: one line a (method, bucket, metric)."""
+def to_frame(rows: Sequence[Row], columns: Sequence[Key], marks: Mapping[Key, Mapping[str, str]]) -> pd.DataFrame:
+    """The CSV: one line a (method, bucket, metric); ``lead`` says who leads the columns that are printed."""
     nothing = Estimate(math.nan, math.nan, math.nan, 0)
     lines = [
-        [*row[:3], *key, *row.cells.get(key, nothing), row.seeds, row.paper.get(key, math.nan), row.reason]
+        [
+            *row[:3],
+            *key,
+            *row.cells.get(key, nothing),
+            row.seeds,
+            row.paper.get(key, math.nan),
+            marks.get(key, {}).get(row.method, ""),
+            row.reason,
+        ]
         for row in rows
         for key in columns
     ]
@@ -132,8 +143,14 @@ def leaders(rows: Sequence[Row], key: Key, compare: Compare) -> dict[str, str]:
     return {name: TIED for name in (first.method, *tied)} if tied else {first.method: BEST}
 
 
-def _number(value: float, decimals: int, infinity: str) -> str:
+def number(value: float, decimals: int, infinity: str) -> str:
+    """A measured number as every format prints it."""
     return infinity if math.isinf(value) else f"{value:.{decimals}f}"
+
+
+def paper_number(value: float, metric: str) -> str:
+    """A number of the paper with the paper's own decimals, whatever ours are."""
+    return f"{value:.{2 if metric in ('psnr', 'miou') else 3}f}"
 
 
 class Markup(NamedTuple):
@@ -174,13 +191,11 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
             decimals = METRICS[key[1]].decimals
             text = markup.dash
             if key in row.cells:
-                text = _number(row.cells[key].mean, decimals, markup.infinity)
+                text = number(row.cells[key].mean, decimals, markup.infinity)
                 mark = marks[key].get(row.method)
                 text = {BEST: markup.best, TIED: markup.tied}.get(mark, "{}").format(text)
             if key in row.paper:
-                # The paper's own decimals, whatever ours are.
-                decimals = {"psnr": 2, "miou": 2}.get(key[1], 3)
-                text = markup.paper.format(text, f"{row.paper[key]:.{decimals}f}")
+                text = markup.paper.format(text, paper_number(row.paper[key], key[1]))
             line.append(text)
         lines.append(line)
     return lines
@@ -429,7 +444,7 @@ def _write(
 ) -> None:
     folder = Path(output.markdown).parent
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
-    write_csv(to_frame(rows, stored.columns), output.csv)
+    write_csv(to_frame(rows, stored.columns, marks), output.csv)
     write_text(output.latex, to_latex(title, rows, shown, marks, notes))
     heading = f"{table.replace('table', 'Table ')}: {title}"
     write_text(output.markdown, to_markdown(heading, rows, shown, marks, notes, images))

@@ -7,6 +7,7 @@ SEGMENTATION_CODE = (
     "evaluation/segmentation",
 )
 TABLE_CODE = ("reporting", "evaluation")
+PAGE = [f"reporting/page/{name}" for name in ("page.html", "style.css", "script.js")]
 
 
 def dataset_of(table):

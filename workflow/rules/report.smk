@@ -153,3 +153,22 @@ rule claims:
         code=project.code(*TABLE_CODE),
     script:
         "../scripts/claims.py"
+
+
+rule report:
+    """Put everything that was measured on one self-contained page."""
+    input:
+        project.reported(),
+    output:
+        f"{RESULTS}/report.html",
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        config=config,
+        methods=project.methods,
+        sources=project.report(),
+        code=project.code(*TABLE_CODE, *PAGE),
+    script:
+        "../scripts/report.py"
