@@ -40,7 +40,7 @@ from sair.reporting.claims import all_claims
 from sair.reporting.figures import validations
 from sair.reporting.measured import ALL, METRICS, NAMES
 
-INFINITY = "∞"  # JSON has no word for it
+INFINITY = "Infinity"  # JSON has no number for it
 KEPT = 5  # decimals of a single picture's score
 SEPARATOR = " "  # between bucket and metric in a key; no bucket has a space
 WEBP = re.compile(r"data:image/webp;base64,([A-Za-z0-9+/=]+)")
@@ -183,7 +183,7 @@ def _missing(config: Mapping[str, Any], sources: Sources, parts: Mapping[str, An
 
 def _read(path: str | Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
     """One of the workflow's tables, in which a method may be called "NA"."""
-    frame = pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(numbers, [""]))
+    frame = pd.read_csv(path, keep_default_na=False, na_values={column: [""] for column in numbers})
     if list(frame.columns) != list(columns):
         raise InputError(f"{path}: columns {list(frame.columns)}, expected {list(columns)}. Delete it and run again.")
     return frame
@@ -228,9 +228,9 @@ def _table(name: str, path: str, config: Mapping[str, Any]) -> dict[str, Any]:
 def _cell(line: Any) -> tuple[str, dict[str, Any]]:
     """A cell by its key; texts are the ones that the other formats print."""
     cell: dict[str, Any] = {}
-    decimals = _decimals(line.metric)
     if not math.isnan(line.mean):
-        cell |= {"value": _number(line.mean), "text": tables.number(line.mean, decimals, INFINITY), "n": int(line.n)}
+        text = tables.number(line.mean, _decimals(line.metric), tables.MARKDOWN.infinity)
+        cell |= {"value": _number(line.mean), "text": text, "n": int(line.n)}
     if not math.isnan(line.low):
         cell |= {"low": _number(line.low), "high": _number(line.high)}
     if not math.isnan(line.paper):
@@ -292,6 +292,7 @@ def _gallery(
     competing = [name for name in names if not methods[name]["class"].startswith(tables.CONTROLS)]
     order = list(dict.fromkeys(row.id for row in rows))
     buckets = list(dict.fromkeys(row.bucket for row in rows))
+    ratios = {bucket: [_ratio(row) for row in rows if row.bucket == bucket] for bucket in buckets}
     chosen = choose(rows, [scores[name].psnr.to_numpy() for name in competing or names], _room(config, rows, names))
     captions = read_table(sources.pictures, PICTURE_COLUMNS).set_index("image").caption
     pictures = []
@@ -300,9 +301,7 @@ def _gallery(
         folder = Path(sources.manifest).parent
         truth = checked_rgb(folder / own[0].image, own[0].image_sha256)
         holes = {row.bucket: _holes(row, folder, {m: sources.predictions[m] for m in names}) for row in own}
-        pictures.append(
-            {"id": name, "caption": str(captions[own[0].image]), "truth": _picture(truth), "holes": holes}
-        )
+        pictures.append({"id": name, "caption": str(captions[own[0].image]), "truth": _picture(truth), "holes": holes})
     return {
         "methods": [
             {"name": name, "label": methods[name]["label"], "control": name not in competing} for name in names
@@ -310,7 +309,7 @@ def _gallery(
         "seed": config["seeds"][0],
         "buckets": buckets,
         "ids": order,
-        "ratios": {b: [round(100 * row.hole_pixels / row.pixels, 1) for row in rows if row.bucket == b] for b in buckets},
+        "ratios": ratios,
         "scores": {
             name: {
                 bucket: {
@@ -323,6 +322,10 @@ def _gallery(
         },
         "pictures": pictures,
     }
+
+
+def _ratio(row: ManifestRow) -> float:
+    return round(100 * row.hole_pixels / row.pixels, 1)
 
 
 def _scores(path: str, rows: Sequence[ManifestRow]) -> pd.DataFrame:

@@ -1,8 +1,7 @@
 'use strict';
 
 // Everything that is said stands in the data block; nothing is fetched, and text is only ever set as text.
-const INFINITY = '∞';
-const data = JSON.parse(document.getElementById('data').textContent, (_, value) => (value === INFINITY ? Infinity : value));
+const data = JSON.parse(document.getElementById('data').textContent, (_, value) => (value === 'Infinity' ? Infinity : value));
 const $ = (id) => document.getElementById(id);
 
 function fill(element, attributes, children) {
@@ -23,9 +22,8 @@ const prose = (text) => text.split('`').map((part, k) => (k % 2 ? make('code', {
 const metricOf = (name) => data.about.metrics[name] ?? data.about.metrics[name.split('_')[0]];
 const unit = (metric) => (metric.startsWith('psnr') ? ' dB' : '');
 const where = (bucket) => (bucket === 'all' ? 'all holes' : `${bucket.replace('-', '–')} %`);
-const fixed = (value, decimals) => (value === Infinity ? INFINITY : value.toFixed(decimals).replace('-', '−'));
-const signed = (value, decimals) =>
-  (value > 0 ? '+' : '') + (Math.abs(value) === Infinity ? fixed(value, 0).replace('−Infinity', `−${INFINITY}`) : fixed(value, decimals));
+const fixed = (value, decimals) => value.toFixed(decimals).replace('-', '−').replace('Infinity', '∞');
+const signed = (value, decimals) => (value > 0 ? '+' : '') + fixed(value, decimals);
 const interval = (low, high, print) => (low === undefined || low === null ? 'no interval' : `${print(low)} to ${print(high)}`);
 
 function option(name, value, checked, ...content) {
@@ -124,7 +122,7 @@ function qualityTable(table) {
   const render = () => list.replaceChildren(grid(table, region.value));
   region.addEventListener('change', render);
   render();
-  const heading = make('h3', {}, table.title);
+  const heading = make('h3', {}, table.title, make('small', {}, `claims: ${table.claim}`));
   const choice = table.regions.length ? make('label', {}, 'Measured over ', region) : undefined;
   const notes = make('ul', {}, ...table.notes.map((note) => make('li', {}, ...prose(note))));
   const terms = make('details', {}, make('summary', {}, 'Data, training, metrics'), notes);
@@ -157,21 +155,17 @@ function grid(table, region) {
     columns.forEach(({ key }, k) => line.append(cellOf(row.cells[key] ?? {}, scales[k], starts(k))));
     rows.set(line, row);
   });
-  const element = make('table', { class: 'grid', role: 'grid', 'aria-label': table.title },
+  const element = make('table', { class: 'grid', role: 'grid', 'aria-label': table.title, '--columns': columns.length },
     make('thead', {}, spans, heads), make('tbody', {}, ...rows.keys()));
   sortable(element, [undefined, ...columns.map(({ key }) => byNumber((line) => rows.get(line).cells[key]?.value))]);
 
-  const told = (cell) => {
-    const row = rows.get(cell.parentElement);
-    const column = columns[cell.cellIndex - 1];
-    if (row && column) tell(cell.getBoundingClientRect(), ...terms(table, row, column));
-    else hush();
-  };
   for (const type of ['mouseover', 'focusin', 'click']) {
     element.addEventListener(type, (event) => {
       const cell = event.target.closest('tbody td');
-      if (cell) told(cell);
-      else hush();
+      if (!cell) return hush();
+      element.querySelector('[aria-describedby]')?.removeAttribute('aria-describedby');
+      cell.setAttribute('aria-describedby', 'tip');
+      return tell(cell.getBoundingClientRect(), ...terms(table, rows.get(cell.parentElement), columns[cell.cellIndex - 1]));
     });
   }
   for (const type of ['mouseleave', 'focusout']) element.addEventListener(type, hush);
@@ -219,19 +213,20 @@ function claims(section) {
   const { rows, notes } = data.claims;
   const measure = $('claimed');
   measure.append(make('option', { value: '' }, 'PSNR and mIoU'), make('option', { value: 'all' }, 'all measures'));
-  const headings = ['Table', 'Claim', 'Holes', 'Measure', 'Claimed', 'Measured', '95 % interval', 'p', 'n', '', 'Verdict'];
-  const plain = new Set(['Table', 'Claim', 'Holes', 'Measure', '', 'Verdict']);
+  const headings = ['Claim', 'Holes', 'Measure', 'Verdict', 'Claimed', 'Measured', '95 % interval', '', 'p', 'n', 'Table'];
+  const plain = new Set(['Claim', 'Holes', 'Measure', 'Verdict', '']);
   const heads = make('tr');
   for (const text of headings) {
     const named = text ? make('button', { type: 'button' }, text) : make('span', { class: 'unseen' }, 'drawn');
     heads.append(make('th', { scope: 'col', 'aria-sort': text && 'none', class: plain.has(text) && 'plain', 'data-first': plain.has(text) || text === 'p' ? 'ascending' : 'descending' }, named));
   }
-  const largest = {};
+  const ranges = {};
   for (const row of rows) {
-    const seen = [row.claimed, row.low, row.high].filter((value) => value !== null).map(Math.abs);
-    largest[row.metric] = Math.max(largest[row.metric] ?? 0, ...seen);
+    const seen = [row.claimed, row.low, row.high].filter((value) => value !== null);
+    const [low, high] = ranges[row.metric] ?? [0, 0];
+    ranges[row.metric] = [Math.min(low, ...seen), Math.max(high, ...seen)];
   }
-  const lines = new Map(rows.map((row) => [claimLine(row, largest[row.metric], plain, headings), row]));
+  const lines = new Map(rows.map((row) => [claimLine(row, ranges[row.metric], plain, headings), row]));
   const table = make('table', { class: 'grid', role: 'grid', 'aria-label': 'The paper’s orderings' }, make('thead', {}, heads), make('tbody', {}, ...lines.keys()));
   const text = (column) => (x, y, sign) => sign * x.cells[column].textContent.localeCompare(y.cells[column].textContent, 'en', { numeric: true });
   const number = (key) => byNumber((line) => lines.get(line)[key]);
@@ -255,12 +250,12 @@ function claims(section) {
   show();
 }
 
-function claimLine(row, largest, plain, headings) {
+function claimLine(row, [low, high], plain, headings) {
   const { name, decimals } = metricOf(row.metric);
-  const number = (value, digits = decimals) => (value === null ? '–' : signed(value, digits));
+  const number = (value) => (value === null ? '–' : signed(value, decimals));
   const run = row.verdict !== 'not run';
-  const at = (value) => 88 + (80 * value) / (largest || 1);
-  const plot = draw('svg', { class: 'plot', viewBox: '0 0 176 16', 'aria-hidden': 'true' }, draw('path', { class: 'axis', d: 'M88 0V16' }));
+  const at = (value) => 8 + (128 * (value - low)) / (high - low || 1);
+  const plot = draw('svg', { class: 'plot', viewBox: '0 0 144 16', 'aria-hidden': 'true' }, draw('path', { class: 'axis', d: `M${at(0)} 0V16` }));
   if (row.claimed !== null) {
     const x = at(row.claimed);
     plot.append(draw('path', { class: 'diamond', d: `M${x} 3L${x + 5} 8L${x} 13L${x - 5} 8Z` }));
@@ -268,12 +263,12 @@ function claimLine(row, largest, plain, headings) {
   if (run && row.low !== null) plot.append(draw('path', { class: 'whisker', d: `M${at(row.low)} 8H${at(row.high)}` }));
   if (run) plot.append(draw('circle', { class: 'dot', cx: at(row.difference), cy: 8, r: 3 }));
   const values = [
-    row.table.replace('table', ''), `${row.better} > ${row.worse}`, where(row.bucket), name, number(row.claimed, decimals),
-    run ? number(row.difference) : '–', run && row.low !== null ? `[${number(row.low)}, ${number(row.high)}]` : '–',
-    run && row.p !== null ? row.p.toFixed(4) : '–', row.n || '–', plot,
-    make('span', { class: `verdict ${VERDICTS[row.verdict]}` }, row.verdict),
+    where(row.bucket), name, make('span', { class: `verdict ${VERDICTS[row.verdict]}` }, row.verdict), number(row.claimed),
+    run ? number(row.difference) : '–', run && row.low !== null ? `[${number(row.low)}, ${number(row.high)}]` : '–', plot,
+    run && row.p !== null ? row.p.toFixed(4) : '–', row.n || '–', row.table.replace('table', ''),
   ];
-  return make('tr', {}, ...values.map((value, k) => make('td', { class: plain.has(headings[k]) && 'plain' }, value)));
+  const cells = values.map((value, k) => make('td', { class: plain.has(headings[k + 1]) && 'plain' }, value));
+  return make('tr', {}, make('th', { scope: 'row' }, `${row.better} > ${row.worse}`), ...cells);
 }
 
 // ------------------------------------------------------------------------------------------------------------------
@@ -385,7 +380,7 @@ function gallery() {
   // Numbers
   function pair(now) {
     const k = ids.indexOf(picture.id);
-    const head = make('tr', {}, make('th'), make('th', { scope: 'col', class: 'a' }, label[now.left]), make('th', { scope: 'col', class: 'b' }, label[now.right]), make('th', { scope: 'col' }, 'difference'));
+    const head = make('tr', {}, make('th'), make('th', { scope: 'col', class: 'a' }, label[now.left]), make('th', { scope: 'col', class: 'b' }, label[now.right]), make('th', { scope: 'col' }, 'left − right'));
     const rows = metrics.map((metric) => {
       const { name, decimals, higher } = metricOf(metric);
       const gain = advantage({ ...now, metric }, k);
@@ -409,17 +404,19 @@ function gallery() {
     $('spread').hidden = values.length === 0;
     if (!values.length) return;
     const finite = values.map(({ gain }) => gain).filter(Number.isFinite);
-    const most = Math.max(...finite.map(Math.abs)) || 1;
+    const [top, bottom] = [Math.max(0, ...finite), Math.min(0, ...finite)];
+    const tall = 92 / (top - bottom || 1);
+    const zero = 4 + top * tall;
     const shown = new Map(pictures.map((one) => [one.id, one]));
     const svg = $('strip');
     svg.setAttribute('viewBox', `0 0 ${values.length} 100`);
     svg.replaceChildren(...values.map(({ id, gain }, k) => {
-      const height = (Math.min(Math.abs(gain), most) / most) * 46;
+      const height = Math.max(Math.abs(Math.min(top, Math.max(bottom, gain))) * tall, 0.6);
       const side = `${gain >= 0 ? 'up' : 'down'}${shown.has(id) ? ' has' : ''}`;
-      return draw('rect', { class: side, x: k + 0.1, width: 0.8, y: gain >= 0 ? 50 - height : 50, height: Math.max(height, 0.6) });
-    }), draw('path', { class: 'zero', d: `M0 50H${values.length}` }));
+      return draw('rect', { class: side, x: k + 0.1, width: 0.8, y: gain >= 0 ? zero - height : zero, height });
+    }), draw('path', { class: 'zero', d: `M0 ${zero}H${values.length}` }));
     const place = values.findIndex(({ id }) => id === picture.id);
-    if (place >= 0) svg.append(draw('rect', { class: 'now', x: place, width: 1, y: values[place].gain >= 0 ? 54 : 40, height: 6 }));
+    if (place >= 0) svg.append(draw('rect', { class: 'now', x: place, width: 1, y: zero + (values[place].gain >= 0 ? 3 : -9), height: 6 }));
     svg.onclick = (event) => {
       const box = svg.getBoundingClientRect();
       const at = ((event.clientX - box.left) / box.width) * values.length - 0.5;
@@ -432,7 +429,7 @@ function gallery() {
     $('wins').replaceChildren(
       make('span', { class: 'tell-a' }, label[now.left]), ` has the better ${name} on ${wins} of ${values.length} pictures, `,
       make('span', { class: 'tell-b' }, label[now.right]), ` on ${losses}`, wins + losses < values.length ? `, ${values.length - wins - losses} are equal` : '',
-      `; mean difference ${signed(higher ? mean : -mean, decimals)}${unit(now.metric)}. Dark bars: pictures shown here.`);
+      `; mean difference ${signed(higher ? mean : -mean, decimals)}${unit(now.metric)}. Strong bars: pictures shown here.`);
     svg.setAttribute('aria-label', `Difference in ${name} of every test picture, sorted`);
   }
 
@@ -440,7 +437,7 @@ function gallery() {
   const thumbs = new Map(pictures.map((one) => {
     const canvas = make('canvas', { 'aria-hidden': 'true' });
     const said = make('span');
-    const item = option('picture', one.id, one === picture, make('div', {}, canvas, said));
+    const item = option('picture', one.id, false, make('div', {}, canvas, said));
     item.querySelector('input').setAttribute('aria-label', one.caption ? `${one.id}: ${one.caption}` : one.id);
     return [one, { canvas, said, item }];
   }));
@@ -465,8 +462,11 @@ function gallery() {
   }
 
   function list(now) {
-    const { decimals, higher } = metricOf(now.metric);
+    const { name, decimals, higher } = metricOf(now.metric);
     const order = sorted(now);
+    const both = advantage(now, 0) !== undefined;
+    const one = now.left in scores || now.right in scores;
+    $('shelf').textContent = `Pictures${both ? `, and left − right in ${name}` : one ? `, and their ${name}` : ', and their holes'}`;
     const held = document.activeElement;
     $('pictures').append(...order.map((one) => thumbs.get(one).item));
     if (held?.name === 'picture') held.focus();
@@ -479,7 +479,6 @@ function gallery() {
       said.textContent = gain !== undefined ? signed(higher ? gain : -gain, decimals) : only === undefined || only === null ? `${ratios[now.bucket][k]} %` : fixed(only, decimals);
       layers(one, MASKED, now.bucket).then((layer) => { if (state().bucket === now.bucket) paint(canvas, layer); });
     }
-    return order;
   }
 
   function show(relist) {
@@ -501,9 +500,8 @@ function gallery() {
 
   /** Show the picture that the order puts first. */
   function restart() {
-    picture = sorted(state())[0];
-    thumbs.get(picture).item.querySelector('input').checked = true;
-    show(true);
+    list(state());
+    choose(sorted(state())[0]);
   }
 
   // The slider: a native one for keyboard and screen reader; pointers drag anywhere on the picture
@@ -569,13 +567,13 @@ function logTicks(low, high) {
   const found = [];
   for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power += 1) for (const times of [1, 2, 5]) found.push(Number((times * 10 ** power).toPrecision(1)));
   const within = found.filter((at) => at >= low && at <= high);
-  return within.length > 6 ? within.filter((at) => /^[1]|0\.0*1$/.test(String(at))) : within;
+  return within.length > 6 ? within.filter((at) => /^1|^0\.0*1$/.test(String(at))) : within.length > 2 ? within : ticks(low, high, 4);
 }
 
-/** Lines over the steps; `series` are {label, points, raw, colour, dash}. */
+/** Lines over the steps; `series` are {label, points, raw, hue, dash}. */
 function chart(title, series, logarithmic) {
   const [width, height, left, right, top, bottom] = [480, 280, 48, 8, 26, 34];
-  const points = series.flatMap((one) => one.points.filter(([, value]) => Number.isFinite(value) && (!logarithmic || value > 0)));
+  const points = series.flatMap((one) => [...one.points, ...(one.raw ?? [])].filter(([, value]) => Number.isFinite(value) && (!logarithmic || value > 0)));
   const svg = draw('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title }, draw('text', { x: 0, y: 12 }, title));
   if (!points.length) return svg;
   const values = points.map(([, value]) => value);
@@ -597,9 +595,9 @@ function chart(title, series, logarithmic) {
       return part;
     }).join('');
   };
-  for (const { points: list, raw, colour, dash } of series) {
-    if (raw) svg.append(draw('path', { class: 'curve raw', d: line(raw.filter(([, value]) => value >= low && value <= high)), stroke: colour }));
-    svg.append(draw('path', { class: 'curve', d: line(list), stroke: colour, 'stroke-dasharray': dash }));
+  for (const { points: list, raw, hue, dash } of series) {
+    if (raw) svg.append(draw('path', { class: 'curve raw', d: line(raw), '--hue': hue }));
+    svg.append(draw('path', { class: 'curve', d: line(list), '--hue': hue, 'stroke-dasharray': dash }));
   }
   svg.addEventListener('pointermove', (event) => {
     const box = svg.getBoundingClientRect();
@@ -614,12 +612,16 @@ function chart(title, series, logarithmic) {
 }
 
 function training(section) {
-  const curves = data.curves.map((curve, k) => ({ ...curve, colour: `hsl(${HUES[k % HUES.length]} 60% 52%)`, dash: k < HUES.length ? undefined : k < 2 * HUES.length ? '5 3' : '2 2' }));
+  const first = [...data.curves].sort((x, y) => y.shown - x.shown); // the figure's own methods get the first colours
+  const curves = data.curves.map((curve) => {
+    const k = first.indexOf(curve);
+    return { ...curve, hue: HUES[k % HUES.length], dash: k < HUES.length ? undefined : k < 2 * HUES.length ? '5 3' : '2 2' };
+  });
   if (!curves.some(({ shown }) => shown)) for (const curve of curves) curve.shown = true;
   const charts = section.querySelector('.charts');
   const boxes = curves.map((curve) => {
     const box = make('input', { type: 'checkbox', checked: curve.shown });
-    const sample = draw('svg', { viewBox: '0 0 24 8', 'aria-hidden': 'true' }, draw('path', { class: 'curve', d: 'M0 4H24', stroke: curve.colour, 'stroke-dasharray': curve.dash }));
+    const sample = draw('svg', { viewBox: '0 0 24 8', 'aria-hidden': 'true' }, draw('path', { class: 'curve', d: 'M0 4H24', '--hue': curve.hue, 'stroke-dasharray': curve.dash }));
     const last = curve.psnr.at(-1)?.[1];
     $('legend').append(make('label', {}, box, sample, `${curve.label}${last === undefined || last === null ? '' : ` ${fixed(last, 2)} dB`}`));
     return box;
