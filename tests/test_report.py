@@ -312,7 +312,7 @@ def test_nothing_went_wrong_or_was_run(page, desk):
 def test_on_a_phone_in_the_dark_without_motion(page, tmp_path):
     with Browser(390, 844, dark=True, still=True) as phone:
         phone.open(page)
-        assert phone.run("document.documentElement.scrollWidth <= innerWidth")
+        assert phone.run("[innerWidth, document.documentElement.scrollWidth]") == [390, 390]
         assert phone.run("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 21)"
         assert phone.run("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
         phone.point("#table1 tbody tr td:nth-child(2)", (0.5, 0.5), (0.5, 0.5), kind="touch")
