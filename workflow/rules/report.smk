@@ -8,7 +8,11 @@ rule quality_table:
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
-        csv=f"{RESULTS}/{{table}}.csv",
+        csv=report(
+            f"{RESULTS}/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+        ),
     log:
         f"{RESULTS}/logs/{{table}}.log",
     wildcard_constraints:
@@ -34,7 +38,11 @@ rule segmentation_table:
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
-        csv=f"{RESULTS}/{{table}}.csv",
+        csv=report(
+            f"{RESULTS}/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+        ),
     log:
         f"{RESULTS}/logs/{{table}}.log",
     wildcard_constraints:
@@ -59,11 +67,15 @@ rule qualitative:
             method=config["figures"]["qualitative"]["methods"],
         ),
     output:
-        expand(
-            f"{RESULTS}/figures/qualitative_{{{{dataset}}}}_{{number}}.png",
-            number=range(
-                1, config["figures"].get("qualitative", {}).get("pictures", 0) + 1
+        report(
+            expand(
+                f"{RESULTS}/figures/qualitative_{{{{dataset}}}}_{{number}}.png",
+                number=range(
+                    1, config["figures"].get("qualitative", {}).get("pictures", 0) + 1
+                ),
             ),
+            caption="../report/qualitative.rst",
+            category="Figures",
         ),
     log:
         f"{RESULTS}/logs/{{dataset}}/qualitative.log",
@@ -90,7 +102,11 @@ rule semantic_maps:
             method=config["figures"]["semantic_maps"]["methods"],
         ),
     output:
-        f"{RESULTS}/figures/semantic_maps_{{dataset}}.png",
+        report(
+            f"{RESULTS}/figures/semantic_maps_{{dataset}}.png",
+            caption="../report/semantic_maps.rst",
+            category="Figures",
+        ),
     log:
         f"{RESULTS}/logs/{{dataset}}/semantic_maps.log",
     conda:
@@ -115,7 +131,11 @@ rule training_curves:
             method=config["figures"]["training_curves"]["methods"],
         ),
     output:
-        f"{RESULTS}/figures/training_curves_{{dataset}}.png",
+        report(
+            f"{RESULTS}/figures/training_curves_{{dataset}}.png",
+            caption="../report/training_curves.rst",
+            category="Figures",
+        ),
     log:
         f"{RESULTS}/logs/{{dataset}}/training_curves.log",
     conda:
@@ -141,7 +161,11 @@ rule claims:
         clip=rules.segmentation_by_clip.output.table,
     output:
         markdown=f"{RESULTS}/claims.md",
-        csv=f"{RESULTS}/claims.csv",
+        csv=report(
+            f"{RESULTS}/claims.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+        ),
     log:
         f"{RESULTS}/logs/claims.log",
     conda:
@@ -160,7 +184,11 @@ rule report:
     input:
         project.reported(),
     output:
-        f"{RESULTS}/report.html",
+        report(
+            f"{RESULTS}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+        ),
     log:
         f"{RESULTS}/logs/report.log",
     conda:

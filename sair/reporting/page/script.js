@@ -143,7 +143,7 @@ function grid(table, region) {
   const heads = make('tr', {}, make('th', { scope: 'col', 'aria-sort': 'none' }, make('button', { type: 'button', title: 'The paper’s order' }, 'Method')));
   columns.forEach(({ bucket, metric }, k) => {
     const { name, higher } = metricOf(metric);
-    const button = make('button', { type: 'button', 'aria-label': `${name}, ${where(bucket)}, ${higher ? 'higher' : 'lower'} is better: sort` }, `${name} ${higher ? '↑' : '↓'}`);
+    const button = make('button', { type: 'button', 'aria-label': `${name}, ${where(bucket)}, ${higher ? 'higher' : 'lower'} is better: sort` }, `${name}\u00a0${higher ? '↑' : '↓'}`);
     heads.append(make('th', { scope: 'col', 'aria-sort': 'none', class: starts(k) && 'first', 'data-first': higher ? 'descending' : 'ascending' }, button));
   });
 
