@@ -405,8 +405,8 @@ function gallery() {
     if (!values.length) return;
     const finite = values.map(({ gain }) => gain).filter(Number.isFinite);
     const [top, bottom] = [Math.max(0, ...finite), Math.min(0, ...finite)];
-    const tall = 92 / (top - bottom || 1);
-    const zero = 4 + top * tall;
+    const tall = 80 / (top - bottom || 1);
+    const zero = 10 + top * tall;
     const shown = new Map(pictures.map((one) => [one.id, one]));
     const svg = $('strip');
     svg.setAttribute('viewBox', `0 0 ${values.length} 100`);
@@ -623,7 +623,7 @@ function training(section) {
     const box = make('input', { type: 'checkbox', checked: curve.shown });
     const sample = draw('svg', { viewBox: '0 0 24 8', 'aria-hidden': 'true' }, draw('path', { class: 'curve', d: 'M0 4H24', '--hue': curve.hue, 'stroke-dasharray': curve.dash }));
     const last = curve.psnr.at(-1)?.[1];
-    $('legend').append(make('label', {}, box, sample, `${curve.label}${last === undefined || last === null ? '' : ` ${fixed(last, 2)} dB`}`));
+    $('legend').append(make('label', {}, box, sample, `${curve.label}${last === undefined || last === null ? '' : ` ${fixed(last, 2)}\u00a0dB`}`));
     return box;
   });
   const show = () => {
@@ -658,7 +658,7 @@ else for (const part of $('claims').querySelectorAll('.lead, .controls')) part.h
 absent($('claims'), /^Claims/);
 if (data.curves.length) training($('training'));
 else $('training').hidden = true;
-for (const src of data.maps) $('maps').append(make('img', { src, alt: 'Semantic maps of masked pictures before and after completion' }));
+for (const src of data.maps) $('maps').append(make('div', { class: 'wide' }, make('img', { src, alt: 'Semantic maps of masked pictures before and after completion' })));
 absent($('maps'), /^Semantic maps/);
 $('maps').hidden = $('maps').children.length < 3;
 for (const section of document.querySelectorAll('main > section:not([hidden])')) document.querySelector('nav').append(make('a', { href: `#${section.id}` }, section.querySelector('h2').textContent));
