@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: table1 all test lint bench clean
+.PHONY: table1 all report test lint bench clean
 .DEFAULT_GOAL := table1
 
 table1: $(VENV)/ready
@@ -12,6 +12,9 @@ table1: $(VENV)/ready
 
 all: $(VENV)/ready
 	$(BIN)/snakemake --cores $(CORES) all
+
+report: $(VENV)/ready
+	$(BIN)/sair report
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest

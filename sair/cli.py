@@ -89,6 +89,10 @@ def _parser() -> argparse.ArgumentParser:
     reference.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
     reference.set_defaults(run=_reference)
 
+    report = commands.add_parser("report", help="one HTML page of what is there: tables, gallery, claims, curves")
+    report.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    report.set_defaults(run=_report)
+
     methods = commands.add_parser("methods", help="list the methods of config/methods")
     methods.set_defaults(run=_methods)
     return parser
@@ -251,6 +255,15 @@ def _reference(options: argparse.Namespace) -> None:
     }
     keep(project.config, dataset, f"{project.results}/{dataset}/manifest.csv", scores, folder)
     print(f"{folder}: scores of {len(scores)} methods")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from sair.reporting.report import Sources, write_report
+
+    project = _project(options.configfile)
+    output = Path(project.results) / "report.html"
+    write_report(project.config, project.methods, Sources(**project.report()), output)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 
 def _methods(options: argparse.Namespace) -> None:

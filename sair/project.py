@@ -50,8 +50,8 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
                 f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
                 "one each, after 0 where no part is. Name every id."
             )
-    _known("semantics.dataset", config["semantics"]["dataset"], config["datasets"])
-    _known("regression.dataset", config["regression"]["dataset"], config["datasets"])
+    for place in ("semantics", "regression", "report"):
+        _known(f"{place}.dataset", config[place]["dataset"], config["datasets"])
     for place in ("tables", "figures"):
         for name, entry in config[place].items():
             _known(f"{place}.{name}.dataset", entry["dataset"], config["datasets"])
@@ -194,11 +194,36 @@ class Project:
         numbers = [f"_{n}" for n in range(1, settings["pictures"] + 1)] if kind == "qualitative" else [""]
         return [f"{self.results}/figures/{kind}_{dataset}{number}.png" for number in numbers]
 
+    def report(self) -> dict[str, Any]:
+        """What the report is made from (``sair.reporting.report.Sources``)."""
+        dataset, seed = self.config["report"]["dataset"], self.config["seeds"][0]
+        tables = self.tables("quality")
+        rows = [m for t in tables if self.config["tables"][t]["dataset"] == dataset for m in self.rows(t)]
+        methods = [m for m in dict.fromkeys(rows) if not self.method(m)["sees_truth"]]
+        maps = self.config["figures"].get("semantic_maps")
+        return {
+            "tables": {table: f"{self.results}/{table}.csv" for table in self.config["tables"]},
+            "claims": f"{self.results}/claims.csv",
+            "logs": {m: f"{self.of(dataset, m, seed)}/train.csv" for m in methods if self.learns(m)},
+            "maps": self.figures("semantic_maps", maps["dataset"]) if maps else [],
+            "pictures": f"{self.results}/{dataset}/pictures.csv",
+            "manifest": f"{self.results}/{dataset}/manifest.csv",
+            "scores": {m: f"{self.of(dataset, m, seed)}/scores.csv" for m in methods},
+            "predictions": {m: f"{self.of(dataset, m, seed)}/predictions" for m in methods},
+        }
+
+    def reported(self) -> list[str]:
+        """Every file and folder that a complete report is made from."""
+        files: list[str] = []
+        for part in self.report().values():
+            files += [part] if isinstance(part, str) else part.values() if isinstance(part, dict) else part
+        return files
+
     def code(self, *parts: str, method: str | None = None) -> str:
         """Fingerprint of library code, so that a rule runs again when what it computes with changed.
 
         Args:
-            parts: files or folders below ``sair``.
+            parts: files or folders below ``sair``; of a folder its Python, of a file with an ending its bytes.
             method: also the packages of this method's class, and of the classes that its parameters name.
         """
         paths = [ROOT / "sair" / part for part in parts]
@@ -224,6 +249,9 @@ def _classes(description: dict[str, Any]) -> Iterator[str]:
 def _fingerprint(paths: tuple[Path, ...]) -> str:
     digest = hashlib.sha256()
     for path in paths:
+        if path.suffix not in ("", ".py"):
+            digest.update(path.read_bytes())
+            continue
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
             digest.update(ast.dump(_without_docstrings(file)).encode())
     return digest.hexdigest()[:16]

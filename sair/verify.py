@@ -22,6 +22,7 @@ from sair.project import Project
 from sair.reporting.conventions import write_conventions
 from sair.reporting.measured import DISTANCES
 from sair.reporting.orderings import write_orderings
+from sair.reporting.report import Sources, comparable, write_report
 from sair.reporting.tables import COLUMNS, write_quality_table, write_segmentation_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
@@ -37,7 +38,7 @@ class Finding(NamedTuple):
 
 
 def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
-    """Check every table, the claims, and the scores behind them.
+    """Check every table, the claims, the report, and the scores behind them.
 
     Args:
         project: the config whose results are checked.
@@ -75,6 +76,8 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
     else:
         yield Finding(NOT_MADE, f"{claims}.md")
     yield from _verify_conventions(project)
+    report = f"{project.results}/report.html"
+    yield _caught(report, lambda: _report(project, report)) if Path(report).is_file() else Finding(NOT_MADE, report)
 
 
 def _verify_conventions(project: Project) -> Iterator[Finding]:
@@ -191,6 +194,13 @@ def _conventions(project: Project, output: SimpleNamespace) -> None:
     write_conventions(project.config, methods, scores, manifest, output.markdown, output.csv)
 
 
+def _report(project: Project, path: str) -> Finding:
+    with tempfile.TemporaryDirectory() as folder:
+        made = Path(folder) / "report.html"
+        write_report(project.config, project.methods, Sources(**project.report()), made)
+        return _same_text(path, made, comparable)
+
+
 def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespace], None]) -> Iterator[Finding]:
     """Make files again beside those that are there, and compare line by line."""
     kinds = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
@@ -207,10 +217,10 @@ def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespa
             path.unlink(missing_ok=True)
 
 
-def _same_text(file: str, made: Path) -> Finding:
+def _same_text(file: str, made: Path, seen: Callable[[str], str] = str) -> Finding:
     if not Path(file).is_file():
         return Finding(NOT_BACKED, file, "is not there")
-    printed, backed = (Path(path).read_text(encoding="utf-8").splitlines() for path in (file, made))
+    printed, backed = (seen(Path(path).read_text(encoding="utf-8")).splitlines() for path in (file, made))
     for number in range(max(len(printed), len(backed))):
         pair = [lines[number] if number < len(lines) else "" for lines in (printed, backed)]
         if pair[0] != pair[1]:

@@ -159,12 +159,15 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         status = main(["verify", "--configfile", "test.yaml"])
         return status, "".join(capsys.readouterr().out.split())
 
+    assert main(["report", "--configfile", "test.yaml"]) == 0
     status, said = verify()
     assert status == 0 and "NOTBACKED" not in said and "backedresults/smoke/table1.md" in said, said
+    assert "backedresults/smoke/report.html" in said
     results = folder / "results/smoke"
     for name, change, message in (
         ("table1.md", lambda old: old.replace(b" MISF", b" MISS"), "wherethescoresgive"),
         ("table1.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
+        ("report.html", lambda old: old.replace(b'"n": 3', b'"n": 300', 1), "wherethescoresgive"),
         ("faces/liif/seed0/scores.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
         ("faces/liif/seed0/fid.csv", lambda old: old.replace(b"all,3,", b"all,3,1", 1), "butitsfeaturesgive"),
         ("faces/liif/seed0/train.csv", lambda old: old[:-2], "changedsinceruletrainmadeit"),

@@ -99,8 +99,7 @@ def training_curves(logs: Mapping[str, str | Path], output: str | Path) -> None:
         log = pd.read_csv(path)
         (line,) = loss.plot(log.step, log.loss.rolling(SMOOTH, min_periods=1, center=True).mean(), label=label)
         loss.plot(log.step, log.loss, color=line.get_color(), alpha=0.25, linewidth=0.8)
-        # The log repeats the last validation until the next one.
-        validated = log[log.psnr.notna() & (log.psnr != log.psnr.shift())]
+        validated = validations(log)
         psnr.plot(validated.step, validated.psnr, marker="o", markersize=3, label=label)
     loss.set(xlabel="step", ylabel="training loss (L1)", yscale="log")
     psnr.set(xlabel="step", ylabel="validation PSNR (dB)")
@@ -110,3 +109,8 @@ def training_curves(logs: Mapping[str, str | Path], output: str | Path) -> None:
     with atomic(output) as temporary:
         figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
     plt.close(figure)
+
+
+def validations(log: pd.DataFrame) -> pd.DataFrame:
+    """The lines of a train.csv that hold a new validation; the log repeats the last one until the next."""
+    return log[log.psnr.notna() & (log.psnr != log.psnr.shift())]

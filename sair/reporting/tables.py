@@ -46,7 +46,10 @@ NO_INCEPTION = (
 SWITCHED_OFF = "switched off by `fid: false`"
 TOO_FEW = f"fewer than {FEWEST} pictures"
 BIASED = f"biased upwards: fewer than {ENOUGH:,} pictures"
-COLUMNS = ["method", "label", "group", "bucket", "metric", "mean", "low", "high", "n", "seeds", "paper", "reason"]
+COLUMNS = [
+    *("method", "label", "group", "bucket", "metric"),
+    *("mean", "low", "high", "n", "seeds", "paper", "lead", "reason"),
+]
 CONTROLS = "baselines.controls:"
 BEST, TIED = "best", "tied"
 
@@ -115,22 +118,27 @@ def collect(
     return rows
 
 
-def to_frame(rows: Sequence[Row], columns: Sequence[Key], reasons: Mapping[str, str]) -> pd.DataFrame:
-    """The CSV: one line a (method, bucket, metric).
+def to_frame(
+    rows: Sequence[Row],
+    columns: Sequence[Key],
+    marks: Mapping[Key, Mapping[str, str]],
+    reasons: Mapping[str, str],
+) -> pd.DataFrame:
+    """The CSV: one line a (method, bucket, metric); ``lead`` says who leads the columns that are printed.
 
     Args:
         rows: the table's lines.
         columns: what it holds of each.
+        marks: who leads each printed column (``leaders``).
         reasons: by metric, why no method has it, or what is the matter with it.
     """
     nothing = Estimate(math.nan, math.nan, math.nan, 0)
     lines = []
     for row in rows:
         for key in columns:
+            claim, lead = row.paper.get(key, math.nan), marks.get(key, {}).get(row.method, "")
             reason = row.reason or reasons.get(key[1], "")
-            lines.append(
-                [*row[:3], *key, *row.cells.get(key, nothing), row.seeds, row.paper.get(key, math.nan), reason]
-            )
+            lines.append([*row[:3], *key, *row.cells.get(key, nothing), row.seeds, claim, lead, reason])
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -152,8 +160,14 @@ def leaders(rows: Sequence[Row], key: Key, compare: Compare) -> dict[str, str]:
     return {name: TIED for name in (first.method, *tied)} if tied else {first.method: BEST}
 
 
-def _number(value: float, decimals: int, infinity: str) -> str:
+def number(value: float, decimals: int, infinity: str) -> str:
+    """A measured number as every format prints it."""
     return infinity if math.isinf(value) else f"{value:z.{decimals}f}"  # z: no minus before zero
+
+
+def paper_number(value: float, metric: str) -> str:
+    """A number of the paper with the paper's own decimals, whatever ours are."""
+    return f"{value:.{2 if metric in ('psnr', 'miou') else 3}f}"
 
 
 class Markup(NamedTuple):
@@ -194,13 +208,11 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
             decimals = METRICS[key[1]].decimals
             text = markup.dash
             if key in row.cells:
-                text = _number(row.cells[key].mean, decimals, markup.infinity)
+                text = number(row.cells[key].mean, decimals, markup.infinity)
                 mark = marks[key].get(row.method)
                 text = {BEST: markup.best, TIED: markup.tied}.get(mark, "{}").format(text)
             if key in row.paper:
-                # The paper's own decimals, whatever ours are.
-                decimals = {"psnr": 2, "miou": 2}.get(key[1], 3)
-                text = markup.paper.format(text, f"{row.paper[key]:.{decimals}f}")
+                text = markup.paper.format(text, paper_number(row.paper[key], key[1]))
             line.append(text)
         lines.append(line)
     return lines
@@ -490,7 +502,7 @@ def _write(
 ) -> None:
     folder = Path(output.markdown).parent
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
-    write_csv(to_frame(rows, stored.columns, reasons), output.csv)
+    write_csv(to_frame(rows, stored.columns, marks, reasons), output.csv)
     write_text(output.latex, to_latex(title, rows, shown, marks, notes))
     heading = f"{table.replace('table', 'Table ')}: {title}"
     write_text(output.markdown, to_markdown(heading, rows, shown, marks, more, notes, images))

@@ -8,6 +8,7 @@ SEGMENTATION_CODE = (
 )
 DISTANCE_CODE = ("evaluation/fid", "data/manifest", "files", "weights/networks")
 TABLE_CODE = ("reporting", "evaluation")
+PAGE = [f"reporting/page/{name}" for name in ("page.html", "style.css", "script.js")]
 
 
 def dataset_of(table):

@@ -9,7 +9,11 @@ rule quality_table:
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
-        csv=f"{RESULTS}/{{table}}.csv",
+        csv=report(
+            f"{RESULTS}/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+        ),
     log:
         f"{RESULTS}/logs/{{table}}.log",
     wildcard_constraints:
@@ -36,7 +40,11 @@ rule segmentation_table:
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
-        csv=f"{RESULTS}/{{table}}.csv",
+        csv=report(
+            f"{RESULTS}/{{table}}.csv",
+            caption="../report/table.rst",
+            category="Tables",
+        ),
     log:
         f"{RESULTS}/logs/{{table}}.log",
     wildcard_constraints:
@@ -61,11 +69,15 @@ rule qualitative:
             method=config["figures"]["qualitative"]["methods"],
         ),
     output:
-        expand(
-            f"{RESULTS}/figures/qualitative_{{{{dataset}}}}_{{number}}.png",
-            number=range(
-                1, config["figures"].get("qualitative", {}).get("pictures", 0) + 1
+        report(
+            expand(
+                f"{RESULTS}/figures/qualitative_{{{{dataset}}}}_{{number}}.png",
+                number=range(
+                    1, config["figures"].get("qualitative", {}).get("pictures", 0) + 1
+                ),
             ),
+            caption="../report/qualitative.rst",
+            category="Figures",
         ),
     log:
         f"{RESULTS}/logs/{{dataset}}/qualitative.log",
@@ -92,7 +104,11 @@ rule semantic_maps:
             method=config["figures"]["semantic_maps"]["methods"],
         ),
     output:
-        f"{RESULTS}/figures/semantic_maps_{{dataset}}.png",
+        report(
+            f"{RESULTS}/figures/semantic_maps_{{dataset}}.png",
+            caption="../report/semantic_maps.rst",
+            category="Figures",
+        ),
     log:
         f"{RESULTS}/logs/{{dataset}}/semantic_maps.log",
     conda:
@@ -117,7 +133,11 @@ rule training_curves:
             method=config["figures"]["training_curves"]["methods"],
         ),
     output:
-        f"{RESULTS}/figures/training_curves_{{dataset}}.png",
+        report(
+            f"{RESULTS}/figures/training_curves_{{dataset}}.png",
+            caption="../report/training_curves.rst",
+            category="Figures",
+        ),
     log:
         f"{RESULTS}/logs/{{dataset}}/training_curves.log",
     conda:
@@ -143,7 +163,11 @@ rule claims:
         clip=rules.segmentation_by_clip.output.table,
     output:
         markdown=f"{RESULTS}/claims.md",
-        csv=f"{RESULTS}/claims.csv",
+        csv=report(
+            f"{RESULTS}/claims.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+        ),
     log:
         f"{RESULTS}/logs/claims.log",
     conda:
@@ -176,3 +200,26 @@ rule conventions:
         code=project.code(*TABLE_CODE),
     script:
         "../scripts/conventions.py"
+
+
+rule report:
+    """Put everything that was measured on one self-contained page."""
+    input:
+        project.reported(),
+    output:
+        report(
+            f"{RESULTS}/report.html",
+            caption="../report/report.rst",
+            category="Report",
+        ),
+    log:
+        f"{RESULTS}/logs/report.log",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        config=config,
+        methods=project.methods,
+        sources=project.report(),
+        code=project.code(*TABLE_CODE, *PAGE),
+    script:
+        "../scripts/report.py"
