@@ -227,7 +227,7 @@ def test_fid_is_measured_where_the_weights_are(finished, tmp_path):
     """The truth once, every method once; elsewhere not one job more."""
     there = {"SAIR_WEIGHTS": str(weights_in(tmp_path)), "TORCH_HOME": str(tmp_path)}
     found = [
-        jobs(snakemake(finished, options=["-n"], config=["fid=true"], **variables).stdout)
+        jobs(snakemake(finished, options=["-n"], config=["fid=True"], **variables).stdout)
         for variables in (there, there | {"SAIR_WEIGHTS": ""})
     ]
     table = {"quality_table": 1}
@@ -248,7 +248,9 @@ def test_regression_against_a_kept_reference(finished, tmp_path, monkeypatch):
 def test_every_result_says_what_made_it(finished):
     results = Path("results/smoke")
     facts = json.loads((finished / results / "provenance/faces/sair/seed0/score.json").read_text())
-    assert facts["rule"] == "score" and facts["threads"] == 1 and facts["versions"]["torch"] == torch.__version__
+    assert (
+        facts["rule"] == "score" and facts["threads"] == 1 and torch.__version__.startswith(facts["versions"]["torch"])
+    )
     assert facts["config"]["training"]["scale"] == SETTINGS["training"]["scale"] and len(facts["commit"]) >= 40
     assert facts["wall_seconds"] > 0 and facts["peak_memory_mib"] > 100 and facts["device"]
     assert any("alexnet" in line and "sha256" in line for line in facts["weights"])
