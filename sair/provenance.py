@@ -23,7 +23,17 @@ from typing import Any
 from sair.files import file_sha256, tree_sha256, write_text
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = ("torch", "torchvision", "numpy", "scikit-image", "pillow", "open_clip_torch", "lpips", "pytorch-fid", "snakemake")
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "numpy",
+    "scikit-image",
+    "pillow",
+    "open_clip_torch",
+    "lpips",
+    "pytorch-fid",
+    "snakemake",
+)
 
 
 def record_of(log: str | Path) -> Path:
