@@ -44,12 +44,30 @@ def atomic(path: str | Path) -> Iterator[Path]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(path)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error}). Free space there, and start again.") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that were killed while they wrote ``path`` have left."""
+    for left in path.parent.glob(f".{path.name}.*.tmp{path.suffix}"):
+        try:
+            os.kill(int(left.name.removeprefix(f".{path.name}.").partition(".")[0]), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except (ValueError, PermissionError):
+            pass
+
+
+def discard(path: Path) -> None:
+    """Remove a file, if it is there, and what killed processes have left of it."""
+    path.unlink(missing_ok=True)
+    _sweep(path)
 
 
 def write_text(path: str | Path, text: str) -> None:

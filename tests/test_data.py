@@ -1,5 +1,9 @@
 """Sources, masks, the frozen split and the samples: what real folders do wrong must be said by name."""
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -336,3 +340,12 @@ def test_threads_make_the_same_table(folder, tmp_path):
         m.write_pictures(dataset(folder), SIZE, table, threads)
     assert tables[0].read_bytes() == tables[1].read_bytes()
     assert all((tables[1].parent / image).is_file() for image in pd.read_csv(tables[1]).image)
+
+
+def test_what_a_killed_writer_left_is_swept(tmp_path):
+    dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
+    left, writing = (tmp_path / f".a.png.{pid}.tmp.png" for pid in (dead.stdout.strip(), os.getppid()))
+    for path in (left, writing):
+        path.write_bytes(b"half")
+    write_png(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
+    assert {path.name for path in tmp_path.iterdir()} == {"a.png", writing.name}

@@ -33,7 +33,7 @@ from sair import runtime
 from sair.data.manifest import write_csv
 from sair.data.samples import Samples
 from sair.data.sources import mix
-from sair.files import InputError, file_sha256
+from sair.files import InputError, discard, file_sha256
 from sair.methods import build
 from sair.progress import progress
 from sair.training import checkpoint, parallel
@@ -192,7 +192,7 @@ def train(
         return
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
     checkpoint.save_method(output, run.method, run.spec, seed=seed, steps=steps, image_size=samples.image_size)
-    run.state_file.unlink(missing_ok=True)
+    discard(run.state_file)
 
 
 class Stepper:
