@@ -170,8 +170,10 @@ def _grid(moved: pd.DataFrame, manifest: str | Path, predictions: Mapping[str, P
         masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
         pictures = [read_rgb(folder / "composited" / row.prediction) for folder in predictions.values()]
         values = [f"{line.psnr_before:.2f} dB", f"{line.psnr_now:.2f} dB ({line.moved:+.2f})"][-len(pictures) :]
-        lines.append([(masked, f"{row.bucket} %"), *zip(pictures, values, strict=True), (truth, "")])
-    return draw_grid(["Masked input", *predictions, "Ground truth"], [line.id for line in moved.itertuples()], lines)
+        lines.append([(masked, row.id), *zip(pictures, values, strict=True), (truth, "")])
+    return draw_grid(
+        ["Masked input", *predictions, "Ground truth"], [f"{line.bucket} %" for line in moved.itertuples()], lines
+    )
 
 
 def _page(
