@@ -87,6 +87,8 @@ def test_the_csv_is_the_mean_over_pictures_and_seeds(made):
     assert sair["mean"].tolist() == pytest.approx([31.8, 26.8, 21.8, 26.8])
     assert sair.index.tolist() == [*BUCKETS, "all"]
     assert sair.n.tolist() == [PICTURES] * 4 and sair.seeds.tolist() == [2] * 4
+    assert sair.spread.tolist() == pytest.approx([0.5**0.5] * 4)  # of the seeds' means, which differ by 1
+    assert frame[frame.method == "liif"].spread.isna().all()
     assert (sair.low < sair["mean"]).all() and (sair["mean"] < sair.high).all()
     assert sair.paper.tolist()[:3] == [37.97, 31.49, 24.87] and math.isnan(sair.paper.iloc[3])
     assert set(frame.metric) == set(SCORE_COLUMNS) - {"id", "bucket", "ratio"} | {"fid", "kid"}
@@ -146,7 +148,7 @@ def test_order_marks_and_the_papers_numbers(made):
         *("StructureFlow", "EdgeConnect", "RFRNet", "JPGNet", "LaMa", "MISF", "LIIF", "SAIR"),
         *("My_variant", "*Ground truth*"),
     ]
-    assert rows["SAIR"][0] == "**31.80** (37.97)"
+    assert rows["SAIR"][0] == "**31.80 ± 0.71** (37.97)"
     assert rows["My_variant"][0] == "31.30"  # a program of somebody's competes, although nothing was trained
     assert rows["LIIF"][0] == "30.30 (35.27)"
     assert rows["*Ground truth*"][0] == "∞"  # perfect, and not marked as best
@@ -155,7 +157,8 @@ def test_order_marks_and_the_papers_numbers(made):
 
 def test_equal_methods_are_tied_and_none_is_best(made):
     rows = rows_of(made.markdown.read_text())
-    assert {rows[name][2].split(" ")[0] for name in ("SAIR", "LIIF", "My_variant")} == {"<u>0.100</u>"}
+    cells = {name: rows[name][2].partition(" (")[0] for name in ("SAIR", "LIIF", "My_variant")}
+    assert cells == {"SAIR": "<u>0.100 ± 0.000</u>", "LIIF": "<u>0.100</u>", "My_variant": "<u>0.100</u>"}
 
 
 @pytest.mark.parametrize(("gap", "best"), [(1.0, {"a": "best"}), (0.02, {"a": "tied", "b": "tied"})])
@@ -198,7 +201,7 @@ def test_the_terms_are_stated(made):
 
 def test_latex_is_balanced_and_escaped(made):
     text = made.latex.read_text()
-    assert r"My\_variant" in text and r"\textbf{31.80}" in text and r"\underline{0.100}" in text
+    assert r"My\_variant" in text and r"\textbf{31.80 $\pm$ 0.71}" in text and r"\underline{0.100}" in text
     body = text.split(r"\midrule", 1)[1].split(r"\bottomrule")[0]
     lines = [line for line in body.splitlines() if line.endswith(r"\\")]
     assert len(lines) == 10 and all(line.count("&") == 12 for line in lines)

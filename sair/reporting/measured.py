@@ -61,6 +61,19 @@ def quality(scores: pd.DataFrame, measures: Sequence[str] = MEASURES) -> dict[Ke
     }
 
 
+def seed_spread(paths: Sequence[str | Path]) -> dict[Key, float]:
+    """Standard deviation over seeds of one method's means, by (bucket, metric); nothing for a single seed."""
+    if len(paths) < 2:
+        return {}
+    means = []
+    for path in paths:
+        scores = read_scores([path])
+        means.append(scores.groupby("bucket")[MEASURES].mean())
+        means[-1].loc[ALL] = scores.groupby("id")[MEASURES].mean().mean()
+    deviation = pd.concat(means).groupby(level=0).std()
+    return {(bucket, metric): float(deviation.loc[bucket, metric]) for bucket in deviation.index for metric in MEASURES}
+
+
 def quality_differences(a: pd.DataFrame, b: pd.DataFrame, keys: Iterable[Key]) -> dict[Key, Difference]:
     """Paired differences of two methods' scores, ``a`` minus ``b``."""
     a, b = (scores.set_index(["bucket", "id"]) for scores in (a, b))

@@ -34,6 +34,7 @@ from sair.reporting.measured import (
     quality_differences,
     read_overlaps,
     read_scores,
+    seed_spread,
     segmentation,
     segmentation_differences,
 )
@@ -48,7 +49,7 @@ TOO_FEW = f"fewer than {FEWEST} pictures"
 BIASED = f"biased upwards: fewer than {ENOUGH:,} pictures"
 COLUMNS = [
     *("method", "label", "group", "bucket", "metric"),
-    *("mean", "low", "high", "n", "seeds", "paper", "lead", "reason"),
+    *("mean", "low", "high", "n", "seeds", "spread", "paper", "lead", "reason"),
 ]
 CONTROLS = "baselines.controls:"
 BEST, TIED = "best", "tied"
@@ -66,6 +67,7 @@ class Row(NamedTuple):
     paper: dict[Key, float]
     seeds: int
     reason: str = ""
+    spread: Mapping[Key, float] = MappingProxyType({})  # over seeds
 
 
 class Shape(NamedTuple):
@@ -138,7 +140,8 @@ def to_frame(
         for key in columns:
             claim, lead = row.paper.get(key, math.nan), marks.get(key, {}).get(row.method, "")
             reason = row.reason or reasons.get(key[1], "")
-            lines.append([*row[:3], *key, *row.cells.get(key, nothing), row.seeds, claim, lead, reason])
+            spread = row.spread.get(key, math.nan)
+            lines.append([*row[:3], *key, *row.cells.get(key, nothing), row.seeds, spread, claim, lead, reason])
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
@@ -177,16 +180,18 @@ class Markup(NamedTuple):
     tied: str
     paper: str
     infinity: str
+    spread: str
     dash: str
     arrows: tuple[str, str]
 
 
-MARKDOWN = Markup("**{}**", "<u>{}</u>", "{} ({})", "∞", "–", ("↑", "↓"))
+MARKDOWN = Markup("**{}**", "<u>{}</u>", "{} ({})", "∞", "±", "–", ("↑", "↓"))
 LATEX = Markup(
     r"\textbf{{{}}}",
     r"\underline{{{}}}",
     r"{} {{\scriptsize({})}}",
     r"$\infty$",
+    r"$\pm$",
     "--",
     (r"$\uparrow$", r"$\downarrow$"),
 )
@@ -209,6 +214,8 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
             text = markup.dash
             if key in row.cells:
                 text = number(row.cells[key].mean, decimals, markup.infinity)
+                if math.isfinite(row.spread.get(key, math.nan)):
+                    text += f" {markup.spread} {row.spread[key]:.{decimals}f}"
                 mark = marks[key].get(row.method)
                 text = {BEST: markup.best, TIED: markup.tied}.get(mark, "{}").format(text)
             if key in row.paper:
@@ -347,6 +354,8 @@ def describe(
             + "; ".join(f"{NAMES[metric]} {CONVENTION[metric]}" for metric in claims["metrics"])
             + "."
         )
+    if any(row.spread for row in rows):
+        notes[-1] += " ±: standard deviation of the means over seeds."
     notes[-1] += (
         f" Bold: better than every other method, paired by picture (p < {LEVEL} after Holm's correction); underlined: "
         f"tied for the best; controls do not compete. Intervals, every bucket and measure: {table}.csv."
@@ -434,6 +443,7 @@ def write_quality_table(
     seeds = {name: len(paths) for name, paths in scores.items()}
     controls = {name for name, spec in methods.items() if spec["class"].startswith(CONTROLS)}
     rows = collect(table, methods, measured, seeds, claims, controls)
+    rows = [row._replace(spread=seed_spread(scores.get(row.method, ()))) for row in rows]
     notes = describe(table, config, methods, rows, claims, manifest, clip)
     shape = Shape([ALL] if claims["buckets"] == [ALL] else buckets, claims["metrics"])
     title = f"Inpainting on {config['tables'][table]['dataset']}"
