@@ -242,7 +242,7 @@ def test_the_doctor_knows_the_layouts(layout):
     one.rename(folder / "one.png"), other.rename(one), (folder / "one.png").rename(other)
     ((state, what, text),) = examined()[0]
     assert (state, what) == ("wrong", "masks nvidia, order") and "2 of 36 masks are not" in text
-    assert "00001.png (44% hole, at the border)" in text and "nv-adlr.github.io" in text
+    assert "00001.png (44% hole, off the border)" in text and "nv-adlr.github.io" in text
     shutil.rmtree(folder / "testing_mask_dataset")
     write_masks(folder / "testing_mask_dataset")
     shutil.copy(folder / "testing_mask_dataset/05000.png", folder / "testing_mask_dataset/04000.png")
