@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from sair.files import InputError, atomic
@@ -20,13 +20,8 @@ def save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any])
     # Sorted by name and cloned, so that equal weights are equal bytes however the module shares its storage.
     plain = {name: tensors[name].detach().cpu().clone().contiguous() for name in sorted(tensors)}
     with atomic(path) as temporary:
-        temporary.touch()
-        mode = temporary.stat().st_mode
-        try:
-            save_file(plain, temporary, {"sair": json.dumps(metadata, sort_keys=True)})
-        except SafetensorError as error:
-            raise OSError(error) from None
-        temporary.chmod(mode)  # safetensors lets nobody but the user read it
+        # Not by save_file, which has a temporary file of its own: a killed process would leave it for ever.
+        temporary.write_bytes(to_bytes(plain, {"sair": json.dumps(metadata, sort_keys=True)}))
 
 
 def load(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
