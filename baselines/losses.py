@@ -1,7 +1,7 @@
 """Losses that several published methods share, computed in float32 on pictures (B, 3, H, W) in [0, 1].
 
-Feature extractors are any frozen ``pictures -> list of maps``; ``sair.weights.vgg16_features`` is the one that can be
-had offline (the authors of EdgeConnect, StructureFlow and MISF take VGG19, those of RFRNet VGG16).
+Feature extractors are any frozen ``pictures -> list of maps``; ``sair.weights.networks.vgg16_features`` is the one
+that can be had offline (the authors of EdgeConnect, StructureFlow and MISF take VGG19, those of RFRNet VGG16).
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class Vgg:
     def __call__(self, pictures: Tensor) -> Sequence[Tensor]:
         """Feature maps of pictures (B, 3, H, W) in [0, 1]."""
         if not self._network:
-            from sair.weights import vgg16_features  # only training needs its weights
+            from sair.weights.networks import vgg16_features  # only training needs its weights
 
             network = vgg16_features()
             if self._maps < 5:

@@ -75,22 +75,22 @@ def _parser() -> argparse.ArgumentParser:
     new.set_defaults(run=_new_method)
 
     doctor = commands.add_parser("doctor", help="is everything there that a config needs, and where is the rest?")
-    doctor.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    _takes_config(doctor)
     doctor.set_defaults(run=_doctor)
 
     _add_weights(commands.add_parser("weights", help="pretrained files: list them, fetch them, verify them"))
 
     verify = commands.add_parser("verify", help="are the tables backed by scores, and the scores by pictures?")
-    verify.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    _takes_config(verify)
     verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
     verify.set_defaults(run=_verify)
 
     reference = commands.add_parser("reference", help="keep this run's scores as the reference of regression checks")
-    reference.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    _takes_config(reference)
     reference.set_defaults(run=_reference)
 
     report = commands.add_parser("report", help="one HTML page of what is there: tables, gallery, claims, curves")
-    report.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    _takes_config(report)
     report.set_defaults(run=_report)
 
     methods = commands.add_parser("methods", help="list the methods of config/methods")
@@ -106,7 +106,7 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
 
     fetch = commands.add_parser("fetch", help="put them into one folder, which is then enough without a network")
     fetch.add_argument("names", nargs="*", metavar="NAME", help="as listed (default: all that the config needs)")
-    fetch.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    _takes_config(fetch)
     fetch.add_argument("--to", metavar="FOLDER", help="default: the folder in SAIR_WEIGHTS, else weights")
     fetch.add_argument("--archive", metavar="FILE", help="unpack an author's zip or tar that you have downloaded")
     fetch.set_defaults(run=_weights_fetch)
@@ -114,6 +114,10 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     verify = commands.add_parser("verify", help="compare them with their known SHA-256")
     verify.add_argument("folder", nargs="?", metavar="FOLDER", help="default: all that is found on this machine")
     verify.set_defaults(run=_weights_verify)
+
+
+def _takes_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
 
 
 def _inpaint(options: argparse.Namespace) -> None:

@@ -92,6 +92,11 @@ def load_method(name: str, folder: str | Path, preset: str, training: dict[str, 
     return _load(name, Path(folder), preset, training or {}, ())
 
 
+def processes(spec: dict[str, Any]) -> int:
+    """Processes that train a method together, a GPU each where there are any; 0 for what learns nothing."""
+    return spec["training"]["processes"] if spec["training"] else 0
+
+
 def _load(name: str, folder: Path, preset: str, training: dict[str, Any], above: tuple[str, ...]) -> dict[str, Any]:
     if name in above:
         way = " -> ".join((*above, name))

@@ -16,11 +16,11 @@ from typing import Any
 import jsonschema
 import yaml
 
-from sair import pretrained
 from sair.data.sources import classes_of
 from sair.files import InputError
-from sair.methods import ancestors, load_method, method_names, near
+from sair.methods import ancestors, load_method, method_names, near, processes
 from sair.reporting.claims import all_claims
+from sair.weights.sources import entry, local
 
 ROOT = Path(__file__).resolve().parent.parent
 METHODS = Path("config/methods")
@@ -53,8 +53,8 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     for place in ("semantics", "regression", "report"):
         _known(f"{place}.dataset", config[place]["dataset"], config["datasets"])
     for place in ("tables", "figures"):
-        for name, entry in config[place].items():
-            _known(f"{place}.{name}.dataset", entry["dataset"], config["datasets"])
+        for name, item in config[place].items():
+            _known(f"{place}.{name}.dataset", item["dataset"], config["datasets"])
     for name, table in config["tables"].items():
         _known(f"tables.{name}.claims", table["claims"], all_claims())
 
@@ -111,9 +111,9 @@ class Project:
         """Whether a method has to be trained."""
         return self.method(name)["training"] is not None
 
-    def processes(self, name: str) -> int:
-        """Processes that train a method together."""
-        return self.method(name)["training"]["processes"] if self.learns(name) else 1
+    def training_threads(self, name: str) -> int:
+        """Threads of a method's training: one for each of its processes."""
+        return max(1, processes(self.method(name)))
 
     def rows(self, table: str) -> list[str]:
         """Methods that a table shows."""
@@ -167,7 +167,7 @@ class Project:
     @property
     def has_distances(self) -> bool:
         """Whether FID and KID are wanted, and their network's weights are on this machine."""
-        return self.config["fid"] and pretrained.has_inception()
+        return self.config["fid"] and bool(local(entry("inception")))
 
     def against(self, variant: str) -> list[str]:
         """What a variant may be compared with in the reference, in order of preference."""

@@ -24,7 +24,7 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.delenv(sources.ENVIRONMENT, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # open_clip's cache
     monkeypatch.setattr(sources, "DEFAULT_FOLDER", str(tmp_path / "default"))
-    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, name: None)
     monkeypatch.setattr(sources, "_carried", lambda file: None)
 

@@ -197,7 +197,7 @@ def test_vgg_sees_pictures_that_are_not_normalised(monkeypatch):
             seen.append((images - mean) / std)
             return [seen[-1], seen[-1][..., ::2, ::2]]
 
-    monkeypatch.setattr("sair.weights.vgg16_features", Extractor)
+    monkeypatch.setattr("sair.weights.networks.vgg16_features", Extractor)
     (logged,) = train(method, 1, 0.5)
     images, masks = pictures(6, 2, 32)
     assert torch.allclose(seen[1], images, atol=1e-6) and torch.allclose(seen[3], images * masks, atol=1e-6)

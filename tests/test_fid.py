@@ -14,8 +14,7 @@ from pytorch_fid import inception as published
 from sair.data.manifest import manifest_hash, write_manifest, write_pictures
 from sair.evaluation import fid
 from sair.files import InputError, file_sha256, read_rgb, write_png
-from sair.pretrained import INCEPTION, has_inception
-from sair.weights.sources import known, places
+from sair.weights.sources import entry, known
 
 torch.set_num_threads(1)
 BUCKETS = ["0-20", "20-40", "40-60"]
@@ -33,7 +32,7 @@ def file(tmp_path_factory):
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)  # so that features are of the order of one
-    path = tmp_path_factory.mktemp("weights") / INCEPTION
+    path = tmp_path_factory.mktemp("weights") / entry("inception").files[0].name
     torch.save(network.state_dict(), path)
     return path
 
@@ -75,25 +74,6 @@ def test_loading_leaves_the_random_state_alone(found, file):
     network = fid.Inception()
     assert torch.equal(before, torch.get_rng_state())
     assert network.sha256 == file_sha256(file)
-
-
-def test_planning_looks_where_the_weights_are_read(monkeypatch, tmp_path):
-    """`has_inception`, which may not import torch, and the registry of weights know the same places."""
-    monkeypatch.chdir(tmp_path)
-    for variables in ({"SAIR_WEIGHTS": "a"}, {}, {"TORCH_HOME": "b"}, {"XDG_CACHE_HOME": "c"}, {"HOME": "d"}):
-        for name in ("SAIR_WEIGHTS", "TORCH_HOME", "XDG_CACHE_HOME"):
-            monkeypatch.delenv(name, raising=False)
-        monkeypatch.setenv("HOME", str(tmp_path / "home"))
-        for name, folder in variables.items():
-            (tmp_path / folder).mkdir()
-            monkeypatch.setenv(name, str(tmp_path / folder))
-        paths = [path for _, path, _ in places(known()["inception"])]
-        assert [path.name for path in paths] == [INCEPTION] * 2 and not has_inception()
-        path = paths["SAIR_WEIGHTS" not in variables and bool(variables)]
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        assert has_inception()
-        path.unlink()
 
 
 class Malicious:

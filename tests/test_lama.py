@@ -16,7 +16,6 @@ import torch
 from parity import assert_golden, pictures, seeded
 from torch import nn
 
-import sair
 from baselines.lama import LaMa, LaMaGenerator, PatchDiscriminator, load_authors_checkpoint, losses
 from sair.files import InputError
 
@@ -156,10 +155,7 @@ def train(method: LaMa, steps: int, autocast: bool) -> list[dict[str, torch.Tens
 
 @pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
 def test_training_steps_change_both_networks(autocast, monkeypatch):
-    weights = types.ModuleType("sair.weights")
-    weights.vgg16_features = lambda: Extractor().eval().requires_grad_(False)
-    monkeypatch.setitem(sys.modules, "sair.weights", weights)
-    monkeypatch.setattr(sair, "weights", weights, raising=False)
+    monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: Extractor().eval().requires_grad_(False))
     torch.manual_seed(0)
     method = LaMa(**TINY, perceptual="vgg16", generator_lr=3e-3)
     names = set(method.state_dict())

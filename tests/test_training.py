@@ -295,22 +295,19 @@ class Interrupted(Averages):
         return super().training_step(batch, step)
 
 
+def launched(recipe, data, out):
+    """Train by as many processes as the recipe says."""
+    files = {"pictures": data / "pictures.csv", "masks": data / "masks.csv"}
+    files |= {"output": out / "checkpoint.safetensors", "log": out / "train.csv"}
+    launch.train(2, recipe, seed=0, device="cpu", **{name: str(path) for name, path in files.items()})
+
+
 def test_two_processes_train_as_one(data, tmp_path):
     """Their batches, random pixels and gradients together are those of one process."""
     parameters = PARAMETERS | {"hole_share": 0.5, "queries": 65}
     for processes in (1, 2):
         recipe = spec(parameters=parameters, processes=processes, batch=4, accumulate=2, clip_gradient=1.0)
-        out = tmp_path / str(processes)
-        launch.train(
-            2,
-            recipe,
-            pictures=str(data / "pictures.csv"),
-            masks=str(data / "masks.csv"),
-            seed=0,
-            output=str(out / "checkpoint.safetensors"),
-            log=str(out / "train.csv"),
-            device="cpu",
-        )
+        launched(recipe, data, tmp_path / str(processes))
     one, two = (checkpoint.load(tmp_path / n / "checkpoint.safetensors")[0] for n in "12")
     start = loop.Run(spec(parameters=parameters), 0, tmp_path / "state", []).method.state_dict()
     assert one.keys() == two.keys()
@@ -322,15 +319,6 @@ def test_two_processes_train_as_one(data, tmp_path):
 
 def test_processes_must_divide_the_batch(data, tmp_path, capfd):
     with pytest.raises(InputError, match="training by 2 processes ended; the reason stands above"):
-        launch.train(
-            2,
-            spec(batch=3, processes=2),
-            pictures=str(data / "pictures.csv"),
-            masks=str(data / "masks.csv"),
-            seed=0,
-            output=str(tmp_path / "checkpoint.safetensors"),
-            log=str(tmp_path / "train.csv"),
-            device="cpu",
-        )
+        launched(spec(batch=3, processes=2), data, tmp_path)
     assert "a batch of 3 cannot be shared by 2 processes. Make it a multiple." in capfd.readouterr().err
     assert not (tmp_path / "checkpoint.safetensors").exists()

@@ -19,8 +19,8 @@ from sair.cli import main
 from sair.data.manifest import manifest_hash
 from sair.evaluation import fid
 from sair.files import file_sha256, read_rgb, write_png
-from sair.pretrained import INCEPTION
 from sair.reporting.tables import SWITCHED_OFF
+from sair.weights.sources import entry
 
 METHODS = ("liif", "sair", "mean_fill", "ground_truth")
 SETTINGS = {
@@ -219,7 +219,7 @@ def add_distances(folder):
 def weights_in(folder):
     """A folder with a file of the name that the workflow looks for."""
     (folder / "weights").mkdir()
-    (folder / "weights" / INCEPTION).touch()
+    (folder / "weights" / entry("inception").files[0].name).touch()
     return folder / "weights"
 
 
@@ -362,10 +362,10 @@ def test_kill_nine_at_any_moment(finished, tmp_path):
 def _children_of(folder):
     """Processes that work in ``folder``."""
     found = []
-    for entry in Path("/proc").iterdir() if Path("/proc").is_dir() else []:
+    for process in Path("/proc").iterdir() if Path("/proc").is_dir() else []:
         try:
-            if entry.name.isdigit() and os.readlink(entry / "cwd") == str(folder):
-                found.append((entry / "cmdline").read_bytes())
+            if process.name.isdigit() and os.readlink(process / "cwd") == str(folder):
+                found.append((process / "cmdline").read_bytes())
         except OSError:
             continue
     return found

@@ -17,8 +17,8 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sair import weights
 from sair.files import InputError
+from sair.weights.networks import alexnet_state, lpips_linear_state
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
@@ -225,14 +225,14 @@ def _build_lpips() -> torch.nn.Module:
         warnings.simplefilter("ignore")  # torchvision's deprecation of the arguments that lpips passes
         network = lpips.LPIPS(pretrained=False, net="alex", version="0.1", pnet_rand=True, verbose=False)
     # lpips splits torchvision's `features` into slices but keeps the index: slice2.3.weight is features.3.weight.
-    state = weights.alexnet_state()
+    state = alexnet_state()
     renamed = {key: f"features.{key.partition('.')[2]}" for key in network.net.state_dict()}
     if set(renamed.values()) != set(state):
         raise InputError(
             f"lpips: its AlexNet lacks or adds {sorted(set(renamed.values()) ^ set(state))}; use lpips 0.1.4."
         )
     network.net.load_state_dict({key: state[name] for key, name in renamed.items()}, strict=True)
-    linear = weights.lpips_linear_state()
+    linear = lpips_linear_state()
     _same_keys("linear layers", (f"lin{index}.model.1.weight" for index in range(len(network.lins))), linear)
     for index, layer in enumerate(network.lins):
         layer.load_state_dict({"model.1.weight": linear[f"lin{index}.model.1.weight"]}, strict=True)

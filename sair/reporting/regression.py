@@ -99,8 +99,8 @@ def check(
         scores: the variant's score files, one a seed, beside their predictions.
         manifest: manifest.csv of the run.
         reference: folder of the reference.
-        least: mean differences, by measure, below which nothing is called better or worse: what training the same
-            method anew on another machine or with another seed moves.
+        least: mean differences, by measure, below which nothing is called better or worse. The test pairs pictures and
+            so knows nothing of what training anew, on another machine or with another seed, would move.
         output: paths to write, with the attributes ``markdown``, ``csv`` and ``grid``.
 
     Raises:

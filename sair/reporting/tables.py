@@ -15,7 +15,6 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from sair import pretrained
 from sair.data.manifest import manifest_hash, read_manifest, write_csv
 from sair.evaluation.fid import ENOUGH, FEWEST
 from sair.evaluation.metrics import CONVENTION
@@ -38,11 +37,12 @@ from sair.reporting.measured import (
     segmentation,
     segmentation_differences,
 )
+from sair.weights.sources import entry
 
 NOT_IMPLEMENTED = "not in this table yet"
 NO_INCEPTION = (
     "Inception weights not found: run `sair weights fetch inception`, or put "
-    f"{pretrained.INCEPTION} into a folder and name it in SAIR_WEIGHTS"
+    f"{entry('inception').files[0].name} into a folder and name it in SAIR_WEIGHTS"
 )
 SWITCHED_OFF = "switched off by `fid: false`"
 TOO_FEW = f"fewer than {FEWEST} pictures"

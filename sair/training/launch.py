@@ -11,6 +11,7 @@ from typing import Any
 
 from sair import driver
 from sair.files import InputError
+from sair.methods import processes
 
 
 def train(threads: int, spec: dict[str, Any], **arguments: Any) -> None:
@@ -24,21 +25,21 @@ def train(threads: int, spec: dict[str, Any], **arguments: Any) -> None:
         InputError: as ``loop.train``; of several processes, what the one that failed said stands above.
     """
     arguments["spec"] = spec
-    processes = spec["training"]["processes"] if spec["training"] else 1
-    if processes == 1:
+    count = processes(spec)
+    if count < 2:
         _train(threads, arguments)
         return
     with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
-        json.dump({"threads": max(1, threads // processes), "arguments": arguments}, stream)
+        json.dump({"threads": max(1, threads // count), "arguments": arguments}, stream)
         stream.flush()
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         process = subprocess.Popen(
             [*launcher, "-m", "sair.training.launch", stream.name], stderr=subprocess.PIPE, text=True
         )
         for line in process.stderr:  # through this process, whose log it belongs to
             sys.stderr.write(line)
         if process.wait():
-            raise InputError(f"{spec['name']}: training by {processes} processes ended; the reason stands above.")
+            raise InputError(f"{spec['name']}: training by {count} processes ended; the reason stands above.")
 
 
 def _train(threads: int, arguments: dict[str, Any]) -> None:

@@ -7,26 +7,5 @@ but wrong is an error, never a reason to try the next.
 """
 
 from sair.weights.fetch import file, inception_file, resolve, used
-from sair.weights.networks import (
-    Vgg16Features,
-    alexnet_state,
-    load_array_pickle,
-    lpips_linear_state,
-    provenance,
-    vgg16_features,
-    vgg16_state,
-)
 
-__all__ = [
-    "Vgg16Features",
-    "alexnet_state",
-    "file",
-    "inception_file",
-    "load_array_pickle",
-    "lpips_linear_state",
-    "provenance",
-    "resolve",
-    "used",
-    "vgg16_features",
-    "vgg16_state",
-]
+__all__ = ["file", "inception_file", "resolve", "used"]

@@ -148,9 +148,7 @@ def places(facts: Entry, folder: Path | None = None) -> Iterator[tuple[File, Pat
 def _cached(file: File) -> tuple[Path | None, str]:
     """The file's path in its framework's cache, and the cache's name."""
     if file.cache == "torch":
-        import torch
-
-        return Path(torch.hub.get_dir()) / "checkpoints" / file.name, "torch hub's cache"
+        return _torch_home() / "hub" / "checkpoints" / file.name, "torch hub's cache"
     if file.cache == "clip":
         return Path("~/.cache/clip").expanduser() / file.name, "open_clip's cache"
     from huggingface_hub import try_to_load_from_cache
@@ -158,6 +156,12 @@ def _cached(file: File) -> tuple[Path | None, str]:
     repository, _, name = file.cache.removeprefix("hf:").rpartition("/")
     path = try_to_load_from_cache(repository, name)
     return Path(path) if isinstance(path, str) else None, "Hugging Face's cache"
+
+
+def _torch_home() -> Path:
+    """As torch finds it, which is not imported: the workflow asks for files whenever it plans."""
+    named = os.environ.get("TORCH_HOME")
+    return Path(named or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")).expanduser()
 
 
 def _carried(file: File) -> Path | None:

@@ -86,7 +86,7 @@ rule train:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/train.log",
     conda:
         "../envs/sair.yaml"
-    threads: lambda w: project.processes(w.method)
+    threads: lambda w: project.training_threads(w.method)
     params:
         spec=lambda w: project.recipe(w.method),
         seed=lambda w: int(w.seed),

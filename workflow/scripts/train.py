@@ -1,14 +1,12 @@
 from sair.job import job
+from sair.methods import processes
 
-spec = snakemake.params.spec
-gpus = spec["training"]["processes"] if spec["training"] else 0
-
-with job(snakemake, gpus):
+with job(snakemake, gpus=processes(snakemake.params.spec)):
     from sair.training.launch import train
 
     train(
         snakemake.threads,
-        spec,
+        snakemake.params.spec,
         pictures=snakemake.input.pictures,
         masks=snakemake.input.masks,
         seed=snakemake.params.seed,
