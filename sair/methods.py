@@ -19,7 +19,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -72,7 +72,13 @@ def method_names(folder: str | Path) -> list[str]:
     return sorted(path.stem for path in Path(folder).glob("*.yaml"))
 
 
-def load_method(name: str, folder: str | Path, preset: str, training: dict[str, Any] | None = None) -> dict[str, Any]:
+def load_method(
+    name: str,
+    folder: str | Path,
+    preset: str,
+    training: dict[str, Any] | None = None,
+    changes: Mapping[str, dict[str, Any]] | None = None,
+) -> dict[str, Any]:
     """A method's complete specification.
 
     Args:
@@ -80,6 +86,7 @@ def load_method(name: str, folder: str | Path, preset: str, training: dict[str, 
         folder: the registry, such as ``config/methods``.
         preset: which entry of ``presets`` to merge in.
         training: the config's defaults, under the file's own.
+        changes: the config's ``methods``: by name, ``parameters`` and ``training`` over the file's own.
 
     Returns:
         Plain data: name, label, class, semantics, over, weights, sees_truth, tables, parameters, training. It is
@@ -89,7 +96,7 @@ def load_method(name: str, folder: str | Path, preset: str, training: dict[str, 
     Raises:
         InputError: unknown name, key or preset, or a file that extends itself or is over itself.
     """
-    return _load(name, Path(folder), preset, training or {}, ())
+    return _load(name, Path(folder), preset, training or {}, changes or {}, ())
 
 
 def processes(spec: dict[str, Any]) -> int:
@@ -97,7 +104,14 @@ def processes(spec: dict[str, Any]) -> int:
     return spec["training"]["processes"] if spec["training"] else 0
 
 
-def _load(name: str, folder: Path, preset: str, training: dict[str, Any], above: tuple[str, ...]) -> dict[str, Any]:
+def _load(
+    name: str,
+    folder: Path,
+    preset: str,
+    training: dict[str, Any],
+    changes: Mapping[str, dict[str, Any]],
+    above: tuple[str, ...],
+) -> dict[str, Any]:
     if name in above:
         way = " -> ".join((*above, name))
         raise InputError(f"{folder}/{name}.yaml is over itself through {way}. Remove one `over`.")
@@ -108,14 +122,17 @@ def _load(name: str, folder: Path, preset: str, training: dict[str, Any], above:
     spec = merge({**_NONE, "tables": {}, "parameters": {}, "training": {}}, raw)
     # A variant's own keys win over the preset of the file that it extends.
     chosen = presets.get(preset, {})
-    spec["parameters"] = merge(chosen.get("parameters", {}), spec["parameters"])
+    change = {"parameters": {}, "training": {}, **changes.get(name, {})}
+    spec["parameters"] = merge(merge(chosen.get("parameters", {}), spec["parameters"]), change["parameters"])
     own, preset_s = spec["training"], chosen.get("training", {})
     if own is None or (preset_s is None and not own) or spec["weights"]:
+        if change["training"]:
+            raise InputError(f"config, methods.{name}.training: {name} learns nothing. Remove it.")
         spec["training"] = None
     else:
-        spec["training"] = merge(merge(training, preset_s or {}), own)
+        spec["training"] = merge(merge(merge(training, preset_s or {}), own), change["training"])
     if spec["over"]:
-        below = _load(spec["over"], folder, preset, training, (*above, name))
+        below = _load(spec["over"], folder, preset, training, changes, (*above, name))
         generator = {key: below[key] for key in ("class", "parameters")}
         spec["parameters"] = merge({"generator": generator}, spec["parameters"])
     return {"name": name, **spec}

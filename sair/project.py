@@ -34,14 +34,7 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
     Raises:
         InputError: the first fault, where it is and what would be right.
     """
-    validator = jsonschema.Draft202012Validator(yaml.safe_load(Path(schema).read_text(encoding="utf-8")))
-    for error in sorted(validator.iter_errors(config), key=lambda e: list(map(str, e.absolute_path))):
-        where = ".".join(map(str, error.absolute_path)) or "top level"
-        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
-        if error.validator == "additionalProperties":
-            key = sorted(set(error.instance) - set(known))[0]
-            raise InputError(f"config, {where}: unknown key {key!r}. {near(key, known)}")
-        raise InputError(f"config, {where}: {error.message}. config/README.md explains every key.")
+    _check("config", config, _read_schema(schema))
     for name, dataset in config["datasets"].items():
         _known(f"datasets.{name}.masks", dataset["masks"], config["masks"])
         ids = len(dataset.get("parts", ())) + 1 - dataset.get("first_class", 0)
@@ -57,6 +50,22 @@ def check_config(config: dict[str, Any], schema: str | Path) -> None:
             _known(f"{place}.{name}.dataset", item["dataset"], config["datasets"])
     for name, table in config["tables"].items():
         _known(f"tables.{name}.claims", table["claims"], all_claims())
+
+
+def _read_schema(path: str | Path) -> dict[str, Any]:
+    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+
+
+def _check(source: str, value: Any, schema: dict[str, Any]) -> None:
+    """Refuse a value that a JSON schema does not allow, naming the first fault."""
+    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
+    for error in sorted(errors, key=lambda e: list(map(str, e.absolute_path))):
+        where = f"{source}, {'.'.join(map(str, error.absolute_path)) or 'top level'}"
+        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
+        if error.validator == "additionalProperties":
+            key = sorted(set(error.instance) - set(known))[0]
+            raise InputError(f"{where}: unknown key {key!r}. {near(key, known)}")
+        raise InputError(f"{where}: {error.message}. config/README.md explains every key.")
 
 
 def _known(where: str, name: str, known: dict[str, Any]) -> None:
@@ -76,8 +85,17 @@ class Project:
         check_config(config, schema)
         self.config = config
         self.results = config["results"].rstrip("/")
-        self.methods = {name: self._load(name, METHODS) for name in method_names(METHODS)}
+        changes = config.get("methods", {})
+        for name in changes:
+            _known("methods", name, dict.fromkeys(method_names(METHODS)))
+        self.methods = {name: self._load(name, METHODS, changes) for name in method_names(METHODS)}
         self.encoders = {name: self._load(name, SEMANTICS) for name in method_names(SEMANTICS)}
+        keys = _read_schema(schema)["$defs"]["training"]
+        for folder, specs in ((METHODS, self.methods), (SEMANTICS, self.encoders)):
+            for name, spec in specs.items():
+                _check(
+                    f"{folder / name}.yaml", {"training": spec["training"] or {}}, {"properties": {"training": keys}}
+                )
         for spec in self.encoders.values():
             spec["parameters"]["classes"] = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))
         for name, spec in self.methods.items():
@@ -90,8 +108,8 @@ class Project:
         for name in chain.from_iterable(config["conventions"]["pairs"]):
             _known("conventions.pairs", name, self.conventions())
 
-    def _load(self, name: str, folder: Path) -> dict[str, Any]:
-        return load_method(name, folder, self.config["preset"], self.config["training"])
+    def _load(self, name: str, folder: Path, changes: dict[str, Any] | None = None) -> dict[str, Any]:
+        return load_method(name, folder, self.config["preset"], self.config["training"], changes)
 
     def method(self, name: str) -> dict[str, Any]:
         """A method's specification.

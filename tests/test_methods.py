@@ -78,6 +78,44 @@ presets: {mini: {parameters: {b: 2, deep: {z: 3}}, training: {steps: 7}}}
     assert spec["label"] == "Variant"
 
 
+def test_a_config_changes_a_method_and_what_is_over_it(config):
+    change = {"parameters": {"blocks": 2}, "training": {"batch": 4}}
+    before, after = (
+        Project({**config, "methods": methods}, "workflow/schemas/config.schema.yaml")
+        for methods in ({}, {"edgeconnect": change})
+    )
+    assert before.method("edgeconnect")["parameters"]["blocks"] == 3
+    assert after.method("edgeconnect")["parameters"] == {**before.method("edgeconnect")["parameters"], "blocks": 2}
+    assert after.method("edgeconnect")["training"] == {**before.method("edgeconnect")["training"], "batch": 4}
+    assert after.method("jpgnet")["parameters"]["generator"]["parameters"]["blocks"] == 2
+    assert after.method("jpgnet")["training"] == before.method("jpgnet")["training"]
+    assert after.method("misf") == before.method("misf")
+
+
+@pytest.mark.parametrize(
+    ("methods", "message"),
+    [
+        ({"edgeconect": {}}, r"config, methods: there is no 'edgeconect'. Did you mean edgeconnect"),
+        (
+            {"lama": {"training": {"stepz": 3}}},
+            r"config, methods.lama.training: unknown key 'stepz'. Did you mean steps",
+        ),
+        ({"lama": {"class": "x:y"}}, r"config, methods.lama: unknown key 'class'"),
+        ({"biharmonic": {"training": {"steps": 3}}}, "biharmonic learns nothing"),
+    ],
+)
+def test_a_faulty_change_is_refused(config, methods, message):
+    with pytest.raises(InputError, match=message):
+        Project({**config, "methods": methods}, "workflow/schemas/config.schema.yaml")
+
+
+def test_a_faulty_training_key_of_a_file_is_refused(config, tmp_path, monkeypatch):
+    write(tmp_path, "mine", "label: Mine\nclass: m:c\ntraining: {stepz: 3}")
+    monkeypatch.setattr("sair.project.METHODS", tmp_path)
+    with pytest.raises(InputError, match=r"mine\.yaml, training: unknown key 'stepz'. Did you mean steps"):
+        Project(config, "workflow/schemas/config.schema.yaml")
+
+
 def test_merge_replaces_and_keeps():
     assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 4}, "d": None}) == {"a": {"b": 4, "c": 2}, "d": None}
 
