@@ -1,7 +1,10 @@
 """The registry: what a YAML may say, what is refused, and that every registered method conforms."""
 
+from pathlib import Path
+
 import pytest
 import torch
+import yaml
 
 from baselines.controls import Biharmonic, MeanFill
 from sair.conformance import check, samples
@@ -114,6 +117,11 @@ def test_a_faulty_training_key_of_a_file_is_refused(config, tmp_path, monkeypatc
     monkeypatch.setattr("sair.project.METHODS", tmp_path)
     with pytest.raises(InputError, match=r"mine\.yaml, training: unknown key 'stepz'. Did you mean steps"):
         Project(config, "workflow/schemas/config.schema.yaml")
+
+
+@pytest.mark.parametrize("file", sorted(Path("config").glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_config_is_one(config, file):
+    Project(merge(config, yaml.safe_load(file.read_text())), "workflow/schemas/config.schema.yaml")
 
 
 def test_merge_replaces_and_keeps():
