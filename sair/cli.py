@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_weights(commands.add_parser("weights", help="pretrained files: list them, fetch them, verify them"))
 
     verify = commands.add_parser("verify", help="are the tables backed by scores, and the scores by pictures?")
+    verify.add_argument("results", nargs="?", metavar="FOLDER", help="results folder (default: the config's)")
     _takes_config(verify)
     verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
     verify.set_defaults(run=_verify)
@@ -173,8 +174,8 @@ def _new_method(options: argparse.Namespace) -> None:
     print(f"It runs as it is: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
 
 
-def _project(configfile: str | None) -> Project:
-    """The project as snakemake would see it with this ``--configfile``."""
+def _project(configfile: str | None, results: str | None = None) -> Project:
+    """The project as snakemake would see it with this ``--configfile``, with its results in a folder."""
     import yaml
 
     from sair.methods import merge
@@ -183,6 +184,8 @@ def _project(configfile: str | None) -> Project:
     config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
     if configfile:
         config = merge(config, yaml.safe_load(Path(configfile).read_text(encoding="utf-8")))
+    if results:
+        config["results"] = results
     return Project(config, "workflow/schemas/config.schema.yaml")
 
 
@@ -241,7 +244,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     from sair.verify import NOT_BACKED, verify
 
-    findings = list(verify(_project(options.configfile), options.lpips))
+    findings = list(verify(_project(options.configfile, options.results), options.lpips))
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
     return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
 

@@ -136,10 +136,20 @@ def changed(results: str | Path) -> Iterator[tuple[str, str]]:
 
     for file in sorted(Path(results, "provenance").rglob("*.json")):
         facts = json.loads(file.read_text(encoding="utf-8"))
-        made = [path for path in facts["outputs"] if Path(path).exists()]
+        inputs, outputs = (_lying_in(results, facts["config"]["results"], facts[key]) for key in ("inputs", "outputs"))
+        made = [path for path in outputs if Path(path).exists()]
         for path in made:
-            if now(path) != facts["outputs"][path]:
+            if now(path) != outputs[path]:
                 yield path, f"changed since rule {facts['rule']} made it ({file})"
-        for path, digest in facts["inputs"].items():
+        for path, digest in inputs.items():
             if made and Path(path).exists() and now(path) != digest:
                 yield made[0], f"rule {facts['rule']} made it from another {path} than the one that is there ({file})"
+
+
+def _lying_in(results: str | Path, before: str, files: dict[str, str]) -> dict[str, str]:
+    """The same files where the results lie now; what lies outside them has not moved."""
+    home = f"{before.rstrip('/')}/"
+    return {
+        f"{results}/{path.removeprefix(home)}" if path.startswith(home) else path: digest
+        for path, digest in files.items()
+    }

@@ -155,8 +155,8 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
     add_distances(folder)
     monkeypatch.chdir(folder)
 
-    def verify():
-        status = main(["verify", "--configfile", "test.yaml"])
+    def verify(*where):
+        status = main(["verify", *where, "--configfile", "test.yaml"])
         return status, "".join(capsys.readouterr().out.split())
 
     assert main(["report", "--configfile", "test.yaml"]) == 0
@@ -193,6 +193,13 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         assert status == 1 and path.name in said and "NOTBACKEDresults/smoke/faces/liif" in said, said
         assert ("itsfeaturesareofotherpictures" in said) == (kind == "composited")
     assert verify()[0] == 0 and not list(results.rglob("*.verify*"))
+
+    results.rename(folder / "moved")
+    status, said = verify("moved")
+    assert status == 0 and "backedmoved/table1.md" in said and "smoke" not in said, said
+    path = folder / "moved/faces/liif/seed0/train.csv"
+    path.write_bytes(path.read_bytes()[:-2])
+    assert "changedsinceruletrainmadeit" in verify("moved")[1]
 
 
 def add_distances(folder):
