@@ -23,7 +23,8 @@ from sair.reporting.conventions import write_conventions
 from sair.reporting.measured import DISTANCES
 from sair.reporting.orderings import write_orderings
 from sair.reporting.report import Sources, comparable, write_report
-from sair.reporting.tables import COLUMNS, write_quality_table, write_segmentation_table
+from sair.reporting.rows import COLUMNS
+from sair.reporting.tables import write_quality_table, write_segmentation_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
 DIGITS = 1e-9  # scores are stored with ten significant digits

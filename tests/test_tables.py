@@ -21,6 +21,7 @@ from sair.reporting.claims import all_claims, claimed
 from sair.reporting.figures import draw_grid, qualitative
 from sair.reporting.measured import read_scores
 from sair.reporting.orderings import write_orderings
+from sair.reporting.rows import NOT_IMPLEMENTED, Row, leaders
 
 BUCKETS = ["0-20", "20-40", "40-60"]
 METHODS = {
@@ -100,7 +101,7 @@ def test_missing_rows_are_dashes_with_a_reason(made):
         assert all(cell.startswith("– (") for cell in rows[name])
     assert all(cell == "–" for cell in rows["StructureFlow"])
     frame = pd.read_csv(made.csv)
-    assert (frame[frame.label == "MISF"].reason == tables.NOT_IMPLEMENTED).all()
+    assert (frame[frame.label == "MISF"].reason == NOT_IMPLEMENTED).all()
     assert frame[frame.label == "MISF"]["mean"].isna().all()
 
 
@@ -168,17 +169,15 @@ def test_the_best_is_best_only_if_a_paired_test_says_so(gap, best):
     samples = {"a": rng.normal(30, 0.3, 40), "b": rng.normal(30 - gap, 0.3, 40), "c": rng.normal(20, 0.3, 40)}
     samples["a"] += 0.001 + max(0, samples["b"].mean() - samples["a"].mean())
     key = ("all", "psnr")
-    rows = [tables.Row(name, name, "paper", {key: estimate(values)}, {}, 1) for name, values in samples.items()]
-    rows.append(tables.Row("truth", "truth", "control", {key: estimate(np.full(40, 50.0))}, {}, 1))
-    assert tables.leaders(rows, key, lambda a, b, key: paired(samples[a], samples[b])) == best
+    rows = [Row(name, name, "paper", {key: estimate(values)}, {}, 1) for name, values in samples.items()]
+    rows.append(Row("truth", "truth", "control", {key: estimate(np.full(40, 50.0))}, {}, 1))
+    assert leaders(rows, key, lambda a, b, key: paired(samples[a], samples[b])) == best
 
 
 def test_lower_is_better_for_errors():
     key = ("all", "lpips")
-    rows = [
-        tables.Row(name, name, "paper", {key: estimate(np.full(20, v))}, {}, 1) for name, v in (("a", 0.2), ("b", 0.1))
-    ]
-    assert tables.leaders(rows, key, lambda a, b, key: paired(np.full(20, 0.1), np.full(20, 0.2))) == {"b": "best"}
+    rows = [Row(name, name, "paper", {key: estimate(np.full(20, v))}, {}, 1) for name, v in (("a", 0.2), ("b", 0.1))]
+    assert leaders(rows, key, lambda a, b, key: paired(np.full(20, 0.1), np.full(20, 0.2))) == {"b": "best"}
 
 
 def test_the_terms_are_stated(made):

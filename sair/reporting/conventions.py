@@ -19,8 +19,9 @@ from sair.evaluation.conventions import CONVENTIONS, Compute, Measure, column_na
 from sair.evaluation.statistics import LEVEL, Difference, holm
 from sair.files import write_text
 from sair.reporting.claims import all_claims
+from sair.reporting.markup import MARKDOWN
 from sair.reporting.measured import ALL, METRICS, NAMES, Key, quality, quality_differences
-from sair.reporting.tables import CONTROLS, MARKDOWN, Row, collect
+from sair.reporting.rows import CONTROLS, Row, collect
 
 FAMILIES = ("psnr", "ssim", "l1")
 COLUMNS = ["method", "minus", "bucket", "convention", "measure", "mean", "low", "high", "p", "n", "place"]

@@ -35,10 +35,11 @@ from sair.data.manifest import (
 )
 from sair.evaluation import metrics as convention
 from sair.files import InputError, pixel_sha256, read_rgb, write_text
-from sair.reporting import orderings, tables
+from sair.reporting import markup, orderings
 from sair.reporting.claims import all_claims
 from sair.reporting.figures import validations
 from sair.reporting.measured import ALL, METRICS, NAMES
+from sair.reporting.rows import COLUMNS, CONTROLS
 
 INFINITY = "Infinity"  # JSON has no number for it
 KEPT = 5  # decimals of a single picture's score
@@ -203,7 +204,7 @@ def _decimals(metric: str) -> int:
 
 
 def _table(name: str, path: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    frame = _read(path, tables.COLUMNS, ("mean", "low", "high", "paper"))
+    frame = _read(path, COLUMNS, ("mean", "low", "high", "paper"))
     claims = all_claims()[config["tables"][name]["claims"]]
     title, notes = _markdown(path)
     segmentation = claims["measure"] == "segmentation"
@@ -229,12 +230,12 @@ def _cell(line: Any) -> tuple[str, dict[str, Any]]:
     """A cell by its key; texts are the ones that the other formats print."""
     cell: dict[str, Any] = {}
     if not math.isnan(line.mean):
-        text = tables.number(line.mean, _decimals(line.metric), tables.MARKDOWN.infinity)
+        text = markup.number(line.mean, _decimals(line.metric), markup.MARKDOWN.infinity)
         cell |= {"value": _number(line.mean), "text": text, "n": int(line.n)}
     if not math.isnan(line.low):
         cell |= {"low": _number(line.low), "high": _number(line.high)}
     if not math.isnan(line.paper):
-        cell |= {"paper": _number(line.paper), "claim": tables.paper_number(line.paper, line.metric)}
+        cell |= {"paper": _number(line.paper), "claim": markup.paper_number(line.paper, line.metric)}
     if line.lead:
         cell["lead"] = line.lead
     return f"{line.bucket}{SEPARATOR}{line.metric}", cell
@@ -289,7 +290,7 @@ def _gallery(
         return None
     rows = read_manifest(sources.manifest)
     scores = {name: _scores(sources.scores[name], rows) for name in names}
-    competing = [name for name in names if not methods[name]["class"].startswith(tables.CONTROLS)]
+    competing = [name for name in names if not methods[name]["class"].startswith(CONTROLS)]
     order = list(dict.fromkeys(row.id for row in rows))
     buckets = list(dict.fromkeys(row.bucket for row in rows))
     ratios = {bucket: [_ratio(row) for row in rows if row.bucket == bucket] for bucket in buckets}

@@ -1,0 +1,159 @@
+"""How a table is written: Markdown and LaTeX."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from tabulate import tabulate
+
+from sair.reporting.measured import ALL, METRICS, NAMES, Key
+from sair.reporting.rows import BEST, TIED, Row, Shape
+
+
+def number(value: float, decimals: int, infinity: str) -> str:
+    """A measured number as every format prints it."""
+    return infinity if math.isinf(value) else f"{value:z.{decimals}f}"  # z: no minus before zero
+
+
+def paper_number(value: float, metric: str) -> str:
+    """A number of the paper with the paper's own decimals, whatever ours are."""
+    return f"{value:.{2 if metric in ('psnr', 'miou') else 3}f}"
+
+
+class Markup(NamedTuple):
+    """How a format writes what the cells need."""
+
+    best: str
+    tied: str
+    paper: str
+    infinity: str
+    spread: str
+    dash: str
+    arrows: tuple[str, str]
+
+
+MARKDOWN = Markup("**{}**", "<u>{}</u>", "{} ({})", "∞", "±", "–", ("↑", "↓"))
+LATEX = Markup(
+    r"\textbf{{{}}}",
+    r"\underline{{{}}}",
+    r"{} {{\scriptsize({})}}",
+    r"$\infty$",
+    r"$\pm$",
+    "--",
+    (r"$\uparrow$", r"$\downarrow$"),
+)
+
+
+def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], markup: Markup) -> list[list[str]]:
+    """The cells of the printed table, a list a row without its label: measured, with the paper's number beside it.
+
+    Args:
+        rows: the table's lines.
+        shape: its columns.
+        marks: who leads each column (``leaders``).
+        markup: of the format.
+    """
+    lines = []
+    for row in rows:
+        line = []
+        for key in shape.columns:
+            decimals = METRICS[key[1]].decimals
+            text = markup.dash
+            if key in row.cells:
+                text = number(row.cells[key].mean, decimals, markup.infinity)
+                if math.isfinite(row.spread.get(key, math.nan)):
+                    text += f" {markup.spread} {row.spread[key]:.{decimals}f}"
+                mark = marks[key].get(row.method)
+                text = {BEST: markup.best, TIED: markup.tied}.get(mark, "{}").format(text)
+            if key in row.paper:
+                text = markup.paper.format(text, paper_number(row.paper[key], key[1]))
+            line.append(text)
+        lines.append(line)
+    return lines
+
+
+def _header(metric: str, markup: Markup) -> str:
+    return f"{NAMES[metric]} {markup.arrows[0 if METRICS[metric].higher_is_better else 1]}"
+
+
+def _bucket(bucket: str, percent: str) -> str:
+    return "all mask ratios" if bucket == ALL else f"{bucket}{percent}"
+
+
+def to_markdown(
+    title: str,
+    rows: Sequence[Row],
+    shape: Shape,
+    marks: Mapping[Key, Mapping[str, str]],
+    more: str,
+    notes: Sequence[str],
+    images: str,
+) -> str:
+    """A Markdown page: the table, what stands under it, what is missing and why, the notes, the pictures."""
+    table = markdown_table(rows, shape, marks)
+    return f"# {title}\n\n{table}\n\n{more}" + "".join(f"- {note}\n" for note in notes) + images
+
+
+def markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]]) -> str:
+    """The table alone; arguments as of ``grid``."""
+    headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
+    labels = [row.label if row.group != "control" else f"*{row.label}*" for row in rows]
+    body = [[label, *line] for label, line in zip(labels, grid(rows, shape, marks, MARKDOWN), strict=True)]
+    align = ["left", *["right"] * (len(headers) - 1)]
+    return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
+
+
+def to_latex(
+    title: str, rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], notes: Sequence[str]
+) -> str:
+    """A LaTeX float; it needs the packages booktabs and graphicx."""
+    width, wide = len(shape.metrics), len(shape.columns) > 6
+    percent = r"\,\%"
+    spans = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{_bucket(b, percent)}}}" for b in shape.buckets)
+    rules = " ".join(
+        rf"\cmidrule(lr){{{2 + i * width}-{1 + (i + 1) * width}}}" for i in range(len(shape.buckets))
+    )  # fmt: skip
+    header = " & ".join(["Method"] + [_header(metric, LATEX) for _, metric in shape.columns])
+    lines, previous = [], "paper"
+    for row, cells in zip(rows, grid(rows, shape, marks, LATEX), strict=True):
+        if row.group != previous:
+            lines.append(r"\midrule")
+        previous = row.group
+        lines.append(" & ".join([_escape(row.label), *cells]) + r" \\")
+    notes = " ".join(_escape(note.replace("`", "").replace("*", "")) for note in notes)
+    return "\n".join(
+        [
+            "% needs: \\usepackage{booktabs,graphicx}",
+            r"\begin{table*}",
+            r"\centering",
+            rf"\caption{{{_escape(title)}}}",
+            *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
+            rf"\begin{{tabular}}{{l{'r' * len(shape.columns)}}}",
+            r"\toprule",
+            rf" & {spans} \\",
+            rules,
+            rf"{header} \\",
+            r"\midrule",
+            *lines,
+            r"\bottomrule",
+            r"\end{tabular}" + ("}" if wide else ""),
+            rf"\par\smallskip\raggedright\footnotesize {notes}",
+            r"\end{table*}",
+            "",
+        ]
+    )
+
+
+def _escape(text: str) -> str:
+    for plain, escaped in {
+        "\\": r"\textbackslash ",
+        "%": r"\%",
+        "&": r"\&",
+        "_": r"\_",
+        "#": r"\#",
+        "±": r"$\pm$",
+    }.items():
+        text = text.replace(plain, escaped)
+    return text.replace("–", "--")
