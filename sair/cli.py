@@ -142,7 +142,7 @@ def _inpaint(options: argparse.Namespace) -> None:
 
 def _score(options: argparse.Namespace) -> None:
     from sair.data.manifest import write_csv
-    from sair.evaluation.score import score_folders
+    from sair.evaluation.folders import score_folders
 
     frame = score_folders(options.truth, options.prediction, options.masks, options.hole)
     write_csv(frame, options.output)

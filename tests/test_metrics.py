@@ -10,10 +10,10 @@ import torch
 from skimage.data import camera
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from sair import weights
 from sair.evaluation import metrics
 from sair.evaluation.metrics import Lpips, l1, psnr, ssim, ssim_map
 from sair.files import InputError, read_rgb
+from sair.weights import networks
 
 torch.set_num_threads(1)
 
@@ -204,7 +204,7 @@ def test_lpips_equals_the_reference_librarys_own_forward(lpips_metric):
     import lpips
 
     reference = lpips.LPIPS(pretrained=True, net="alex", pnet_rand=True, verbose=False)
-    state = weights.alexnet_state()
+    state = networks.alexnet_state()
     renamed = {key: state["features." + key.partition(".")[2]] for key in reference.net.state_dict()}
     reference.net.load_state_dict(renamed)
     truths, predictions = zip(*(pair(kind, 64, 80) for kind in KINDS), strict=True)

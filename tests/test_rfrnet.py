@@ -77,7 +77,7 @@ def test_losses_equal_the_authors(monkeypatch):
 
     case = GOLDEN["losses"]
     extractor = seeded(Vgg16Features(), case["extractor_seed"]).requires_grad_(False)
-    monkeypatch.setattr("sair.weights.vgg16_features", lambda: extractor)
+    monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: extractor)
     real, masks = pictures(case["real_seed"], case["batch"], *case["size"])
     fake, _ = pictures(case["fake_seed"], case["batch"], *case["size"])
     method = RFR(**TINY, perceptual="vgg16")

@@ -12,17 +12,13 @@ from PIL import Image
 
 from sair.cli import main
 from sair.data.buckets import Bucket, as_buckets, bucket_of
+from sair.data.manifest import read_manifest
 from sair.evaluation import metrics
 from sair.evaluation.conventions import all_measures, score_by_conventions
+from sair.evaluation.folders import score_folders
 from sair.evaluation.metrics import Lpips
-from sair.evaluation.score import (
-    SCORE_COLUMNS,
-    read_manifest,
-    score_conventions,
-    score_folders,
-    score_pair,
-    score_predictions,
-)
+from sair.evaluation.pairs import score_pair
+from sair.evaluation.score import SCORE_COLUMNS, score_conventions, score_predictions
 from sair.files import InputError, pixel_sha256, write_png
 
 torch.set_num_threads(1)

@@ -215,7 +215,7 @@ def test_any_size_comes_back(size):
 def features(monkeypatch):
     """VGG16 on random weights: the published ones are not needed to see a loss fall."""
     network = seeded(Vgg16Features(), 1).requires_grad_(False)
-    monkeypatch.setattr("sair.weights.vgg16_features", lambda: copy.deepcopy(network))
+    monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: copy.deepcopy(network))
 
 
 def train(method, progress, steps, autocast=False):
