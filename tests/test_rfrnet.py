@@ -14,7 +14,7 @@ from baselines.rfrnet import RFR, RFRNet, load_authors_checkpoint
 from baselines.rfrnet.model import Attention
 from sair.conformance import samples
 from sair.files import InputError
-from sair.weights import Vgg16Features
+from sair.weights.networks import Vgg16Features
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "rfrnet.json").read_text())
 TINY = {"channels": 8, "kernel": 3, "recurrences": 2, "strides": (2, 2, 1)}

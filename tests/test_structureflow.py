@@ -26,7 +26,7 @@ from baselines.structureflow.losses import sampling_correctness
 from baselines.structureflow.model import add_spectral_norm
 from sair.conformance import samples
 from sair.files import InputError
-from sair.weights import Vgg16Features
+from sair.weights.networks import Vgg16Features
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "structureflow.json").read_text())
 CLASSES = {"s_gen": StructureGenerator, "f_gen": FlowGenerator, "dis": Discriminator}
