@@ -188,6 +188,18 @@ def test_the_picture_teaches_the_edge_generator_in_the_joint_stage():
     assert not torch.equal(method.edge_generator.encoder[1].parametrizations.weight.original, before)
 
 
+@pytest.mark.parametrize("known_edges", ["complete", "masked"])
+def test_known_edges_are_the_complete_pictures_or_what_the_test_sees(known_edges):
+    method, seen = EdgeConnect(**TINY, known_edges=known_edges), []
+    method.edge_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    train(method, 1, 0.1)
+    images, masks = pictures(6, 2, 32)
+    method.inpaint(images, masks)
+    trained, tested = seen
+    assert torch.equal(trained, tested) == (known_edges == "masked")
+    assert torch.equal(trained, canny_edges(images)) == (known_edges == "complete")
+
+
 def test_vgg_sees_pictures_that_are_not_normalised(monkeypatch):
     method, seen = EdgeConnect(**{**TINY, "content_weight": 0.1, "style_weight": 250}), []
 
@@ -227,8 +239,13 @@ def test_spectral_norm_bounds_every_trained_kernel():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"blocks": 0}, {"stages": {"edge": 1}}, {"stages": dict.fromkeys(("edge", "inpaint", "joint"), 0)}],
-    ids=["blocks", "names", "shares"],
+    [
+        {"blocks": 0},
+        {"known_edges": "none"},
+        {"stages": {"edge": 1}},
+        {"stages": dict.fromkeys(("edge", "inpaint", "joint"), 0)},
+    ],
+    ids=["blocks", "edges", "names", "shares"],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
