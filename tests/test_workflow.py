@@ -150,6 +150,7 @@ def test_other_conventions_score_the_pictures_that_are_there(finished):
 
 def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
     """A number in a table, a score, a picture: each changed by itself, each found by name."""
+    assert snakemake(finished, "results/smoke/conventions.md").returncode == 0
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
     add_distances(folder)

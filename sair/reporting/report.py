@@ -45,6 +45,7 @@ INFINITY = "Infinity"  # JSON has no number for it
 KEPT = 5  # decimals of a single picture's score
 SEPARATOR = " "  # between bucket and metric in a key; no bucket has a space
 WEBP = re.compile(r"data:image/webp;base64,([A-Za-z0-9+/=]+)")
+FOLDER = re.compile(r'"results": "([^"]*)"')
 
 
 class Sources(NamedTuple):
@@ -92,12 +93,17 @@ def write_report(
 
 
 def comparable(page: str) -> str:
-    """A page's text with a hash in the place of each picture: the same where another encoder wrote the same pixels."""
+    """A page's text with a hash in the place of each picture and without its folder's name.
+
+    So it is the same where another encoder wrote the same pixels, and after the results were moved.
+    """
 
     def digest(match: re.Match[str]) -> str:
         with Image.open(io.BytesIO(base64.b64decode(match[1]))) as image:
             return pixel_sha256(np.array(image))
 
+    if folder := FOLDER.search(page):
+        page = page.replace(folder[0], '"results": ""').replace(f'"{folder[1]}/', '"')
     return WEBP.sub(digest, page)
 
 
