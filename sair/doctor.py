@@ -14,7 +14,7 @@ import numpy as np
 import yaml
 
 from sair.data.buckets import as_buckets, bucket_of
-from sair.data.sources import classes_of, labelled, split_folder, square
+from sair.data.sources import classes_of, label_file, labelled, split_folder, square
 from sair.files import InputError, list_images, read_mask, read_rgb
 from sair.weights import resolve
 from sair.weights.sources import ALWAYS, check, entry, how_to_get, local, name_of
@@ -74,7 +74,7 @@ def _dataset(what: str, spec: dict[str, Any], size: int) -> Iterator[Finding]:
     folders = [("images", "labels", needed, known.get("pictures"))]
     if apart:
         folders.append(("test_images", "test_labels", spec["test"], known.get("test_pictures")))
-    complete = True
+    complete, labels_fit = True, "labels" in spec
     for images, labels, least, published in folders:
         found = _folder(f"{what}, {images}", spec[images], known, least, published)
         yield found
@@ -83,16 +83,37 @@ def _dataset(what: str, spec: dict[str, Any], size: int) -> Iterator[Finding]:
             some = _spread(list_images(spec[images]), SAMPLES)
             yield _try(f"{what}, {images}", lambda some=some: _opened(some, size, spec))
             if labels in spec and not Path(spec[labels]).is_dir():
+                labels_fit = False
                 yield Finding(MISSING, f"{what}, {labels}", f"{spec[labels]}: no such folder.{_where(known)}")
             elif labels in spec:
-                yield _try(f"{what}, {labels}", lambda some=some, i=images, k=labels: _labels(some, spec, i, k))
+                found = _try(f"{what}, {labels}", lambda some=some, i=images, k=labels: _labels(some, spec, i, k))
+                labels_fit &= found.state == OK
+                yield found
     if complete:
-        yield _try(f"{what}, split", lambda: _split(spec))
+        split = _try(f"{what}, split", lambda: _split(spec))
+        yield split
+        if split.state == OK and labels_fit and "parts" not in spec:
+            yield _try(f"{what}, labels", lambda: _all_labelled(spec))
 
 
 def _split(spec: dict[str, Any]) -> str:
     split = {name: [identifier for identifier, _ in files] for name, files in split_folder(spec).items()}
     return ", ".join(f"{len(ids)} {name} ({ids[0]} to {ids[-1]})" for name, ids in split.items() if ids)
+
+
+def _all_labelled(spec: dict[str, Any]) -> str:
+    count, missing = 0, []
+    for name, pictures in split_folder(spec).items():
+        part = "test_" if name == "test" and "test_images" in spec else ""
+        count += len(pictures)
+        wanted = (label_file(path, spec[f"{part}images"], spec.get(f"{part}labels", "")) for _, path in pictures)
+        missing += [file for file in wanted if f"{part}labels" in spec and not file.is_file()]
+    if missing:
+        raise InputError(
+            f"{missing[0]}: no such file, so {len(missing)} of {count} pictures have no label map. Name label maps as "
+            "their pictures, .png at the end."
+        )
+    return f"a label map for each of the {count}"
 
 
 def _folder(what: str, folder: str, known: dict[str, Any], least: int, published: int | None) -> Finding:

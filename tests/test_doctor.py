@@ -94,6 +94,15 @@ def test_a_label_map_that_is_not_there_is_found(sets, config, tmp_path):
     assert faults(examined(sets, config)) == [("wrong", "dataset mine, labels")]
 
 
+def test_a_label_map_that_is_not_there_is_found_though_it_was_not_opened(sets, config, tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "SAMPLES", 2)
+    assert faults(examined(sets, config)) == []
+    sorted((tmp_path / "labels").iterdir())[1].unlink()
+    findings = examined(sets, config)
+    assert faults(findings) == [("wrong", "dataset mine, labels")]
+    assert "1 of 8 pictures have no label map" in next(one.said for one in findings if one.state == "wrong")
+
+
 def test_the_command_tells_by_its_exit_status(sets, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(sets | {"results": "results/mine"}))
     assert main(["doctor", "--configfile", str(tmp_path / "mine.yaml")]) == 0

@@ -129,7 +129,7 @@ def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: d
     if "parts" in spec:
         file, ids = _parts(path, Path(labels), spec["parts"])
     else:
-        file = (Path(labels) / path.relative_to(root)).with_suffix(".png")
+        file = label_file(path, root, labels)
         ids = read_pixels(file)
     if ids.ndim != 2:
         raise InputError(f"{file}: {ids.ndim} axes; a label map has one channel, whose values are class ids.")
@@ -144,6 +144,11 @@ def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: d
     inside = (ids >= 0) & (ids < len(class_of))
     classes = np.where(inside, class_of[np.where(inside, ids, 0)], UNLABELLED).astype(np.uint8)
     return np.array(Image.fromarray(classes).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
+
+
+def label_file(path: Path, root: str, labels: str) -> Path:
+    """Where the label map of a picture below ``root`` is: below ``labels``, under the same name."""
+    return (Path(labels) / path.relative_to(root)).with_suffix(".png")
 
 
 def _parts(path: Path, labels: Path, parts: list[str]) -> tuple[Path, np.ndarray]:
