@@ -45,7 +45,7 @@ INFINITY = "Infinity"  # JSON has no number for it
 KEPT = 5  # decimals of a single picture's score
 SEPARATOR = " "  # between bucket and metric in a key; no bucket has a space
 WEBP = re.compile(r"data:image/webp;base64,([A-Za-z0-9+/=]+)")
-FOLDER = re.compile(r'"results": "([^"]*)"')
+FOLDER = re.compile(r'"results": "[^"]*"')
 
 
 class Sources(NamedTuple):
@@ -102,9 +102,7 @@ def comparable(page: str) -> str:
         with Image.open(io.BytesIO(base64.b64decode(match[1]))) as image:
             return pixel_sha256(np.array(image))
 
-    if folder := FOLDER.search(page):
-        page = page.replace(folder[0], '"results": ""').replace(f'"{folder[1]}/', '"')
-    return WEBP.sub(digest, page)
+    return WEBP.sub(digest, FOLDER.sub('"results": ""', page, count=1))
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -169,18 +167,18 @@ def _about(config: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
 
 
 def _missing(config: Mapping[str, Any], sources: Sources, parts: Mapping[str, Any]) -> list[dict[str, str]]:
-    """What a complete page has and this one has not, and the target that makes it."""
+    """What a complete page has and this one has not, and the target in the results that makes it."""
     wanted = [(f"Table {name.removeprefix('table')}", path, ".md") for name, path in sources.tables.items()]
     wanted += [("Claims", sources.claims, ".md"), *(("Semantic maps", path, ".png") for path in sources.maps)]
     missing = [
-        {"part": part, "target": str(Path(path).with_suffix(ending))}
+        {"part": part, "target": str(Path(path).with_suffix(ending).relative_to(config["results"]))}
         for part, path, ending in wanted
         if not Path(path).is_file()
     ]
     shown = {method["name"] for method in (parts["gallery"] or {"methods": []})["methods"]}
     if left := len(sources.predictions.keys() - shown):
         part = f"{left} of {len(sources.predictions)} methods of the gallery"
-        missing.append({"part": part, "target": f"{config['results']}/report.html"})
+        missing.append({"part": part, "target": "report.html"})
     return missing
 
 

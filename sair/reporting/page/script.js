@@ -34,7 +34,7 @@ function option(name, value, checked, ...content) {
 function absent(section, matches) {
   const flag = data.about.results === 'results' ? '' : ' with this run’s --configfile';
   for (const { part, target } of data.missing.filter(({ part }) => matches.test(part))) {
-    const command = make('code', {}, `snakemake --cores all ${target}`);
+    const command = make('code', {}, `snakemake --cores all ${data.about.results}/${target}`);
     section.append(make('p', { class: 'absent' }, `${part}: not made yet. `, command, `${flag} makes it.`));
   }
 }
