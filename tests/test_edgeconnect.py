@@ -200,6 +200,19 @@ def test_known_edges_are_the_complete_pictures_or_what_the_test_sees(known_edges
     assert torch.equal(trained, canny_edges(images)) == (known_edges == "complete")
 
 
+@pytest.mark.parametrize("drawn_edges", ["everywhere", "hole"])
+def test_drawn_edges_are_the_whole_pictures_or_only_the_holes(drawn_edges):
+    method, seen = EdgeConnect(**TINY, drawn_edges=drawn_edges), []
+    method.edge_generator.register_forward_hook(lambda _, __, drawn: seen.append(drawn))
+    method.inpaint_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    images, masks = pictures(6, 2, 32)
+    method.inpaint(images, masks)
+    drawn, painted_along = seen
+    assert torch.equal(painted_along * masks, drawn * masks)
+    known = drawn if drawn_edges == "everywhere" else canny_edges(images, masks)
+    assert torch.equal(painted_along * (1 - masks), known * (1 - masks))
+
+
 def test_vgg_sees_pictures_that_are_not_normalised(monkeypatch):
     method, seen = EdgeConnect(**{**TINY, "content_weight": 0.1, "style_weight": 250}), []
 
@@ -228,6 +241,14 @@ def test_saved_weights_are_plain_and_restore_the_trained_method():
     assert torch.allclose(method.inpaint(images, masks), fresh.inpaint(images, masks), atol=1e-6)
 
 
+@pytest.mark.parametrize("betas", [(0.0, 0.9), (0.9, 0.999)], ids=["published", "given"])
+def test_optimizers_are_the_published_ones_unless_told(betas):
+    given = {} if betas == (0.0, 0.9) else {"betas": betas}
+    optimizers = EdgeConnect(**TINY, **given).optimizers()
+    found = {name: (o.defaults["lr"], o.defaults["betas"]) for name, o in optimizers.items()}
+    assert found == {"generators": (1e-4, betas), "discriminators": (1e-5, betas)}
+
+
 def test_spectral_norm_bounds_every_trained_kernel():
     method = EdgeConnect(**TINY)
     method.optimizers()
@@ -242,10 +263,11 @@ def test_spectral_norm_bounds_every_trained_kernel():
     [
         {"blocks": 0},
         {"known_edges": "none"},
+        {"drawn_edges": "none"},
         {"stages": {"edge": 1}},
         {"stages": dict.fromkeys(("edge", "inpaint", "joint"), 0)},
     ],
-    ids=["blocks", "edges", "names", "shares"],
+    ids=["blocks", "known", "drawn", "names", "shares"],
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):

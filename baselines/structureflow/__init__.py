@@ -68,6 +68,7 @@ class StructureFlow(nn.Module):
         content_weight: distance of features, in the third stage; 0 for none.
         vgg_share: share of the steps in which these two are computed (``losses.lazily``), as published 1.
         lr: Adam's learning rate, for all networks.
+        betas: Adam's. (0.9, 0.999) is worth 0.4 dB in runs of some hundred steps.
         pretrained: the authors' ``s_gen`` and ``f_gen`` files, or none.
     """
 
@@ -93,6 +94,7 @@ class StructureFlow(nn.Module):
         content_weight: float = 0.1,
         vgg_share: float = 1.0,
         lr: float = 1e-4,
+        betas: tuple[float, float] = (0.0, 0.999),
         pretrained: Sequence[str | Path] | None = None,
     ) -> None:
         super().__init__()
@@ -118,7 +120,7 @@ class StructureFlow(nn.Module):
         self.style_weight = style_weight
         self.content_weight = content_weight
         self.vgg_share = vgg_share
-        self.lr = lr
+        self.lr, self.betas = lr, betas
         if isinstance(pretrained, str) or (pretrained is not None and len(pretrained) != 2):
             raise ValueError(f"pretrained {pretrained!r}: expected the s_gen file and the f_gen file.")
         self.pretrained = pretrained is not None
@@ -165,7 +167,7 @@ class StructureFlow(nn.Module):
         for network in (self.s_dis, self.f_dis) if self.pretrained else (self.s_gen, self.s_dis, self.f_dis):
             add_spectral_norm(network)
         return {
-            name: torch.optim.Adam(getattr(self, name).parameters(), lr=self.lr, betas=(0.0, 0.999))
+            name: torch.optim.Adam(getattr(self, name).parameters(), lr=self.lr, betas=self.betas)
             for name in ("s_gen", "s_dis", "f_gen", "f_dis")
         }
 
