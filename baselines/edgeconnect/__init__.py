@@ -42,7 +42,7 @@ class EdgeConnect(nn.Module):
             different in the test, which small pictures feel: 0.8 dB at 32 pixels and holes of 40-60 %.
         drawn_edges: where the test takes the edge generator's edges instead of the known ones: ``everywhere``, as in
             the authors' test, or in the ``hole``, as in training. What the edge generator draws in the known region
-            is held to edges by ``feature_matching_weight`` alone; where that is small, the first costs up to 2 dB.
+            is held to edges by ``feature_matching_weight`` alone: at a hundredth of its value, the first costs 2 dB.
         stages: shares of a run, by name: ``edge``, ``inpaint`` (on the true edges) and ``joint``.
         edge_adversarial_weight, feature_matching_weight: of the edge generator's losses.
         l1_weight, adversarial_weight, content_weight, style_weight: of the inpainting generator's losses; without the
