@@ -290,11 +290,13 @@ def test_spectral_norm_is_where_the_authors_have_it():
     assert network.training
 
 
-def test_optimizers_are_the_published_ones():
-    optimizers = StructureFlow(**TINY).optimizers()
+@pytest.mark.parametrize("betas", [(0.0, 0.999), (0.9, 0.999)], ids=["published", "given"])
+def test_optimizers_are_the_published_ones_unless_told(betas):
+    given = {} if betas == (0.0, 0.999) else {"betas": betas}
+    optimizers = StructureFlow(**TINY, **given).optimizers()
     assert list(optimizers) == ["s_gen", "s_dis", "f_gen", "f_dis"]
     assert all(isinstance(o, torch.optim.Adam) for o in optimizers.values())
-    assert {(o.defaults["lr"], o.defaults["betas"]) for o in optimizers.values()} == {(1e-4, (0.0, 0.999))}
+    assert {(o.defaults["lr"], o.defaults["betas"]) for o in optimizers.values()} == {(1e-4, betas)}
 
 
 @pytest.mark.parametrize(
