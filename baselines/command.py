@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sair.data.samples import to_tensor
-from sair.files import InputError, read_rgb, refuse, write_png
+from sair.files import InputError, refuse
+from sair.images import read_rgb, write_png
 
 LAST_LINES = 15  # of a failed program's output that the error shows
 FILLS = {"black": 0.0, "grey": 0.5, "white": 1.0}

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from sair.data.manifest import ManifestRow
 from sair.data.samples import to_tensor
-from sair.files import IMAGE_SUFFIXES, InputError, read_rgb, refuse
+from sair.files import InputError, refuse
+from sair.images import IMAGE_SUFFIXES, read_rgb
 
 
 class Precomputed:

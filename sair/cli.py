@@ -141,8 +141,8 @@ def _inpaint(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
-    from sair.data.manifest import write_csv
     from sair.evaluation.folders import score_folders
+    from sair.files import write_csv
 
     frame = score_folders(options.truth, options.prediction, options.masks, options.hole)
     write_csv(frame, options.output)

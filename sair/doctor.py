@@ -15,7 +15,8 @@ import yaml
 
 from sair.data.buckets import as_buckets, bucket_of
 from sair.data.sources import classes_of, label_file, labelled, split_folder, square
-from sair.files import InputError, list_images, read_mask, read_rgb
+from sair.files import InputError
+from sair.images import list_images, read_mask, read_rgb
 from sair.weights import resolve
 from sair.weights.sources import ALWAYS, check, entry, how_to_get, local, name_of
 

@@ -15,7 +15,8 @@ from torch import Tensor
 from sair import runtime
 from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest, shard_of
 from sair.data.samples import to_tensor
-from sair.files import InputError, write_png
+from sair.files import InputError
+from sair.images import write_png
 from sair.methods import Inpainter, build
 from sair.progress import progress
 from sair.training import checkpoint

@@ -20,11 +20,10 @@ from sair.data.manifest import (
     checked_rgb,
     read_manifest,
     read_table,
-    write_csv,
 )
 from sair.data.samples import to_tensor
 from sair.evaluation.segmentation import REGIONS, SEGMENTATION_COLUMNS, overlap
-from sair.files import InputError
+from sair.files import InputError, write_csv
 from sair.models.implicit import pixel_centres
 from sair.models.inpainter import ImplicitInpainter
 from sair.progress import progress

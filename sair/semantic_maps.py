@@ -13,7 +13,8 @@ from torch import Tensor
 
 from sair.data.manifest import PICTURE_COLUMNS, checked_labels, checked_mask, checked_rgb, read_manifest, read_table
 from sair.data.samples import to_tensor
-from sair.files import InputError, write_png
+from sair.files import InputError
+from sair.images import write_png
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
 from sair.segmentation import classify, completed_map
 from sair.training import checkpoint

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sair.data.samples import to_tensor
-from sair.files import InputError, read_mask, read_rgb, write_png
+from sair.files import InputError
+from sair.images import read_mask, read_rgb, write_png
 from sair.methods import Inpainter
 from sair.prediction import composite, run, to_pixels
 

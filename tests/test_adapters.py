@@ -11,8 +11,10 @@ import baselines
 from baselines.command import Command
 from baselines.precomputed import Precomputed
 from sair.conformance import check, samples
-from sair.data.manifest import read_manifest, write_manifest, write_pictures
-from sair.files import InputError, read_rgb, write_png
+from sair.data.freeze import write_manifest, write_pictures
+from sair.data.manifest import read_manifest
+from sair.files import InputError
+from sair.images import read_rgb, write_png
 from sair.prediction import predict
 
 SPEC = {"name": "mine", "sees_truth": False}

@@ -9,13 +9,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from sair.data import manifest as m
 from sair.data.buckets import as_buckets
+from sair.data.freeze import write_manifest, write_pictures
+from sair.data.manifest import read_manifest
 from sair.data.masks import MaskSet
 from sair.data.samples import Samples
-from sair.data.sources import classes_of, mix, pictures, square
+from sair.data.seeds import mix
+from sair.data.sources import classes_of, pictures, square
 from sair.data.strokes import draw_strokes
-from sair.files import InputError, pixel_sha256, read_mask, read_rgb, write_png
+from sair.files import InputError
+from sair.images import pixel_sha256, read_mask, read_rgb, write_png
 
 BUCKETS = as_buckets([[0, 20], [20, 40], [40, 60]])
 SIZE = 32
@@ -46,9 +49,9 @@ def mask_set(folder, hole="white", count=4, **changes):
 
 
 def freeze(folder, out):
-    m.write_pictures(dataset(folder), SIZE, out / "pictures.csv")
+    write_pictures(dataset(folder), SIZE, out / "pictures.csv")
     masks = {"source": "folder", "path": str(folder / "masks"), "hole": "white", "train": 100}
-    m.write_manifest(out / "pictures.csv", masks, BUCKETS, out / "manifest.csv", out / "training_masks.csv")
+    write_manifest(out / "pictures.csv", masks, BUCKETS, out / "manifest.csv", out / "training_masks.csv")
     return out
 
 
@@ -103,7 +106,7 @@ def test_a_truncated_jpeg_is_named_and_nothing_is_left(folder, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(InputError, match=r"03\.jpg: not a readable picture"):
-        m.write_pictures(dataset(folder), SIZE, tmp_path / "out/pictures.csv")
+        write_pictures(dataset(folder), SIZE, tmp_path / "out/pictures.csv")
     assert not (tmp_path / "out/pictures.csv").exists()
     assert not list(tmp_path.glob("out/**/*.tmp*"))
 
@@ -117,7 +120,7 @@ def test_one_name_twice(folder):
 def test_a_test_picture_in_the_training_set_is_refused(folder, tmp_path):
     write_png(folder / "images/11.png", read_rgb(folder / "images/00.png"))
     with pytest.raises(InputError, match=r"1 test pictures are also training pictures.*11 = 00"):
-        m.write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
+        write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
 
 
 def test_transparent_pictures_are_refused(tmp_path):
@@ -190,7 +193,7 @@ def frozen(folder, tmp_path):
 
 
 def test_the_manifest_names_every_pair(frozen):
-    rows = m.read_manifest(frozen / "manifest.csv")
+    rows = read_manifest(frozen / "manifest.csv")
     assert len(rows) == 12 and {row.bucket for row in rows} == {"0-20", "20-40", "40-60"}
     for row in rows:
         image, mask = read_rgb(frozen / row.image), read_mask(frozen / row.mask)
@@ -337,7 +340,7 @@ def test_a_capped_test_leaves_masks_for_training(folder):
 def test_threads_make_the_same_table(folder, tmp_path):
     tables = [tmp_path / f"{threads}/pictures.csv" for threads in (1, 4)]
     for table, threads in zip(tables, (1, 4), strict=True):
-        m.write_pictures(dataset(folder), SIZE, table, threads)
+        write_pictures(dataset(folder), SIZE, table, threads)
     assert tables[0].read_bytes() == tables[1].read_bytes()
     assert all((tables[1].parent / image).is_file() for image in pd.read_csv(tables[1]).image)
 

@@ -10,7 +10,7 @@ from sair import doctor
 from sair.cli import main
 from sair.data.sources import pictures
 from sair.data.strokes import draw_strokes
-from sair.files import write_png
+from sair.images import write_png
 from sair.project import Project
 
 CLASSES = ["sky", "face"]

@@ -10,7 +10,7 @@ from sair.data import faces, photos
 from sair.data.faces import CLASSES, draw_face
 from sair.data.photos import average_down, crops, regions
 from sair.data.strokes import draw_strokes
-from sair.files import pixel_sha256
+from sair.images import pixel_sha256
 
 BUCKETS = ((0, 20), (20, 40), (40, 60))
 

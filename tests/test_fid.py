@@ -11,9 +11,11 @@ import torchvision
 from pytorch_fid import fid_score
 from pytorch_fid import inception as published
 
-from sair.data.manifest import manifest_hash, write_manifest, write_pictures
+from sair.data.freeze import write_manifest, write_pictures
+from sair.data.manifest import manifest_hash
 from sair.evaluation import fid
-from sair.files import InputError, file_sha256, read_rgb, write_png
+from sair.files import InputError, file_sha256
+from sair.images import read_rgb, write_png
 from sair.weights.sources import entry, known
 
 torch.set_num_threads(1)

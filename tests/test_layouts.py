@@ -15,8 +15,10 @@ from PIL import Image
 from sair import doctor
 from sair.data.faces import CLASSES, draw_face
 from sair.data.manifest import read_manifest
-from sair.data.sources import labelled, mix, pictures
-from sair.files import InputError, write_png
+from sair.data.seeds import mix
+from sair.data.sources import labelled, pictures
+from sair.files import InputError
+from sair.images import write_png
 from sair.methods import merge
 from sair.project import Project
 

@@ -12,7 +12,8 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from sair.evaluation import metrics
 from sair.evaluation.metrics import Lpips, l1, psnr, ssim, ssim_map
-from sair.files import InputError, read_rgb
+from sair.files import InputError
+from sair.images import read_rgb
 from sair.weights import networks
 
 torch.set_num_threads(1)

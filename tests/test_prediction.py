@@ -6,9 +6,11 @@ import torch
 
 from baselines.controls import Biharmonic, GroundTruth, MeanFill
 from sair.cli import main
-from sair.data.manifest import read_manifest, write_manifest, write_pictures
+from sair.data.freeze import write_manifest, write_pictures
+from sair.data.manifest import read_manifest
 from sair.evaluation.score import score_predictions
-from sair.files import InputError, read_rgb, write_png
+from sair.files import InputError
+from sair.images import read_rgb, write_png
 from sair.methods import build, load_method
 from sair.prediction import composite, predict, run, to_pixels
 from sair.single import inpaint_any_size

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from sair.data.manifest import write_manifest, write_pictures
+from sair.data.freeze import write_manifest, write_pictures
 from sair.evaluation.score import score_predictions
-from sair.files import InputError, file_sha256, read_rgb
+from sair.files import InputError, file_sha256
+from sair.images import read_rgb
 from sair.methods import ancestors, load_method
 from sair.prediction import predict
 from sair.reporting import regression

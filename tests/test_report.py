@@ -14,10 +14,12 @@ from browser import CHROMIUM, DRIVER, Browser
 from PIL import Image
 
 from sair import verify
-from sair.data.manifest import ManifestRow, read_manifest, write_manifest, write_pictures
+from sair.data.freeze import write_manifest, write_pictures
+from sair.data.manifest import ManifestRow, read_manifest
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.segmentation import SEGMENTATION_COLUMNS
-from sair.files import InputError, read_mask, read_rgb, write_png
+from sair.files import InputError
+from sair.images import read_mask, read_rgb, write_png
 from sair.project import Project
 from sair.reporting.orderings import write_orderings
 from sair.reporting.report import Sources, choose, comparable, write_report

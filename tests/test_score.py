@@ -19,7 +19,8 @@ from sair.evaluation.folders import score_folders
 from sair.evaluation.metrics import Lpips
 from sair.evaluation.pairs import score_pair
 from sair.evaluation.score import SCORE_COLUMNS, score_conventions, score_predictions
-from sair.files import InputError, pixel_sha256, write_png
+from sair.files import InputError
+from sair.images import pixel_sha256, write_png
 
 torch.set_num_threads(1)
 SIDE = 40

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from sair.data.manifest import write_manifest, write_pictures
+from sair.data.freeze import write_manifest, write_pictures
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.segmentation import SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference, overlap
 from sair.evaluation.statistics import estimate, paired

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from baselines.lama import LaMa
-from sair.data.manifest import write_manifest, write_pictures
+from sair.data.freeze import write_manifest, write_pictures
 from sair.files import InputError, file_sha256
 from sair.training import checkpoint, launch, loop
 

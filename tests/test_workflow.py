@@ -18,7 +18,8 @@ import yaml
 from sair.cli import main
 from sair.data.manifest import manifest_hash
 from sair.evaluation import fid
-from sair.files import file_sha256, read_rgb, write_png
+from sair.files import file_sha256
+from sair.images import read_rgb, write_png
 from sair.reporting.tables import SWITCHED_OFF
 from sair.weights.sources import entry
 

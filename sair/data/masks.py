@@ -13,9 +13,10 @@ import numpy as np
 from PIL import Image
 
 from sair.data.buckets import Bucket, bucket_of
-from sair.data.sources import mix
+from sair.data.seeds import mix
 from sair.data.strokes import draw_strokes
-from sair.files import InputError, list_images, read_mask
+from sair.files import InputError
+from sair.images import list_images, read_mask
 from sair.progress import progress
 
 

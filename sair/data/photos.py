@@ -19,7 +19,8 @@ from typing import Literal
 
 import numpy as np
 
-from sair.files import InputError, pixel_sha256, read_rgb
+from sair.files import InputError
+from sair.images import pixel_sha256, read_rgb
 
 Split = Literal["train", "test"]
 SPLITS: tuple[Split, ...] = ("train", "test")

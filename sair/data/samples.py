@@ -14,7 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from sair.data.manifest import MASK_COLUMNS, PICTURE_COLUMNS, checked_labels, checked_mask, checked_rgb, read_table
-from sair.data.sources import mix
+from sair.data.seeds import mix
 
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:

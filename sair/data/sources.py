@@ -6,7 +6,6 @@ is any folder of pictures.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,9 @@ from PIL import Image
 
 from sair.data.faces import CLASSES, draw_face
 from sair.data.photos import Crop, cut, regions
-from sair.files import InputError, list_images, read_pixels, read_rgb, refuse
+from sair.data.seeds import mix
+from sair.files import InputError, refuse
+from sair.images import list_images, read_pixels, read_rgb
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = 255  # class id of a pixel that belongs to no class
@@ -36,12 +37,6 @@ class Picture:
     pixels: np.ndarray
     labels: np.ndarray | None = None
     caption: str = ""
-
-
-def mix(*parts: object) -> int:
-    """A 63-bit seed that depends on every part: the same on every machine, unrelated for different parts."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1
 
 
 def classes_of(spec: dict[str, Any]) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from sair.files import LISTED, InputError, read_rgb, refuse
+from sair.files import LISTED, InputError, refuse
+from sair.images import read_rgb
 from sair.progress import progress
 
 T = TypeVar("T")

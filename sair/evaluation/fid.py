@@ -34,7 +34,8 @@ from sair import runtime, weights
 from sair.data.manifest import ManifestRow, checked_rgb, manifest_hash, read_manifest
 from sair.evaluation.metrics import full_precision
 from sair.evaluation.statistics import Estimate
-from sair.files import InputError, atomic, file_sha256, pixel_sha256, read_rgb, write_text
+from sair.files import InputError, atomic, file_sha256, write_text
+from sair.images import pixel_sha256, read_rgb
 from sair.progress import progress
 
 ALL = "all"  # every bucket together

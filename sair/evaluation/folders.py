@@ -14,7 +14,8 @@ from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
 from sair.evaluation.checks import check_all, read_truth, same_size, some_of
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips
 from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
-from sair.files import InputError, list_images, read_mask, read_rgb, refuse
+from sair.files import InputError, refuse
+from sair.images import list_images, read_mask, read_rgb
 from sair.progress import progress
 
 

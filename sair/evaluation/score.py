@@ -21,7 +21,8 @@ from sair.evaluation.checks import check_all, read_truth, same_size, some_of
 from sair.evaluation.conventions import score_by_conventions
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips
 from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
-from sair.files import InputError, list_images, pixel_sha256, read_mask, read_rgb, refuse, write_text
+from sair.files import InputError, refuse, write_text
+from sair.images import list_images, pixel_sha256, read_mask, read_rgb
 from sair.progress import progress
 
 KINDS = ("composited", "raw")
@@ -58,7 +59,7 @@ def score_predictions(
     Args:
         manifest_csv: columns id, bucket, image, mask, hole_pixels, pixels, image_sha256, mask_sha256; image and mask
             are paths relative to the manifest's folder, masks PNG with 255 = hole, hashes those of
-            :func:`sair.files.pixel_sha256`.
+            :func:`sair.images.pixel_sha256`.
         predictions_dir: holds ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers
             have ten significant digits, ``inf`` is the PSNR of equal pictures, ``nan`` a number that does not exist.

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from sair.data.manifest import manifest_hash, read_manifest, write_csv
+from sair.data.manifest import manifest_hash, read_manifest
 from sair.evaluation.conventions import CONVENTIONS, Compute, Measure, column_name, kind
 from sair.evaluation.statistics import LEVEL, Difference, holm
-from sair.files import write_text
+from sair.files import write_csv, write_text
 from sair.reporting.claims import all_claims
 from sair.reporting.markup import MARKDOWN
 from sair.reporting.measured import ALL, METRICS, NAMES, Key, quality, quality_differences

@@ -12,7 +12,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
 from sair.evaluation.metrics import psnr
-from sair.files import atomic, read_rgb, write_png
+from sair.files import atomic
+from sair.images import read_rgb, write_png
 
 TILE = 192  # smallest side of a picture in a grid, in pixels
 GAP = 6

@@ -10,9 +10,8 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from sair.data.manifest import write_csv
 from sair.evaluation.statistics import Difference
-from sair.files import write_text
+from sair.files import write_csv, write_text
 from sair.reporting.claims import all_claims, claimed
 from sair.reporting.measured import (
     ALL,

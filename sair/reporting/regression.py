@@ -17,8 +17,9 @@ import pandas as pd
 import yaml
 
 from sair import provenance
-from sair.data.manifest import checked_mask, checked_rgb, manifest_hash, read_manifest, write_csv
-from sair.files import InputError, atomic, read_rgb, write_png, write_text
+from sair.data.manifest import checked_mask, checked_rgb, manifest_hash, read_manifest
+from sair.files import InputError, atomic, write_csv, write_text
+from sair.images import read_rgb, write_png
 from sair.methods import near
 from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, to_text
 from sair.reporting.figures import HOLE_COLOUR, draw_grid

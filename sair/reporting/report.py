@@ -34,7 +34,8 @@ from sair.data.manifest import (
     read_table,
 )
 from sair.evaluation import metrics as convention
-from sair.files import InputError, pixel_sha256, read_rgb, write_text
+from sair.files import InputError, write_text
+from sair.images import pixel_sha256, read_rgb
 from sair.reporting import markup, orderings
 from sair.reporting.claims import all_claims
 from sair.reporting.figures import validations

@@ -12,11 +12,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sair.data.manifest import manifest_hash, read_manifest, write_csv
+from sair.data.manifest import manifest_hash, read_manifest
 from sair.evaluation.fid import ENOUGH, FEWEST
 from sair.evaluation.metrics import CONVENTION
 from sair.evaluation.statistics import LEVEL, Difference, Estimate
-from sair.files import write_text
+from sair.files import write_csv, write_text
 from sair.reporting.claims import all_claims
 from sair.reporting.markup import markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (

@@ -30,10 +30,9 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from sair import runtime
-from sair.data.manifest import write_csv
 from sair.data.samples import Samples
-from sair.data.sources import mix
-from sair.files import InputError, discard, file_sha256
+from sair.data.seeds import mix
+from sair.files import InputError, discard, file_sha256, write_csv
 from sair.methods import build
 from sair.progress import progress
 from sair.training import checkpoint, parallel

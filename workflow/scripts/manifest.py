@@ -1,7 +1,7 @@
 from sair.job import job
 
 with job(snakemake):
-    from sair.data.manifest import write_manifest
+    from sair.data.freeze import write_manifest
 
     write_manifest(
         snakemake.input.pictures,

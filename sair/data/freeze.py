@@ -1,0 +1,100 @@
+"""Freeze the split: write finished images and masks, and the tables that name them (``sair.data.manifest``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sair.data.buckets import as_buckets
+from sair.data.manifest import MANIFEST_COLUMNS, MASK_COLUMNS, PICTURE_COLUMNS, read_table
+from sair.data.masks import MaskSet
+from sair.data.sources import Picture, makers
+from sair.files import InputError, write_csv
+from sair.images import pixel_sha256, read_rgb, write_png
+from sair.progress import progress
+
+
+def write_pictures(dataset: dict[str, Any], size: int, table: str | Path, threads: int = 1) -> None:
+    """Finish every picture of an image set as PNG beside ``table``, and write ``table``.
+
+    Args:
+        dataset: a dataset of the config.
+        size: side of the finished pictures in pixels.
+        table: CSV to write.
+        threads: pictures at once; the result does not depend on it. Decoding, resizing and encoding, which are most
+            of the work, run side by side in threads.
+
+    Raises:
+        InputError: an unreadable or too small picture; a test picture that is also a training picture.
+    """
+    total = dataset["train"] + dataset["validation"] + dataset["test"]
+    with ThreadPoolExecutor(threads) as pool:
+        rows = pool.map(partial(_finish, Path(table).parent), makers(dataset, size))
+        frame = pd.DataFrame(progress(rows, total=total, desc="pictures", unit="picture"), columns=PICTURE_COLUMNS)
+    _refuse_leaks(frame)
+    write_csv(frame, table)
+
+
+def _finish(folder: Path, make: Callable[[], Picture]) -> list[str]:
+    """Make a picture, write it below ``folder`` and return its row."""
+    picture = make()
+    image = f"images/{picture.split}/{picture.id}.png"
+    write_png(folder / image, picture.pixels)
+    row = [picture.id, picture.split, image, pixel_sha256(picture.pixels), "", "", picture.caption]
+    if picture.labels is not None:
+        row[4:6] = f"labels/{picture.split}/{picture.id}.png", pixel_sha256(picture.labels)
+        write_png(folder / row[4], picture.labels)
+    return row
+
+
+def _refuse_leaks(frame: pd.DataFrame) -> None:
+    seen = frame[frame.split == "train"].drop_duplicates("sha256").set_index("sha256")["id"]
+    test = frame[(frame.split == "test") & frame.sha256.isin(seen.index)]
+    if len(test):
+        pairs = ", ".join(f"{row.id} = {seen[row.sha256]}" for row in test.head(5).itertuples())
+        raise InputError(
+            f"{len(test)} test pictures are also training pictures (test = train: {pairs}). Remove them, or name the "
+            "others in `train_list`."
+        )
+
+
+def write_manifest(
+    pictures_table: str | Path,
+    masks: dict[str, Any],
+    buckets: Sequence[tuple[int, int]],
+    manifest: str | Path,
+    training_masks: str | Path,
+) -> None:
+    """Pair every test picture with one mask of every bucket, and freeze the pairs and the training masks.
+
+    Args:
+        pictures_table: what ``write_pictures`` wrote; the other tables go beside it.
+        masks: a mask set of the config.
+        buckets: half-open intervals of hole ratio in percent.
+        manifest, training_masks: the tables to write.
+    """
+    folder = Path(manifest).parent
+    test = read_table(pictures_table, PICTURE_COLUMNS).query("split == 'test'")
+    size = read_rgb(folder / test.image.iloc[0]).shape[0]
+    mask_set = MaskSet(masks, size, as_buckets(buckets), len(test))
+    rows = []
+    for bucket in as_buckets(buckets):
+        pairs = zip(test.itertuples(), mask_set.test(bucket), strict=True)
+        for picture, mask in progress(pairs, total=len(test), desc=f"test masks {bucket.label}", unit="mask"):
+            name = f"masks/test/{bucket.label}/{picture.id}.png"
+            write_png(folder / name, mask.astype(np.uint8) * 255)
+            row = [picture.id, bucket.label, picture.image, name, int(mask.sum()), mask.size, picture.sha256]
+            rows.append([*row, pixel_sha256(mask)])
+    learn = []
+    for number, mask in enumerate(progress(mask_set.training(), desc="training masks", unit="mask")):
+        name = f"masks/train/{number:05d}.png"
+        write_png(folder / name, mask.astype(np.uint8) * 255)
+        learn.append([name, pixel_sha256(mask)])
+    write_csv(pd.DataFrame(learn, columns=MASK_COLUMNS), training_masks)
+    write_csv(pd.DataFrame(rows, columns=MANIFEST_COLUMNS), manifest)
