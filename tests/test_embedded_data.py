@@ -1,15 +1,21 @@
 """The embedded sets: the same bytes everywhere, splits that share no pixel, holes inside their bucket."""
 
+import csv
+import hashlib
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from sair.data import faces, photos
 from sair.data.faces import CLASSES, draw_face
+from sair.data.freeze import write_manifest, write_pictures
 from sair.data.photos import average_down, crops, regions
 from sair.data.strokes import draw_strokes
+from sair.files import file_sha256
 from sair.images import pixel_sha256
 
 BUCKETS = ((0, 20), (20, 40), (40, 60))
@@ -130,6 +136,22 @@ def test_both_eyes_are_alike():
         left, right = (canvas.image[:, height - 3 : height + 3, x - 6 : x + 6] for x in (128 - 24, 128 + 24))
         # The lids slant in opposite ways, so they may cut the edge of an iris differently.
         assert np.abs(left - right).mean() < 0.03, seed
+
+
+def test_the_stored_reference_is_of_the_default_manifest(tmp_path, config):
+    """Image, mask and hole of each row are those that the stored scores were measured on; only `cluster` was added."""
+    # The test split does not depend on the number of training images and masks.
+    faces = config["datasets"]["faces"] | {"train": 1, "validation": 0}
+    write_pictures(faces, config["image_size"], tmp_path / "pictures.csv")
+    strokes = config["masks"]["strokes"] | {"train": 1}
+    manifest = tmp_path / "manifest.csv"
+    write_manifest(tmp_path / "pictures.csv", strokes, config["buckets"], manifest, tmp_path / "training_masks.csv")
+    facts = yaml.safe_load(Path("results/reference/reference.yaml").read_text(encoding="utf-8"))
+    assert file_sha256(manifest) == facts["manifest"]
+    with open(manifest, newline="") as stream:
+        rows = [row[:2] + row[3:] for row in csv.reader(stream)]
+    before = "".join(",".join(row) + "\n" for row in rows)
+    assert hashlib.sha256(before.encode()).hexdigest().startswith("5b9053b0d19eaf3c")
 
 
 @pytest.mark.parametrize("arguments", [(0, 0), (0, -4), (-1, 64)])

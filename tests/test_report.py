@@ -163,7 +163,7 @@ def test_fewer_pictures_where_there_is_no_room(project, tmp_path):
 
 
 def test_pictures_are_those_of_disagreement_and_an_even_spread():
-    rows = [ManifestRow(f"p{n}", bucket, "", "", 1, 2, "", "") for bucket in BUCKETS for n in range(10)]
+    rows = [ManifestRow(f"p{n}", bucket, f"p{n}", "", "", 1, 2, "", "") for bucket in BUCKETS for n in range(10)]
     apart = np.array([8.0 if row.id in ("p4", "p7") else 0.0 for row in rows])
     apart[0] = np.inf  # a hole filled without an error in one bucket is no reason to break
     chosen = choose(rows, [apart, np.zeros(30)], 6)

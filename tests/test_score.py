@@ -271,12 +271,12 @@ def benchmark(tmp_path):
             write_png(tmp_path / "out" / "composited" / bucket / f"{name}.png", composited)
             files = [f"images/{name}.png", f"masks/{bucket}/{name}.png"]
             hashes = [pixel_sha256(truth), pixel_sha256(hole)]
-            rows.append([name, bucket, *files, count, SIDE * SIDE, *hashes])
+            rows.append([name, bucket, "scene", *files, count, SIDE * SIDE, *hashes])
     write_manifest(tmp_path, rows)
     return tmp_path
 
 
-HEADER = ["id", "bucket", "image", "mask", "hole_pixels", "pixels", "image_sha256", "mask_sha256"]
+HEADER = ["id", "bucket", "cluster", "image", "mask", "hole_pixels", "pixels", "image_sha256", "mask_sha256"]
 
 
 def write_manifest(folder, rows, header=HEADER):
@@ -353,7 +353,7 @@ def test_truth_features_are_computed_once_a_truth(benchmark, network):
             return network.features(pictures)
 
     measure(benchmark, lpips=Counting(), batch_size=4)
-    truths = [row[6] for row in manifest_rows(benchmark)]
+    truths = [row[7] for row in manifest_rows(benchmark)]
     assert [seen.count(truth) for truth in sorted(set(truths))] == [1, 1]
     assert len(seen) == 2 + 2 * len(truths)
 
@@ -361,7 +361,7 @@ def test_truth_features_are_computed_once_a_truth(benchmark, network):
 def test_identical_pictures_are_written_as_inf(benchmark):
     for row in manifest_rows(benchmark):
         for kind in ("raw", "composited"):
-            shutil.copy(benchmark / "set" / row[2], benchmark / "out" / kind / row[1] / f"{row[0]}.png")
+            shutil.copy(benchmark / "set" / row[3], benchmark / "out" / kind / row[1] / f"{row[0]}.png")
     measure(benchmark)
     with open(benchmark / "scores.csv", newline="") as stream:
         record = next(csv.DictReader(stream))
@@ -397,7 +397,7 @@ def test_an_altered_mask_is_named(benchmark):
 
 def test_wrong_counts_are_refused(benchmark):
     rows = manifest_rows(benchmark)
-    rows[0][4] = "201"
+    rows[0][5] = "201"
     write_manifest(benchmark, rows)
     assert "200 of 1600 pixels are holes, but the manifest says 201 of 1600" in fault(measure, benchmark)
 
@@ -461,7 +461,7 @@ def test_up_to_ten_faults_are_told_in_full(tmp_path):
         write_mask(tmp_path / "set" / "m" / f"{index}.png", a_hole(200))
         for kind in ("raw", "composited"):
             write_png(tmp_path / "out" / kind / "0-20" / f"{index}.png", picture(index))
-        rows.append([index, "0-20", f"i/{index}.png", f"m/{index}.png", 200, SIDE * SIDE, "0" * 64, "0" * 64])
+        rows.append([index, "0-20", index, f"i/{index}.png", f"m/{index}.png", 200, SIDE * SIDE, "0" * 64, "0" * 64])
     write_manifest(tmp_path, rows)
     message = fault(measure, tmp_path)
     assert message.startswith("12 faults:") and message.endswith("... and 2 more") and message.count("altered") == 10
@@ -473,8 +473,9 @@ def test_up_to_ten_faults_are_told_in_full(tmp_path):
         (lambda rows: rows.clear(), "a manifest without rows"),
         (lambda rows: rows.append(rows[0]), "two rows for 0-20/z.png; expected one per id and bucket"),
         (lambda rows: rows[1].__setitem__(0, "../../z"), "line 3: '0-20/../../z.png' is no path inside the folder"),
-        (lambda rows: rows[0].__setitem__(2, "/etc/z.png"), "line 2: '/etc/z.png' is no path inside"),
-        (lambda rows: rows[0].__setitem__(4, "12.5"), "line 2: hole_pixels and pixels must be whole numbers"),
+        (lambda rows: rows[0].__setitem__(3, "/etc/z.png"), "line 2: '/etc/z.png' is no path inside"),
+        (lambda rows: rows[0].__setitem__(5, "12.5"), "line 2: hole_pixels and pixels must be whole numbers"),
+        (lambda rows: rows[0].__setitem__(2, ""), "line 2: no cluster"),
         (lambda rows: rows[0].pop(), "line 2: fewer cells than columns"),
     ],
 )
@@ -489,6 +490,13 @@ def test_a_wrong_manifest_is_refused(benchmark, change, expected):
 def test_a_manifest_without_a_column_is_refused(benchmark):
     write_manifest(benchmark, manifest_rows(benchmark), [*HEADER[:-1], "sha"])
     assert "lacks the columns mask_sha256" in fault(measure, benchmark)
+
+
+def test_in_a_manifest_without_clusters_each_image_is_its_own(benchmark):
+    assert {row.cluster for row in read_manifest(benchmark / "set" / "manifest.csv")} == {"scene"}
+    rows = [row[:2] + row[3:] for row in manifest_rows(benchmark)]
+    write_manifest(benchmark, rows, HEADER[:2] + HEADER[3:])
+    assert all(row.cluster == row.id for row in read_manifest(benchmark / "set" / "manifest.csv"))
 
 
 def test_a_missing_or_unreadable_manifest_is_refused(benchmark):

@@ -46,11 +46,13 @@ def _finish(folder: Path, make: Callable[[], Picture]) -> list[str]:
     picture = make()
     image = f"images/{picture.split}/{picture.id}.png"
     write_png(folder / image, picture.pixels)
-    row = [picture.id, picture.split, image, pixel_sha256(picture.pixels), "", "", picture.caption]
+    labels, labels_sha256 = "", ""
     if picture.labels is not None:
-        row[4:6] = f"labels/{picture.split}/{picture.id}.png", pixel_sha256(picture.labels)
-        write_png(folder / row[4], picture.labels)
-    return row
+        labels, labels_sha256 = f"labels/{picture.split}/{picture.id}.png", pixel_sha256(picture.labels)
+        write_png(folder / labels, picture.labels)
+    cluster = picture.cluster or picture.id
+    sha256 = pixel_sha256(picture.pixels)
+    return [picture.id, picture.split, cluster, image, sha256, labels, labels_sha256, picture.caption]
 
 
 def _refuse_leaks(frame: pd.DataFrame) -> None:
@@ -89,8 +91,8 @@ def write_manifest(
         for picture, mask in progress(pairs, total=len(test), desc=f"test masks {bucket.label}", unit="mask"):
             name = f"masks/test/{bucket.label}/{picture.id}.png"
             write_png(folder / name, mask.astype(np.uint8) * 255)
-            row = [picture.id, bucket.label, picture.image, name, int(mask.sum()), mask.size, picture.sha256]
-            rows.append([*row, pixel_sha256(mask)])
+            pair = [picture.id, bucket.label, picture.cluster, picture.image, name]
+            rows.append([*pair, int(mask.sum()), mask.size, picture.sha256, pixel_sha256(mask)])
     learn = []
     for number, mask in enumerate(progress(mask_set.training(), desc="training masks", unit="mask")):
         name = f"masks/train/{number:05d}.png"

@@ -1,8 +1,11 @@
 """The frozen split: finished pictures and masks on disk, and the tables that name each of them with its SHA-256.
 
-    pictures.csv         id, split, image, sha256, labels, labels_sha256, caption
-    manifest.csv         id, bucket, image, mask, hole_pixels, pixels, image_sha256, mask_sha256     (the test)
+    pictures.csv         id, split, cluster, image, sha256, labels, labels_sha256, caption
+    manifest.csv         id, bucket, cluster, image, mask, hole_pixels, pixels, image_sha256, mask_sha256     (the test)
     training_masks.csv   mask, sha256
+
+Images of one ``cluster`` (crops of a photograph, images of a person) are not independent of each other; by default each
+image is its own cluster, named by its id.
 
 Everything downstream reads these tables and checks what it opens against them. Paths are relative to the table's
 folder; hashes are of the decoded pixels (``sair.images.pixel_sha256``), so they are the same on every machine.
@@ -21,9 +24,12 @@ import pandas as pd
 from sair.files import InputError, file_sha256, refuse
 from sair.images import pixel_sha256, read_pixels
 
-PICTURE_COLUMNS = ["id", "split", "image", "sha256", "labels", "labels_sha256", "caption"]
-MANIFEST_COLUMNS = ("id", "bucket", "image", "mask", "hole_pixels", "pixels", "image_sha256", "mask_sha256")
+PICTURE_COLUMNS = ["id", "split", "cluster", "image", "sha256", "labels", "labels_sha256", "caption"]
+MANIFEST_COLUMNS = (
+    "id", "bucket", "cluster", "image", "mask", "hole_pixels", "pixels", "image_sha256", "mask_sha256",
+)  # fmt: skip
 MASK_COLUMNS = ["mask", "sha256"]
+_TEXT = dict.fromkeys([*PICTURE_COLUMNS, *MASK_COLUMNS], str)  # an image called 007 or 1e5 keeps its name
 
 
 class ManifestRow(NamedTuple):
@@ -31,6 +37,7 @@ class ManifestRow(NamedTuple):
 
     id: str
     bucket: str
+    cluster: str
     image: str
     mask: str
     hole_pixels: int
@@ -45,7 +52,7 @@ class ManifestRow(NamedTuple):
 
 
 def read_manifest(path: str | Path) -> list[ManifestRow]:
-    """Read a manifest's rows in order.
+    """Read a manifest's rows in order; in one without the column ``cluster`` each image is its own.
 
     Raises:
         InputError: it is missing, empty or no such table; a row is double, holds no counts, or names a path outside.
@@ -60,6 +67,8 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
         raise InputError(f"{path}: not a readable CSV file ({error}). Make the manifest again.") from None
     if not table:
         raise InputError(f"{path}: a manifest without rows. Make it again.")
+    for record in table:
+        record.setdefault("cluster", record.get("id"))
     missing = [column for column in MANIFEST_COLUMNS if column not in table[0]]
     if missing:
         raise InputError(f"{path}: lacks the columns {', '.join(missing)}; expected {', '.join(MANIFEST_COLUMNS)}.")
@@ -85,6 +94,8 @@ def _manifest_row(path: Path, line: int, record: dict[str, str | None]) -> Manif
     if None in values:
         raise InputError(f"{path}, line {line}: fewer cells than columns. Make the manifest again.")
     row = ManifestRow(*values)
+    if not row.cluster:
+        raise InputError(f"{path}, line {line}: no cluster. Make the manifest again, or write the image's id there.")
     for part in (row.prediction, row.image, row.mask):
         if not part or Path(part).is_absolute() or ".." in Path(part).parts:
             raise InputError(f"{path}, line {line}: {part!r} is no path inside the folder. Make the manifest again.")
@@ -101,7 +112,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
         InputError: the table is missing or has other columns.
     """
     try:
-        frame = pd.read_csv(path, keep_default_na=False, dtype={"id": str})
+        frame = pd.read_csv(path, keep_default_na=False, dtype=_TEXT)
     except FileNotFoundError:
         raise InputError(f"{path}: no such table. It is made by the workflow: run snakemake first.") from None
     if list(frame.columns) != list(columns):

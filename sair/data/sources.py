@@ -30,13 +30,17 @@ PARTS_A_FOLDER = 2000  # pictures whose part masks share a folder of CelebAMask-
 
 @dataclass(frozen=True)
 class Picture:
-    """One finished picture: uint8 (S, S, 3), perhaps with class labels, uint8 (S, S), and a caption."""
+    """One finished picture: uint8 (S, S, 3), perhaps with class labels, uint8 (S, S), a caption, and its cluster.
+
+    Images of one cluster are not independent of each other; an empty name means that the image is its own.
+    """
 
     id: str
     split: str
     pixels: np.ndarray
     labels: np.ndarray | None = None
     caption: str = ""
+    cluster: str = ""
 
 
 def classes_of(spec: dict[str, Any]) -> tuple[str, ...]:
@@ -86,7 +90,7 @@ def _photos(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
 
 
 def _photo(crop: Crop, split: str, size: int) -> Picture:
-    return Picture(crop.id, split, cut(crop, size))
+    return Picture(crop.id, split, cut(crop, size), cluster=crop.photo)
 
 
 def _folder(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:

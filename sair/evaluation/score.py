@@ -57,8 +57,8 @@ def score_predictions(
     """Score a method's predictions of a manifest and write one line a manifest row, in the manifest's order.
 
     Args:
-        manifest_csv: columns id, bucket, image, mask, hole_pixels, pixels, image_sha256, mask_sha256; image and mask
-            are paths relative to the manifest's folder, masks PNG with 255 = hole, hashes those of
+        manifest_csv: the columns of ``sair.data.manifest.MANIFEST_COLUMNS``; image and mask are paths
+            relative to the manifest's folder, masks PNG with 255 = hole, hashes those of
             :func:`sair.images.pixel_sha256`.
         predictions_dir: holds ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers
