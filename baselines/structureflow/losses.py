@@ -19,6 +19,25 @@ def least_squares(logits: Sequence[Tensor], real: bool) -> Tensor:
     return torch.stack([adversarial(scale, real, "lsgan") for scale in logits]).mean()
 
 
+def average_pool(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Return ``adaptive_avg_pool2d(x, size)`` as matrix products: CUDA differentiates it, but not deterministically.
+
+    Args:
+        x: (B, C, H, W), float32 or float64.
+        size: rows and columns of the result.
+    """
+    rows, columns = (_means(old, new, x) for old, new in zip(x.shape[-2:], size, strict=True))
+    return rows @ x @ columns.T
+
+
+def _means(old: int, new: int, like: Tensor) -> Tensor:
+    """Return the (new, old) matrix whose row i averages the positions from floor(i old/new) to ceil((i+1) old/new)."""
+    cell = torch.arange(new, device=like.device)[:, None]
+    position = torch.arange(old, device=like.device)
+    inside = (position >= cell * old // new) & (position < -(-(cell + 1) * old // new))
+    return inside.to(like.dtype) / inside.sum(1, keepdim=True)
+
+
 def sampling_correctness(
     wanted: Tensor, source: Tensor, flow: Tensor, masks: Tensor, window: int = 4, sigma: float = 2.0
 ) -> Tensor:
@@ -41,6 +60,6 @@ def sampling_correctness(
         hole = functional.interpolate(masks, size)[:, 0]
         units = [functional.normalize(features.flatten(2), dim=1, eps=EPS) for features in (source, wanted)]
         best = (units[0].transpose(1, 2) @ units[1]).amax(1).view_as(hole)
-        fetched = gaussian_resample(source, functional.adaptive_avg_pool2d(flow, size), window, sigma)
+        fetched = gaussian_resample(source, average_pool(flow, size), window, sigma)
         cosine = functional.cosine_similarity(fetched, wanted, dim=1)
         return (torch.exp(-cosine / (best + EPS)) * hole).sum() / (hole.sum() + EPS)

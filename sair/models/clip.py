@@ -21,6 +21,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sair import weights
 from sair.files import InputError
+from sair.models.resizing import resize
 
 UNLABELLED = -100  # what a pixel of no class is called for the loss
 OPENAI_FILE = "ViT-B-16.pt"
@@ -110,7 +111,7 @@ class DenseCLIP(nn.Module):
         if (height, width) == (grid_height, grid_width):
             return table
         grid = table[1:].T.unflatten(1, (grid_height, grid_width))[None]
-        grid = F.interpolate(grid.float(), (height, width), mode="bicubic", align_corners=False)
+        grid = resize(grid.float(), (height, width), "bicubic")
         return torch.cat([table[:1], grid[0].flatten(1).T.to(table.dtype)])
 
 
@@ -208,12 +209,21 @@ class CLIP(nn.Module):
         # Between one vote a pixel, which forgets the eyes, and one vote a class, which paints them over the skin.
         weight = share.clamp_min(1e-4).rsqrt()
         labels = labels.masked_fill(labels >= len(text), UNLABELLED)
-        return F.cross_entropy(cosine / self.temperature, labels, weight, ignore_index=UNLABELLED)
+        return pixel_cross_entropy(cosine / self.temperature, labels, weight)
 
     def _caption_loss(self, pictures: Tensor, captions: Sequence[str]) -> Tensor:
         logits = self.clip.logit_scale.exp().clamp(max=100) * pictures @ self.text(captions).T
         target = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def pixel_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
+    """Return the weighted mean cross entropy of logits (B, K, H, W) and labels (B, H, W), ``UNLABELLED`` left out.
+
+    Pixels are laid out as rows, because CUDA has a deterministic kernel for (N, K) but none for (B, K, H, W).
+    """
+    rows = logits.movedim(1, -1).flatten(0, -2)
+    return F.cross_entropy(rows, labels.flatten(), weight, ignore_index=UNLABELLED)
 
 
 def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], pretrained: str) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from sair import weights
 from sair.files import InputError
+from sair.models.resizing import DeterministicResizing
 
 
 class DenseSAM(nn.Module):
@@ -61,7 +62,9 @@ class DenseSAM(nn.Module):
         x = x if masks is None else x * (1 - masks)
         height, width = self.visual.patch_embed.patch_size
         x = F.pad(x, (0, -x.shape[-1] % width, 0, -x.shape[-2] % height))
-        return F.normalize(self.visual.forward_features(x).float(), dim=1)
+        with DeterministicResizing():  # of timm's position tables
+            features = self.visual.forward_features(x)
+        return F.normalize(features.float(), dim=1)
 
 
 class SAM(nn.Module):
