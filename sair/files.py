@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -25,6 +26,13 @@ def refuse(faults: Sequence[str]) -> None:
     more = f"\n... and {len(faults) - LISTED} more" if len(faults) > LISTED else ""
     head = f"{len(faults)} faults:\n" if len(faults) > 1 else ""
     raise InputError(head + "\n".join(faults[:LISTED]) + more)
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """Return a hint for an unknown name: the near ones, else all of them."""
+    known = sorted(known)
+    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    return f"Did you mean {' or '.join(close)}?" if close else f"Known are: {', '.join(known)}."
 
 
 @contextmanager

@@ -16,16 +16,15 @@ An ablation is a file, not code. Unknown names and keys are refused with the nea
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import yaml
 
-from sair.files import InputError
+from sair.files import InputError, near
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,13 +48,6 @@ class Inpainter(Protocol):
             (B, 3, H, W) in [0, 1].
         """
         ...
-
-
-def near(name: str, known: Iterable[str]) -> str:
-    """A hint for an unknown name: the near ones, else all of them."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
-    return f"Did you mean {' or '.join(close)}?" if close else f"Known are: {', '.join(known)}."
 
 
 def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

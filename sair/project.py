@@ -5,10 +5,7 @@ Nothing here is heavy (no torch), because Snakemake runs it at every start.
 
 from __future__ import annotations
 
-import ast
-import hashlib
 from collections.abc import Iterator
-from functools import cache
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -16,9 +13,10 @@ from typing import Any
 import jsonschema
 import yaml
 
+from sair.code import fingerprint
 from sair.data.sources import classes_of
-from sair.files import InputError
-from sair.methods import ancestors, load_method, method_names, near, processes
+from sair.files import InputError, near
+from sair.methods import ancestors, load_method, method_names, processes
 from sair.reporting.claims import all_claims
 from sair.weights.sources import entry, local
 
@@ -237,47 +235,25 @@ class Project:
             files += [part] if isinstance(part, str) else part.values() if isinstance(part, dict) else part
         return files
 
-    def code(self, *parts: str, method: str | None = None) -> str:
-        """Fingerprint of library code, so that a rule runs again when what it computes with changed.
+    def code(self, script: str, *methods: str, encoder: str | None = None) -> str:
+        """Return the fingerprint of a rule's code, so that it runs again when what it computes with changed.
 
         Args:
-            parts: files or folders below ``sair``; of a folder its Python, of a file with an ending its bytes.
-            method: also the packages of this method's class, and of the classes that its parameters name.
+            script: the rule's script, by its name in ``workflow/scripts``.
+            methods: also the classes of these methods, of what they are built over, and of their semantic encoders.
+            encoder: also the class of this semantic encoder.
         """
-        paths = [ROOT / "sair" / part for part in parts]
-        if method is not None:
-            for name in _classes(self.method(method)):
-                module = name.partition(":")[0].split(".")
-                paths.append(ROOT.joinpath(*module[:2]))
-                if module[0] == "baselines":  # what they share lies beside them
-                    paths += sorted((ROOT / "baselines").glob("*.py"))
-        return _fingerprint(tuple(paths))
+        specs = [self.method(name) for name in methods]
+        names = [encoder, *(spec["semantics"] for spec in specs)]
+        specs += [self.encoders[name] for name in names if name is not None]
+        return fingerprint(ROOT / "workflow/scripts" / f"{script}.py", chain.from_iterable(map(_classes, specs)))
 
 
-def _classes(description: dict[str, Any]) -> Iterator[str]:
-    """Every ``class`` that a specification names: its own, and those of the methods it is built over."""
-    for key, value in description.items():
-        if key == "class":
-            yield value
-        elif isinstance(value, dict):
-            yield from _classes(value)
-
-
-@cache
-def _fingerprint(paths: tuple[Path, ...]) -> str:
-    digest = hashlib.sha256()
-    for path in paths:
-        if path.suffix not in ("", ".py"):
-            digest.update(path.read_bytes())
-            continue
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path.with_suffix(".py")]:
-            digest.update(ast.dump(_without_docstrings(file)).encode())
-    return digest.hexdigest()[:16]
-
-
-def _without_docstrings(file: Path) -> ast.AST:
-    tree = ast.parse(file.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:]
-    return tree
+def _classes(value: Any) -> Iterator[str]:
+    """Yield every ``class`` that a specification names, its own and those nested in its parameters."""
+    if isinstance(value, dict):
+        if isinstance(value.get("class"), str):
+            yield value["class"]
+        yield from chain.from_iterable(map(_classes, value.values()))
+    elif isinstance(value, list):
+        yield from chain.from_iterable(map(_classes, value))

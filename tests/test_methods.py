@@ -279,6 +279,5 @@ def test_a_method_over_itself_is_refused(tmp_path):
 def test_a_method_over_another_has_the_code_of_both(config):
     """A change in the generator that JPGNet paints with runs JPGNet again."""
     project = Project(config, "workflow/schemas/config.schema.yaml")
-    alone, over = project.code(method="edgeconnect"), project.code("files", method="jpgnet")
-    assert len({alone, over, project.code("files", method="jpgnet_rfrnet"), project.code("files", method="misf")}) == 4
+    assert len({project.code("train", name) for name in ("edgeconnect", "jpgnet", "jpgnet_rfrnet", "misf")}) == 4
     assert set(_classes(project.method("jpgnet_rfrnet"))) == {"baselines.jpgnet:JPGNet", "baselines.rfrnet:RFR"}

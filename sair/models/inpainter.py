@@ -17,8 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sair.files import InputError
-from sair.methods import near
+from sair.files import InputError, near
 from sair.models.clip import dense_clip
 from sair.models.encoders import ENCODERS
 from sair.models.implicit import (

@@ -18,9 +18,8 @@ import yaml
 
 from sair import provenance
 from sair.data.manifest import checked_mask, checked_rgb, manifest_hash, read_manifest
-from sair.files import InputError, atomic, write_csv, write_text
+from sair.files import InputError, atomic, near, write_csv, write_text
 from sair.images import read_rgb, write_png
-from sair.methods import near
 from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, to_text
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
 from sair.reporting.measured import read_scores

@@ -6,16 +6,14 @@ import json
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import Any
 
-from sair import driver
 from sair.files import InputError
 from sair.methods import processes
 
 
 def train(threads: int, spec: dict[str, Any], **arguments: Any) -> None:
-    """``sair.training.loop.train`` by as many processes of this machine as the specification's ``processes`` says.
+    """``sair.training.loop.train`` with as many processes of this machine as the specification's ``processes`` says.
 
     Args:
         threads: of all of them together.
@@ -27,14 +25,14 @@ def train(threads: int, spec: dict[str, Any], **arguments: Any) -> None:
     arguments["spec"] = spec
     count = processes(spec)
     if count < 2:
-        _train(threads, arguments)
+        train_here(threads, arguments)
         return
     with tempfile.NamedTemporaryFile("w", suffix=".json") as stream:
         json.dump({"threads": max(1, threads // count), "arguments": arguments}, stream)
         stream.flush()
         launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         process = subprocess.Popen(
-            [*launcher, "-m", "sair.training.launch", stream.name], stderr=subprocess.PIPE, text=True
+            [*launcher, "-m", "sair.training.worker", stream.name], stderr=subprocess.PIPE, text=True
         )
         for line in process.stderr:  # through this process, whose log it belongs to
             sys.stderr.write(line)
@@ -42,23 +40,10 @@ def train(threads: int, spec: dict[str, Any], **arguments: Any) -> None:
             raise InputError(f"{spec['name']}: training by {count} processes ended; the reason stands above.")
 
 
-def _train(threads: int, arguments: dict[str, Any]) -> None:
+def train_here(threads: int, arguments: dict[str, Any]) -> None:
+    """Train in this process; arguments as of ``train``."""
     from sair.runtime import set_up
     from sair.training.loop import train
 
     set_up(threads)
     train(**arguments)
-
-
-def _work(file: str) -> None:
-    """What each of several processes does."""
-    driver.watch()
-    try:
-        _train(**json.loads(Path(file).read_text(encoding="utf-8")))
-    except InputError as error:
-        print(f"\nerror: {error}\n", file=sys.stderr)
-        raise SystemExit(1) from None
-
-
-if __name__ == "__main__":
-    _work(sys.argv[1])

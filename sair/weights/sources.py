@@ -12,8 +12,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from sair.files import InputError, file_sha256
-from sair.methods import near
+from sair.files import InputError, file_sha256, near
 
 ENVIRONMENT = "SAIR_WEIGHTS"
 DEFAULT_FOLDER = "weights"

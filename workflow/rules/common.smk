@@ -1,16 +1,3 @@
-SEGMENTATION_CODE = (
-    "data",
-    "files",
-    "methods",
-    "models",
-    "segmentation",
-    "evaluation/segmentation",
-)
-DISTANCE_CODE = ("evaluation/fid", "data/manifest", "files", "weights/networks")
-TABLE_CODE = ("reporting", "evaluation")
-PAGE = [f"reporting/page/{name}" for name in ("page.html", "style.css", "script.js")]
-
-
 def dataset_of(table):
     return config["tables"][table]["dataset"]
 

@@ -10,7 +10,7 @@ rule pictures:
     params:
         dataset=lambda w: config["datasets"][w.dataset],
         size=config["image_size"],
-        code=project.code("data", "files"),
+        code=project.code("pictures"),
     script:
         "../scripts/pictures.py"
 
@@ -29,7 +29,7 @@ rule manifest:
     params:
         masks=lambda w: config["masks"][config["datasets"][w.dataset]["masks"]],
         buckets=config["buckets"],
-        code=project.code("data", "files"),
+        code=project.code("manifest"),
     script:
         "../scripts/manifest.py"
 
@@ -47,6 +47,6 @@ rule truth_features:
     threads: 1
     params:
         device=config["device"],
-        code=project.code(*DISTANCE_CODE),
+        code=project.code("truth_features"),
     script:
         "../scripts/truth_features.py"

@@ -22,9 +22,7 @@ rule semantic_encoder:
         spec=lambda w: project.encoders[w.encoder],
         seed=0,
         device=config["device"],
-        code=lambda w: project.code(
-            "data", "files", "methods", "training", f"models/{w.encoder}"
-        ),
+        code=lambda w: project.code("train", encoder=w.encoder),
     script:
         "../scripts/train.py"
 
@@ -44,7 +42,7 @@ rule segmentation_by_clip:
     threads: 1
     params:
         device=config["device"],
-        code=project.code(*SEGMENTATION_CODE),
+        code=project.code("segmentation", encoder="clip"),
     script:
         "../scripts/segmentation.py"
 
@@ -65,7 +63,7 @@ rule segmentation:
     threads: 1
     params:
         device=config["device"],
-        code=project.code(*SEGMENTATION_CODE),
+        code=lambda w: project.code("segmentation", w.method),
     script:
         "../scripts/segmentation.py"
 
@@ -91,9 +89,7 @@ rule train:
         spec=lambda w: project.recipe(w.method),
         seed=lambda w: int(w.seed),
         device=config["device"],
-        code=lambda w: project.code(
-            "data", "files", "methods", "training", method=w.method
-        ),
+        code=lambda w: project.code("train", w.method),
     script:
         "../scripts/train.py"
 
@@ -115,7 +111,7 @@ rule predict:
     params:
         spec=lambda w: project.recipe(w.method),
         device=config["device"],
-        code=lambda w: project.code("data", "files", "prediction", method=w.method),
+        code=lambda w: project.code("predict", w.method),
     script:
         "../scripts/predict.py"
 
@@ -133,7 +129,7 @@ rule score:
         "../envs/sair.yaml"
     threads: 1
     params:
-        code=project.code("evaluation", "data/manifest", "files", "weights/networks"),
+        code=project.code("score"),
     script:
         "../scripts/score.py"
 
@@ -154,7 +150,7 @@ rule fid:
     threads: 1
     params:
         device=config["device"],
-        code=project.code(*DISTANCE_CODE),
+        code=project.code("fid"),
     script:
         "../scripts/fid.py"
 
@@ -172,6 +168,6 @@ rule score_conventions:
         "../envs/sair.yaml"
     threads: 1
     params:
-        code=project.code("evaluation", "data/manifest", "files"),
+        code=project.code("score_conventions"),
     script:
         "../scripts/score_conventions.py"

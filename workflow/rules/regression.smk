@@ -37,6 +37,6 @@ rule regression_report:
         against=lambda w: project.against(w.method),
         reference=CHECK["reference"],
         least=CHECK["least"],
-        code=project.code(*TABLE_CODE),
+        code=project.code("regression_report"),
     script:
         "../scripts/regression_report.py"

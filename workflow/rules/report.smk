@@ -25,7 +25,7 @@ rule quality_table:
         measured=lambda w: project.measured(w.table),
         distances=lambda w: distances(w.table),
         methods=lambda w: specifications(w.table),
-        code=project.code(*TABLE_CODE),
+        code=project.code("quality_table"),
     script:
         "../scripts/quality_table.py"
 
@@ -55,7 +55,7 @@ rule segmentation_table:
         config=config,
         measured=lambda w: project.measured(w.table),
         methods=lambda w: specifications(w.table),
-        code=project.code(*TABLE_CODE),
+        code=project.code("segmentation_table"),
     script:
         "../scripts/segmentation_table.py"
 
@@ -88,7 +88,7 @@ rule qualitative:
             project.method(name)["label"]
             for name in config["figures"].get("qualitative", {}).get("methods", [])
         ],
-        code=project.code("reporting", "evaluation/metrics"),
+        code=project.code("qualitative"),
     script:
         "../scripts/qualitative.py"
 
@@ -120,7 +120,11 @@ rule semantic_maps:
             for name in config["figures"].get("semantic_maps", {}).get("methods", [])
         ],
         shown=config["figures"].get("semantic_maps", {}).get("pictures", 0),
-        code=project.code("reporting", "semantic_maps", *SEGMENTATION_CODE),
+        code=lambda w: project.code(
+            "semantic_maps",
+            *config["figures"]["semantic_maps"]["methods"],
+            encoder="clip",
+        ),
     script:
         "../scripts/semantic_maps.py"
 
@@ -147,7 +151,7 @@ rule training_curves:
             project.method(name)["label"]
             for name in config["figures"].get("training_curves", {}).get("methods", [])
         ],
-        code=project.code("reporting"),
+        code=project.code("training_curves"),
     script:
         "../scripts/training_curves.py"
 
@@ -176,7 +180,7 @@ rule claims:
         config=config,
         methods=project.methods,
         measured={table: project.measured(table) for table in config["tables"]},
-        code=project.code(*TABLE_CODE),
+        code=project.code("claims"),
     script:
         "../scripts/claims.py"
 
@@ -197,7 +201,7 @@ rule conventions:
         config=config,
         methods=specifications(config["conventions"]["table"]),
         measured=project.conventions(),
-        code=project.code(*TABLE_CODE),
+        code=project.code("conventions"),
     script:
         "../scripts/conventions.py"
 
@@ -220,6 +224,6 @@ rule report:
         config=config,
         methods=project.methods,
         sources=project.report(),
-        code=project.code(*TABLE_CODE, *PAGE),
+        code=project.code("report"),
     script:
         "../scripts/report.py"

@@ -29,6 +29,8 @@ rule gather_predictions:
         f"{LOG_OF_METHOD}/gather_predictions.log",
     conda:
         "../envs/sair.yaml"
+    params:
+        code=project.code("gather_predictions"),
     script:
         "../scripts/gather_predictions.py"
 
@@ -51,5 +53,7 @@ rule gather_scores:
         f"{LOG_OF_METHOD}/gather_scores.log",
     conda:
         "../envs/sair.yaml"
+    params:
+        code=project.code("gather_scores"),
     script:
         "../scripts/gather_scores.py"

@@ -1,0 +1,271 @@
+"""Fingerprints of code: everything that a job of the workflow runs, found by following imports from its script.
+
+Nothing is listed by hand. The closure of a script holds the modules of this project, and of the user's own folder, that
+it reaches by imports (those inside functions too), and the data files beside them that they name. A class from an
+installed package counts by that package's version. Comments, docstrings and code for type checkers do not count.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import re
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib import metadata
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from sair.files import InputError, file_sha256
+
+ROOT = Path(__file__).resolve().parent.parent
+PROJECT = ("sair", "baselines")
+FRAME = "sair.job"  # around every script: it watches, logs and records, and changes no number
+SET_UP = "sair.runtime"  # but the frame also sets torch up (threads, determinism), which counts for whatever uses it
+
+
+class Source(NamedTuple):
+    """What one Python file says: digests of its code, what it imports, and strings that may name files.
+
+    ``eager`` and ``eager_digest`` are of the statements outside functions and classes: all that runs of a package when
+    one of its modules is imported.
+    """
+
+    digest: str
+    imports: frozenset[str]
+    names: frozenset[str]
+    eager_digest: str
+    eager: frozenset[str]
+
+
+def fingerprint(script: str | Path, classes: Iterable[str] = ()) -> str:
+    """Return a digest of all code that a script of the workflow and some classes consist of.
+
+    Args:
+        script: a file of ``workflow/scripts``.
+        classes: classes that the job builds by name, as ``module:attribute``.
+    """
+    digest = hashlib.sha256()
+    for name, content in sorted(closure(script, classes).items()):
+        digest.update(f"{name} {content}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def closure(script: str | Path, classes: Iterable[str] = ()) -> dict[str, str]:
+    """Return a digest of every module and data file that a script and some classes reach, by name.
+
+    Args:
+        script, classes: as of ``fingerprint``. A class from an installed package counts by the package's version.
+    """
+    root = _read(Path(script))
+    found = {"script": root.digest}
+    waiting = [name for name in root.imports if not name.startswith(FRAME)]
+    for module in (name.partition(":")[0] for name in classes):
+        found |= _installed_version(module)
+        waiting.append(module)
+    seen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name.partition(".")[0] == "torch":
+            waiting.append(SET_UP)
+        module = _module_of(name)
+        if module is None or module in found:
+            continue
+        path = _locate(module)
+        source = _read(path, module)
+        found[module] = source.digest
+        found |= {f"{module} {file.relative_to(path.parent)}": file_sha256(file) for file in _data(path, source.names)}
+        waiting += source.imports
+        for package in _packages_around(module):
+            around = _read(_locate(package), package)
+            found[f"{package} when imported"] = around.eager_digest
+            waiting += around.eager
+    return found
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Where modules are
+
+
+def _module_of(name: str) -> str | None:
+    """Return the module that an imported name is or lies in, if it is of this project or the user's own."""
+    parts = name.split(".")
+    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((module for module in names if _locate(module) is not None), None)
+
+
+def _packages_around(module: str) -> Iterator[str]:
+    parts = module.split(".")[:-1]
+    names = (".".join(parts[:count]) for count in range(1, len(parts) + 1))
+    return (name for name in names if _locate(name) is not None)
+
+
+def _locate(module: str) -> Path | None:
+    """Return the file of a module of this project or of the user's own; None for what is neither."""
+    top, *rest = module.split(".")
+    place = _place(top, Path.cwd())
+    if place is None or place.is_file():
+        return None if rest else place
+    place = place.joinpath(*rest)
+    candidates = (place / "__init__.py", place.with_name(f"{place.name}.py"))
+    return next((path for path in candidates if path.is_file()), None)
+
+
+@cache
+def _place(top: str, folder: Path) -> Path | None:
+    """Return the folder or file of a top-level module; None for the standard library and installed packages."""
+    if top in PROJECT:
+        return ROOT / top
+    if top in sys.stdlib_module_names:
+        return None
+    found = _find(top)
+    if found is not None:
+        return None if any(found.is_relative_to(installed) for installed in _installations()) else found
+    beside = (folder / f"{top}.py", folder / top / "__init__.py")
+    return next((path if path.name != "__init__.py" else path.parent for path in beside if path.is_file()), None)
+
+
+def _find(top: str) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(top)  # of a top-level name: nothing is imported
+    except (ImportError, ValueError):
+        return None
+    if spec is None:
+        return None
+    if spec.submodule_search_locations:
+        return Path(next(iter(spec.submodule_search_locations)))
+    return Path(spec.origin) if spec.has_location else None
+
+
+@cache
+def _installations() -> tuple[Path, ...]:
+    """Folders of installed packages and of the standard library."""
+    found = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+    return tuple(Path(folder) for folder in {*found, *site.getsitepackages(), site.getusersitepackages()})
+
+
+def _installed_version(module: str) -> dict[str, str]:
+    """Return the distribution of a class's package with its version, if it is an installed one."""
+    top = module.partition(".")[0]
+    if _place(top, Path.cwd()) is not None or top in sys.stdlib_module_names:
+        return {}
+    return {f"package {name}": metadata.version(name) for name in _distributions().get(top, ())}
+
+
+@cache
+def _distributions() -> dict[str, list[str]]:
+    return dict(metadata.packages_distributions())
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# What files say
+
+
+def _read(path: Path, module: str = "") -> Source:
+    facts = path.stat()
+    return _parsed(path, module, facts.st_mtime_ns, facts.st_size)
+
+
+@cache
+def _parsed(path: Path, module: str, modified: int, size: int) -> Source:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: this Python file cannot be read ({error}). Correct it.") from None
+    tree = _WithoutComments().visit(tree)
+    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
+    outside = ast.Module(
+        [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)], []
+    )
+    all_of_it, eager = _Names(package), _Names(package)
+    all_of_it.visit(tree)
+    eager.visit(outside)
+    digests = [hashlib.sha256(ast.dump(part).encode()).hexdigest() for part in (tree, outside)]
+    return Source(
+        digests[0], frozenset(all_of_it.imports), frozenset(all_of_it.names), digests[1], frozenset(eager.imports)
+    )
+
+
+class _WithoutComments(ast.NodeTransformer):
+    """Takes out what never runs: docstrings, and what only type checkers see."""
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        if documented and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:]
+        return super().generic_visit(node)
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.AST]:
+        checked = node.test.attr if isinstance(node.test, ast.Attribute) else getattr(node.test, "id", None)
+        if checked == "TYPE_CHECKING":
+            return [self.visit(statement) for statement in node.orelse]
+        return self.generic_visit(node)
+
+
+class _Names(ast.NodeVisitor):
+    """Collects the modules that a tree imports, and those of its strings that may name a data file."""
+
+    def __init__(self, package: str) -> None:
+        self.package, self.imports, self.names = package, set(), set()
+
+    def visit_Import(self, node: ast.Import) -> None:
+        self.imports.update(alias.name for alias in node.names)
+
+    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
+        base = self.package.split(".")[: len(self.package.split(".")) + 1 - node.level] if node.level else []
+        module = ".".join([*base, *([node.module] if node.module else [])])
+        self.imports.update(f"{module}.{alias.name}" for alias in node.names)
+
+    def visit_Call(self, node: ast.Call) -> None:
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        if name in ("import_module", "__import__") and node.args and isinstance(node.args[0], ast.Constant):
+            self.imports.add(str(node.args[0].value))
+        self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> None:
+        if isinstance(node.value, str):
+            self._name(node.value)
+
+    def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
+        parts = [part.value if isinstance(part, ast.Constant) else "*" for part in node.values]
+        self._name("".join(parts))
+        for part in node.values:
+            if not isinstance(part, ast.Constant):
+                self.visit(part)
+
+    def _name(self, text: str) -> None:
+        """Keep what may name a file: an ending, or a path with a part that is fixed; what varies is a star."""
+        if len(text) > 200 or text.startswith("/") or any(letter.isspace() for letter in text):
+            return
+        fixed = [part for part in text.split("/") if part and "*" not in part]
+        if re.search(r"\.\w+$", text) or ("/" in text and fixed):
+            self.names.add(text)
+
+
+def _data(path: Path, names: frozenset[str]) -> Iterator[Path]:
+    """Yield the data files of a module: in its package's folder or one below, and named by one of its strings."""
+    if not (path.parent / "__init__.py").is_file():  # no package: what lies beside the module under that very name
+        beside = (path.parent / name for name in names if "*" not in name)
+        yield from sorted({file for file in beside if file.is_file() and file.suffix != ".py"})
+        return
+    for file in _files(path.parent):
+        relative = PurePosixPath(file.relative_to(path.parent).as_posix())
+        if any(relative.match(name) for name in names):
+            yield file
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files of a package that are not Python, without those of the packages in it."""
+    for path in sorted(folder.iterdir()):
+        if path.is_file():
+            if path.suffix not in (".py", ".pyc"):
+                yield path
+        elif not (path / "__init__.py").is_file() and path.name != "__pycache__":
+            yield from _files(path)

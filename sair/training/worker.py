@@ -1,0 +1,28 @@
+"""One of several processes that share a training: ``python -m sair.training.worker FILE``, started by ``launch``.
+
+Apart from ``launch``, because watching the driver changes no number and so must not count as code of the training.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sair import driver
+from sair.files import InputError
+from sair.training.launch import train_here
+
+
+def work(file: str) -> None:
+    """Train as the JSON file says (``threads``, ``arguments``)."""
+    driver.watch()
+    try:
+        train_here(**json.loads(Path(file).read_text(encoding="utf-8")))
+    except InputError as error:
+        print(f"\nerror: {error}\n", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+if __name__ == "__main__":
+    work(sys.argv[1])
