@@ -1,10 +1,12 @@
-"""The command ``sair``: what is useful outside the workflow. Training and tables are snakemake's."""
+"""The command ``sair``: what is useful outside the workflow. Training and tables are run by Snakemake."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,17 +20,43 @@ METHODS = Path("config/methods")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit status: 1 for an error, 2 for `compare` where something got worse."""
-    options = _parser().parse_args(arguments)
+    """Run the command and return its exit status.
+
+    1 for an error, 2 for wrong arguments and for `compare` where something got worse, 130 after Ctrl-C, and 141 where
+    the reader of the output is gone (`sair weights list | head`).
+    """
     try:
-        return options.run(options) or 0
+        options = _parser().parse_args(arguments)
+        status = options.run(options) or 0
+        sys.stdout.flush()  # here, where an error of the pipe is caught, and not when Python ends
+        return status
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Python flushes once more when it ends, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        # Without a file's name it is no mistake in the arguments but a fault of this program.
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}. Check the path and its permissions.", file=sys.stderr)
+        return 1
+
+
+def _version() -> str:
+    try:
+        return version("sair-benchmark")
+    except PackageNotFoundError:  # a checkout that is on the path, and not installed
+        return "of a checkout that is not installed"
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sair", description="Image inpainting benchmark: tools beside the workflow.")
+    parser.add_argument("--version", action="version", version=f"sair {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     inpaint = commands.add_parser("inpaint", help="fill the hole of one picture")
@@ -118,7 +146,10 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
 
 
 def _takes_config(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--configfile", help="as for snakemake: laid over config/config.yaml")
+    parser.add_argument(
+        "--configfile", metavar="FILE", action="append", default=[],
+        help="as for snakemake: laid over config/config.yaml; may be given several times",
+    )  # fmt: skip
 
 
 def _inpaint(options: argparse.Namespace) -> None:
@@ -174,19 +205,15 @@ def _new_method(options: argparse.Namespace) -> None:
     print(f"It runs as it is: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
 
 
-def _project(configfile: str | None, results: str | None = None) -> Project:
-    """The project as snakemake would see it with this ``--configfile``, with its results in a folder."""
-    import yaml
-
-    from sair.methods import merge
+def _project(configfiles: Sequence[str], results: str | None = None) -> Project:
+    """Return the project as snakemake sees it with ``--configfile``, or with its results in another folder."""
+    from sair.config import load_config
     from sair.project import Project
 
-    config = yaml.safe_load(Path("config/config.yaml").read_text(encoding="utf-8"))
-    if configfile:
-        config = merge(config, yaml.safe_load(Path(configfile).read_text(encoding="utf-8")))
-    if results:
+    config = load_config(configfiles)
+    if results is not None:
         config["results"] = results
-    return Project(config, "workflow/schemas/config.schema.yaml")
+    return Project(config)
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -278,3 +305,7 @@ def _methods(options: argparse.Namespace) -> None:
         spec = load_method(name, METHODS, "mini")
         learns = "trained" if spec["training"] is not None else "nothing to train"
         print(f"{name:16} {spec['label']:16} {learns:18} {spec['class']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -42,7 +42,7 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
     """Look at every set that the config's tables and figures use, and at the pretrained files.
 
     Args:
-        config: a whole config, checked (``sair.project.check_config``).
+        config: a whole config, checked (``sair.config.check_config``).
         encoders: specifications of the semantic encoders.
     """
     uses = [*config["tables"].values(), *config["figures"].values(), config["semantics"]]

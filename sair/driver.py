@@ -1,4 +1,4 @@
-"""The process that drives the jobs: one at a time per results folder, and no job outlives it.
+"""The process that drives the jobs: it plans them, one at a time per results folder, and no job outlives it.
 
 A workflow may be killed at any moment. Then its lock must be free and its jobs must stop, or the next run would be
 refused by a left-over lock file or write beside an orphan.
@@ -9,15 +9,68 @@ from __future__ import annotations
 import fcntl
 import os
 import socket
+import sys
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from sair.files import InputError
+from sair.files import InputError, read_mapping
+
+if TYPE_CHECKING:  # every job imports this module before anything else
+    from sair.project import Project
 
 _VARIABLE = "SAIR_DRIVER"
 _held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
+
+
+def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Project:
+    """Check the config that Snakemake has read, and plan the run.
+
+    Args:
+        config: Snakemake's config.
+        schema: path of config.schema.yaml.
+        files: the config's files, which are read again: Snakemake silently takes the last of two equal keys.
+
+    Raises:
+        SystemExit: the config is wrong; what a user can mend is printed.
+    """
+    from sair.project import Project
+
+    with _one_line():
+        for file in files:
+            read_mapping(file)
+        return Project(config, schema)
+
+
+def start(project: Project, local: bool) -> None:
+    """Hold the results folder of a run that starts, and refuse a device that this machine lacks.
+
+    Args:
+        project: what ``plan`` returned.
+        local: whether the jobs run on this machine; elsewhere each looks for its device itself.
+
+    Raises:
+        SystemExit: another run holds the folder, or there is no such device; what a user can mend is printed.
+    """
+    with _one_line():
+        if project.config["device"] == "cuda" and local:
+            from sair.runtime import device
+
+            device("cuda")
+        lock(project.results)
+
+
+@contextmanager
+def _one_line() -> Iterator[None]:
+    """End with the message alone of an error that a user can mend; Snakemake would add the lines of code behind it."""
+    try:
+        yield
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
 
 
 def announce() -> None:

@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+import yaml
 
 
 class InputError(ValueError):
@@ -99,3 +101,47 @@ def file_sha256(path: str | Path) -> str:
     """SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        InputError: it is missing, a folder, empty, no YAML or not UTF-8, or it holds something else than a mapping, a
+            key that is no text, or a key twice.
+    """
+    try:
+        value = yaml.load(Path(path).read_text(encoding="utf-8-sig"), _Unique)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. Check the path.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error}). Save the file as UTF-8.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Expected a YAML file.") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({said}). Indent by spaces, and write each key once.") from None
+    if value is None:
+        raise InputError(f"{path}: is empty. Expected YAML with a `key: value` on each line.")
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds a {type(value).__name__}. Expected YAML with a `key: value` on each line.")
+    return value
+
+
+class _Unique(yaml.SafeLoader):
+    """A YAML loader that refuses a key that stands twice or is no text, which plain YAML takes in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = self.construct_object(key, deep=True)
+            if not isinstance(name, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is no text: write it in quotes", key.start_mark
+                )
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} stands twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)

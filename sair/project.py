@@ -10,10 +10,8 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
 from sair.code import fingerprint
+from sair.config import SCHEMA, check_config, check_name, check_schema, read_schema
 from sair.data.sources import classes_of
 from sair.files import InputError, near
 from sair.methods import ancestors, load_method, method_names, processes
@@ -26,51 +24,6 @@ SEMANTICS = Path("config/semantics")
 RECIPE = ("name", "class", "semantics", "sees_truth", "parameters", "training")
 
 
-def check_config(config: dict[str, Any], schema: str | Path) -> None:
-    """Refuse a config with an unknown key, a wrong value or a dangling name.
-
-    Raises:
-        InputError: the first fault, where it is and what would be right.
-    """
-    _check("config", config, _read_schema(schema))
-    for name, dataset in config["datasets"].items():
-        _known(f"datasets.{name}.masks", dataset["masks"], config["masks"])
-        ids = len(dataset.get("parts", ())) + 1 - dataset.get("first_class", 0)
-        if "parts" in dataset and len(dataset["classes"]) != ids:
-            raise InputError(
-                f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
-                "one each, after 0 where no part is. Name every id."
-            )
-    for place in ("semantics", "regression", "report"):
-        _known(f"{place}.dataset", config[place]["dataset"], config["datasets"])
-    for place in ("tables", "figures"):
-        for name, item in config[place].items():
-            _known(f"{place}.{name}.dataset", item["dataset"], config["datasets"])
-    for name, table in config["tables"].items():
-        _known(f"tables.{name}.claims", table["claims"], all_claims())
-
-
-def _read_schema(path: str | Path) -> dict[str, Any]:
-    return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-
-
-def _check(source: str, value: Any, schema: dict[str, Any]) -> None:
-    """Refuse a value that a JSON schema does not allow, naming the first fault."""
-    errors = jsonschema.Draft202012Validator(schema).iter_errors(value)
-    for error in sorted(errors, key=lambda e: list(map(str, e.absolute_path))):
-        where = f"{source}, {'.'.join(map(str, error.absolute_path)) or 'top level'}"
-        known = error.schema.get("properties", {}) if isinstance(error.schema, dict) else {}
-        if error.validator == "additionalProperties":
-            key = sorted(set(error.instance) - set(known))[0]
-            raise InputError(f"{where}: unknown key {key!r}. {near(key, known)}")
-        raise InputError(f"{where}: {error.message}. config/README.md explains every key.")
-
-
-def _known(where: str, name: str, known: dict[str, Any]) -> None:
-    if name not in known:
-        raise InputError(f"config, {where}: there is no {name!r}. {near(name, known)}")
-
-
 class Project:
     """A checked config with everything that rules derive from it.
 
@@ -79,32 +32,34 @@ class Project:
         schema: path of config.schema.yaml.
     """
 
-    def __init__(self, config: dict[str, Any], schema: str | Path) -> None:
+    def __init__(self, config: dict[str, Any], schema: str | Path = SCHEMA) -> None:
         check_config(config, schema)
         self.config = config
         self.results = config["results"].rstrip("/")
         changes = config.get("methods", {})
         for name in changes:
-            _known("methods", name, dict.fromkeys(method_names(METHODS)))
+            check_name("methods", name, dict.fromkeys(method_names(METHODS)))
         self.methods = {name: self._load(name, METHODS, changes) for name in method_names(METHODS)}
         self.encoders = {name: self._load(name, SEMANTICS) for name in method_names(SEMANTICS)}
-        keys = _read_schema(schema)["$defs"]["training"]
+        check_schema(str(METHODS), self.methods, {"propertyNames": read_schema(schema)["$defs"]["method"]})
+        check_schema(str(SEMANTICS), self.encoders, {"propertyNames": read_schema(schema)["$defs"]["method"]})
+        keys = read_schema(schema)["$defs"]["training"]
         for folder, specs in ((METHODS, self.methods), (SEMANTICS, self.encoders)):
             for name, spec in specs.items():
-                _check(
+                check_schema(
                     f"{folder / name}.yaml", {"training": spec["training"] or {}}, {"properties": {"training": keys}}
                 )
         for spec in self.encoders.values():
             spec["parameters"]["classes"] = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))
         for name, spec in self.methods.items():
             if spec["semantics"]:
-                _known(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
+                check_name(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
         for figure in config["figures"].values():
             for name in figure["methods"]:
                 self.method(name)
-        _known("conventions.table", config["conventions"]["table"], dict.fromkeys(self.tables("quality")))
+        check_name("conventions.table", config["conventions"]["table"], dict.fromkeys(self.tables("quality")))
         for name in chain.from_iterable(config["conventions"]["pairs"]):
-            _known("conventions.pairs", name, self.conventions())
+            check_name("conventions.pairs", name, self.conventions())
 
     def _load(self, name: str, folder: Path, changes: dict[str, Any] | None = None) -> dict[str, Any]:
         return load_method(name, folder, self.config["preset"], self.config["training"], changes)

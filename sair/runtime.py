@@ -15,6 +15,8 @@ from typing import TextIO
 import torch
 from torch import Tensor, distributed
 
+from sair.files import InputError
+
 _held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
 
 
@@ -115,7 +117,13 @@ def autocast(precision: str, on: torch.device) -> torch.autocast:
 
 
 def device(wanted: str) -> torch.device:
-    """The device of a config's ``device``: ``auto``, ``cpu`` or ``cuda``."""
+    """Return the device of a config's ``device``: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        InputError: ``cuda`` on a machine without a GPU that torch can use.
+    """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    if wanted == "cuda" and not torch.cuda.is_available():
+        raise InputError("device: cuda, but torch finds no GPU on this machine. Use `device: auto`, or `device: cpu`.")
     return torch.device(wanted)

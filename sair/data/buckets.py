@@ -43,11 +43,13 @@ def as_buckets(buckets: Iterable[tuple[float, float]]) -> tuple[Bucket, ...]:
     made = tuple(Bucket(low, high) for low, high in buckets)
     for bucket in made:
         if not 0 <= bucket.low < bucket.high <= 100:
-            raise InputError(f"bucket {bucket.label}: expected 0 <= low < high <= 100 percent.")
+            raise InputError(f"buckets: {bucket.label} is no interval; expected 0 <= low < high <= 100 percent.")
     ordered = sorted(made)
     for left, right in pairwise(ordered):
         if right.low < left.high:
-            raise InputError(f"buckets {left.label} and {right.label} overlap; every mask must fall into at most one.")
+            raise InputError(
+                f"buckets: {left.label} and {right.label} overlap. A mask must fall into one at most: change a limit."
+            )
     return made
 
 
