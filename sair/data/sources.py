@@ -82,11 +82,9 @@ def _face(seed: int, split: str, number: int, size: int) -> Picture:
 
 
 def _photos(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
-    seed = spec.get("seed", 0)
-    for number, crop in enumerate(regions("train", spec["train"] + spec["validation"], size, seed)):
-        yield partial(_photo, crop, "train" if number < spec["train"] else "validation", size)
-    for crop in regions("test", spec["test"], size, seed):
-        yield partial(_photo, crop, "test", size)
+    # All splits are checked before the first image is made.
+    named = [(split, regions(split, spec[split], size, spec.get("seed", 0))) for split in SPLITS]
+    return (partial(_photo, crop, split, size) for split, crops in named for crop in crops)
 
 
 def _photo(crop: Crop, split: str, size: int) -> Picture:
