@@ -17,6 +17,8 @@ from torch import Tensor, distributed
 
 from sair.files import InputError
 
+CPUINFO = Path("/proc/cpuinfo")
+BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # docs/speed.md measures both
 _held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
 
 
@@ -100,19 +102,20 @@ def _keep_memory() -> None:
     mallopt(top_pad, 256 * 2**20)
 
 
-def fast_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 matrices in hardware (a GPU, or a CPU with AMX)."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
+def fast_bfloat16(on: torch.device) -> bool:
+    """Return whether a device multiplies bfloat16 in hardware: a GPU from Ampere on, a CPU with AMX or AVX-512 BF16."""
+    if on.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
-        return " amx_bf16 " in Path("/proc/cpuinfo").read_text()
+        flags = CPUINFO.read_text().split()
     except OSError:
         return False
+    return on.type == "cpu" and not BFLOAT16_FLAGS.isdisjoint(flags)
 
 
 def autocast(precision: str, on: torch.device) -> torch.autocast:
     """The context of a config's ``precision``: ``bf16``, ``fp32``, or ``auto``, bfloat16 where it is fast."""
-    wanted = fast_bfloat16() if precision == "auto" else precision == "bf16"
+    wanted = fast_bfloat16(on) if precision == "auto" else precision == "bf16"
     return torch.autocast(on.type, torch.bfloat16, enabled=wanted)
 
 
