@@ -124,11 +124,10 @@ class Project:
         return self.method(name)["weights"] or []
 
     def measured(self, table: str) -> dict[str, list[str]]:
-        """What a table is made from, by method: its score files, one a seed; or the segmentation of its first seed."""
+        """Return what a table is made from, by method: its score files or its segmentation.csv, one per seed."""
         dataset = self.config["tables"][table]["dataset"]
-        if table in self.tables("quality"):
-            return {m: [f"{self.of(dataset, m, seed)}/scores.csv" for seed in self.seeds(m)] for m in self.rows(table)}
-        return {m: [f"{self.of(dataset, m, self.seeds(m)[0])}/segmentation.csv"] for m in self.rows(table)}
+        file = "scores.csv" if table in self.tables("quality") else "segmentation.csv"
+        return {m: [f"{self.of(dataset, m, seed)}/{file}" for seed in self.seeds(m)] for m in self.rows(table)}
 
     def distances(self, table: str) -> dict[str, list[str]]:
         """FID and KID of a table of qualities by method, a file a seed."""
@@ -152,10 +151,10 @@ class Project:
         """Dataset whose pictures the table of conventions is about."""
         return self.config["tables"][self.config["conventions"]["table"]]["dataset"]
 
-    def conventions(self) -> dict[str, str]:
-        """What the table of conventions is made from, by method: the conventions.csv of its first seed."""
-        rows = self.rows(self.config["conventions"]["table"])
-        return {m: f"{self.of(self.conventions_dataset, m, self.seeds(m)[0])}/conventions.csv" for m in rows}
+    def conventions(self) -> dict[str, list[str]]:
+        """Return what the table of conventions is made from, by method: its conventions.csv, one per seed."""
+        rows, dataset = self.rows(self.config["conventions"]["table"]), self.conventions_dataset
+        return {m: [f"{self.of(dataset, m, seed)}/conventions.csv" for seed in self.seeds(m)] for m in rows}
 
     def figures(self, kind: str, dataset: str) -> list[str]:
         """Files of one of the config's figures, if it is drawn on this dataset."""

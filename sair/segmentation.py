@@ -116,4 +116,4 @@ def _overlaps(
         both, either = overlap(truth[inside], found[inside], len(classes))
         for name, intersection, union in zip(classes, both, either, strict=True):
             if union:
-                yield [features, row.bucket, row.id, region, name, intersection, union]
+                yield [features, row.bucket, row.cluster, row.id, region, name, intersection, union]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -13,17 +14,16 @@ import numpy as np
 import pandas as pd
 
 from sair import provenance
-from sair.data.manifest import read_table
 from sair.evaluation import fid
 from sair.evaluation.score import score_conventions, score_predictions
 from sair.files import InputError
 from sair.progress import progress
 from sair.project import Project
 from sair.reporting.conventions import write_conventions
-from sair.reporting.measured import DISTANCES
+from sair.reporting.measured import DISTANCES, read_distances, read_stored
 from sair.reporting.orderings import write_orderings
 from sair.reporting.report import Sources, comparable, write_report
-from sair.reporting.rows import COLUMNS
+from sair.reporting.rows import read_frame
 from sair.reporting.tables import write_quality_table, write_segmentation_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
@@ -88,7 +88,7 @@ def _verify_conventions(project: Project) -> Iterator[Finding]:
         yield Finding(NOT_MADE, f"{output}.md")
         return
     manifest = f"{project.results}/{project.conventions_dataset}/manifest.csv"
-    for path in progress(sorted(project.conventions().values()), desc="conventions", unit="file"):
+    for path in progress(sorted(chain.from_iterable(project.conventions().values())), desc="conventions", unit="file"):
         yield _caught(path, lambda path=path: _scores(path, manifest, score_conventions))
     yield from _compared(f"{output}{{}}", (".md", ".csv"), lambda made: _conventions(project, made))
 
@@ -110,16 +110,17 @@ def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_o
     """Make a method's scores again from its pictures; that also checks the truth's hashes and the compositing."""
     if not Path(path).is_file():
         return Finding(NOT_BACKED, path, "is not there, and a table shows it")
-    stored = pd.read_csv(path, dtype={"id": str, "bucket": str})
+    stored = read_stored(path)
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "scores.csv"
         score(manifest, Path(path).parent / "predictions", again, show=False)
-        made = pd.read_csv(again, dtype={"id": str, "bucket": str})
-    if list(stored.id) != list(made.id) or list(stored.bucket) != list(made.bucket):
-        return Finding(NOT_BACKED, path, "its rows are not the manifest's")
+        made = read_stored(again)
     if list(stored.columns) != list(made.columns):
         return Finding(NOT_BACKED, path, "its columns are not those that scoring writes")
-    for column in made.columns[2:].difference(left_out, sort=False):
+    names = ["id", "bucket", "cluster"]
+    if not stored[names].equals(made[names]):
+        return Finding(NOT_BACKED, path, "its rows are not the manifest's")
+    for column in made.columns.difference([*names, *left_out], sort=False):
         same = np.isclose(stored[column], made[column], rtol=DIGITS, atol=0, equal_nan=True)
         if not same.all():
             first = int(np.argmin(same))
@@ -137,7 +138,7 @@ def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
     path = Path(f"{project.results}/{table}.csv")
     if table not in project.tables("quality") or not path.is_file():
         return {}
-    frame = read_table(path, COLUMNS)
+    frame = read_frame(path)
     return project.distances(table) if frame.n[frame.metric.isin(DISTANCES)].any() else {}
 
 
@@ -150,7 +151,7 @@ def _distances(project: Project, path: str, dataset: str) -> Finding:
     if method.pictures != fid.predictions_digest(manifest, folder / "predictions"):
         return Finding(NOT_BACKED, path, "its features are of other pictures")
     truth = fid.read_features(f"{project.results}/{dataset}/truth_features.safetensors")
-    made, stored = fid.distances(manifest, truth, method), pd.read_csv(path, dtype={"bucket": str})
+    made, stored = fid.distances(manifest, truth, method), read_distances(path)
     for column in ("bucket", "n", "weights_sha256"):
         if list(stored[column]) != list(made[column]):
             return Finding(NOT_BACKED, path, f"{column} is {list(stored[column])}, but should be {list(made[column])}")

@@ -19,6 +19,7 @@ def write(path, shift=0.0, pictures=40):
         | {
             "id": f"p{n}",
             "bucket": bucket,
+            "cluster": f"p{n}",
             "psnr": rng.normal(30, 4) + shift,
             "lpips": 0.1 - shift,
         }
@@ -51,7 +52,7 @@ def test_the_command_tells_by_its_exit_status(tmp_path, capsys):
     assert main(["compare", reference, worse]) == 2 and "worse" in capsys.readouterr().out
     assert main(["compare", worse, reference]) == 0 and "improved" in capsys.readouterr().out
     assert main(["compare", reference, write(tmp_path / "few.csv", pictures=39)]) == 1
-    assert "scored different pictures (2 are in one only)" in capsys.readouterr().err
+    assert "scored different images (2 are in one only)" in capsys.readouterr().err
 
 
 def test_holm_against_the_textbook():

@@ -56,13 +56,13 @@ def project(config, tmp_path_factory):
             truth, hole = read_rgb(data / row.image), read_mask(data / row.mask)
             guess = rng.integers(0, 256, truth.shape, dtype=np.uint8)
             write_png(own / "predictions/composited" / row.prediction, np.where(hole[..., None], guess, truth))
-            score = dict.fromkeys(SCORE_COLUMNS, 0.1) | {"id": row.id, "bucket": row.bucket}
+            score = dict.fromkeys(SCORE_COLUMNS, 0.1) | {"id": row.id, "bucket": row.bucket, "cluster": row.cluster}
             scores.append(score | {"psnr": level - 3 * BUCKETS.index(row.bucket) + rng.normal()})
         pd.DataFrame(scores)[list(SCORE_COLUMNS)].to_csv(own / "scores.csv", index=False)
         log = {"step": [50, 100, 150], "lr": 1e-3, "psnr": [None, 20.0, 20.0], "loss": [0.3, 0.2, 0.1]}
         pd.DataFrame(log).to_csv(own / "train.csv", index=False)
     (data / "clip").mkdir()
-    overlaps = [["complete", "0-20", row.id, "whole", "skin", 5, 10] for row in rows]
+    overlaps = [["complete", "0-20", row.cluster, row.id, "whole", "skin", 5, 10] for row in rows]
     pd.DataFrame(overlaps, columns=SEGMENTATION_COLUMNS).to_csv(data / "clip/segmentation.csv", index=False)
     verify._table(found, "table1", SimpleNamespace(
         markdown=folder / "table1.md", latex=folder / "table1.tex", csv=folder / "table1.csv"

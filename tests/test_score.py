@@ -326,13 +326,13 @@ def test_the_file_holds_what_was_returned_and_is_deterministic(benchmark, networ
 def test_the_composited_picture_is_scored_by_every_convention(benchmark):
     files = benchmark / "set" / "manifest.csv", benchmark / "out", benchmark / "conventions.csv"
     frame = score_conventions(*files, show=False)
-    assert list(frame.columns) == ["id", "bucket", *all_measures()]
+    assert list(frame.columns) == ["id", "bucket", "cluster", *all_measures()]
     assert list(zip(frame.id, frame.bucket, strict=True)) == [(n, b) for b in BUCKETS for n in ("z", "a,b")]
     for row in frame.itertuples(index=False):
         hole = a_hole(BUCKETS[row.bucket])
         truth, raw = picture(ord(row.id[0])), picture(ord(row.id[0]) + BUCKETS[row.bucket])
         expected = score_by_conventions(truth, np.where(hole[..., None], raw, truth), hole)
-        np.testing.assert_array_equal(row[2:], list(expected.values()))
+        np.testing.assert_array_equal(row[3:], list(expected.values()))
     written = files[2].read_bytes()
     pd.testing.assert_frame_equal(pd.read_csv(files[2]), frame, rtol=1e-9, check_exact=False)
     score_conventions(*files, show=False)

@@ -23,13 +23,13 @@ import pandas as pd
 
 from sair.files import InputError, file_sha256, refuse
 from sair.images import pixel_sha256, read_pixels
+from sair.tabular import TEXT, read_csv
 
 PICTURE_COLUMNS = ["id", "split", "cluster", "image", "sha256", "labels", "labels_sha256", "caption"]
 MANIFEST_COLUMNS = (
     "id", "bucket", "cluster", "image", "mask", "hole_pixels", "pixels", "image_sha256", "mask_sha256",
 )  # fmt: skip
 MASK_COLUMNS = ["mask", "sha256"]
-_TEXT = dict.fromkeys([*PICTURE_COLUMNS, *MASK_COLUMNS], str)  # an image called 007 or 1e5 keeps its name
 
 
 class ManifestRow(NamedTuple):
@@ -111,13 +111,7 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     Raises:
         InputError: the table is missing or has other columns.
     """
-    try:
-        frame = pd.read_csv(path, keep_default_na=False, dtype=_TEXT)
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such table. It is made by the workflow: run snakemake first.") from None
-    if list(frame.columns) != list(columns):
-        raise InputError(f"{path}: columns {list(frame.columns)}, expected {list(columns)}. Delete it and run again.")
-    return frame
+    return read_csv(path, dict.fromkeys(columns, TEXT), remedy="Delete it, if it is there, and run snakemake again.")
 
 
 def manifest_hash(path: str | Path) -> str:

@@ -17,10 +17,9 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
-from sair.evaluation.metrics import METRICS, SSIM_BORDER, SSIM_SIGMA, check_pair, l1, psnr, ssim
+from sair.evaluation.metrics import METRICS, PSNR_CAP, SSIM_BORDER, SSIM_SIGMA, check_pair, l1, psnr, ssim
 
 LARGE_WINDOW = 51
-PSNR_CAP = 100.0
 OURS = "ours"
 
 # Of a truth and a prediction, uint8 (H, W, 3), and the bool hole (H, W).

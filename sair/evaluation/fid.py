@@ -260,7 +260,7 @@ def kernel_distance(truths: np.ndarray, predictions: np.ndarray) -> KernelDistan
     error = math.sqrt((n - 1) * without.var())
     m = buckets * n
     unpaired = (sums[0] - _self(truths)) / (n * (n - 1)) + (sums[1] * buckets**2 - _self(predictions)) / (m * (m - 1))
-    estimate = Estimate(float(mean), float(mean - 1.96 * error), float(mean + 1.96 * error), n)
+    estimate = Estimate(float(mean), float(mean - 1.96 * error), float(mean + 1.96 * error), n, n)
     return KernelDistance(estimate, float(unpaired - 2 * sums[2] / n**2))
 
 

@@ -23,6 +23,7 @@ from sair.weights.networks import alexnet_state, lpips_linear_state
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 SSIM_BORDER = SSIM_WINDOW // 2
+PSNR_CAP = 100.0  # dB; what an infinite PSNR counts as wherever images are averaged or compared
 LPIPS_SMALLEST = 31  # AlexNet's second pooling has nothing left to pool below this side
 
 
@@ -44,7 +45,7 @@ DISTANCES = {"fid": Metric(False, 2), "kid": Metric(False, 5)}
 
 # Printed under each table, so that a number can be compared with another one or be known not to be comparable.
 CONVENTION: dict[str, str] = {
-    "psnr": "rgb,8bit,range=255,identical=inf",
+    "psnr": f"rgb,8bit,range=255,identical=inf,at-most-{PSNR_CAP:g}-in-means",
     "ssim": f"rgb-mean,gaussian={SSIM_WINDOW}x{SSIM_WINDOW},sigma={SSIM_SIGMA},sample_covariance=no,k=0.01/0.03,"
     "range=255,region=valid",
     "l1": "rgb,mean-absolute-error/255",

@@ -1,7 +1,7 @@
-"""Scores of a method's predictions of a manifest: one row a picture, and nothing is ever skipped or paired by order.
+"""Score a method's predictions of a manifest: one row per image, and nothing is ever skipped or paired by order.
 
-They are made from the files alone, so an in-process model, an old repository and a folder somebody sent by mail are
-scored alike. Every file is looked at before the first number is computed; all faults are refused in one message.
+Scores are made from the files alone, so an in-process model, an old repository and a folder of results from elsewhere
+are scored alike. Every file is checked before the first number is computed; all faults are refused in one message.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ KINDS = ("composited", "raw")
 COMPOSITE = "Composite in 8 bits, with the mask's 255 as the hole, and save as PNG."
 
 SCORE_COLUMNS = (
-    *("id", "bucket", "ratio", "psnr", "ssim", "l1", "lpips"),
+    *("id", "bucket", "cluster", "ratio"),
+    *("psnr", "ssim", "l1", "lpips"),
     *("psnr_hole", "ssim_hole", "l1_hole"),
     *("psnr_raw", "ssim_raw", "l1_raw", "lpips_raw"),
 )
@@ -69,8 +70,8 @@ def score_predictions(
         shard: ``2-of-8`` for that part of the manifest alone (``sair.data.manifest.shard_of``).
 
     Returns:
-        What was written: id, bucket, ratio (percent), psnr (dB), ssim, l1, lpips of the composited picture over all of
-        it; psnr_hole, ssim_hole, l1_hole over its hole; psnr_raw, ssim_raw, l1_raw, lpips_raw of the raw one.
+        What was written: id, bucket, cluster, ratio (percent), psnr (dB), ssim, l1, lpips of the composited image over
+        all of it; psnr_hole, ssim_hole, l1_hole over its hole; psnr_raw, ssim_raw, l1_raw, lpips_raw of the raw one.
 
     Raises:
         InputError: a truth or mask that is not the manifest's, a missing, extra or unreadable prediction, one of
@@ -124,8 +125,8 @@ def score_conventions(
         manifest_csv, predictions_dir, out_csv, show: as of :func:`score_predictions`.
 
     Returns:
-        What was written, a line a manifest row: id, bucket, and a column for every measure of every convention
-        (:func:`sair.evaluation.conventions.all_measures`).
+        What was written, one line per manifest row: id, bucket, cluster, and a column for every measure of every
+        convention (:func:`sair.evaluation.conventions.all_measures`).
 
     Raises:
         InputError: as :func:`score_predictions`.
@@ -135,7 +136,7 @@ def score_conventions(
     for row in progress(rows, desc="conventions", unit="row", disable=not show):
         case = load(row)
         measured = score_by_conventions(case.truth, case.composited, case.hole)
-        scores.append({"id": row.id, "bucket": row.bucket, **measured})
+        scores.append({"id": row.id, "bucket": row.bucket, "cluster": row.cluster, **measured})
     frame = pd.DataFrame(scores)
     write_text(out_csv, _csv_text(frame))
     return frame
@@ -185,6 +186,7 @@ def _score_case(row: ManifestRow, case: _Case) -> dict[str, Any]:
     return {
         "id": row.id,
         "bucket": row.bucket,
+        "cluster": row.cluster,
         "ratio": 100 * row.hole_pixels / row.pixels,
         **score_pair(case.truth, case.composited, case.hole),
         **{f"{metric}_raw": value for metric, value in raw.items()},

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
 
-from sair.evaluation.statistics import RESAMPLES, SIGN_FLIPS, Difference, Estimate
+from sair.evaluation.statistics import (
+    NO_DIFFERENCE,
+    NO_ESTIMATE,
+    RESAMPLES,
+    SIGN_FLIPS,
+    Difference,
+    Estimate,
+    blocks,
+    permutation_p,
+)
 
 REGIONS = ("whole", "hole")
-SEGMENTATION_COLUMNS = ["features", "bucket", "id", "region", "class", "intersection", "union"]
+SEGMENTATION_COLUMNS = ["features", "bucket", "cluster", "id", "region", "class", "intersection", "union"]
 
 
 def overlap(truth: np.ndarray, predicted: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
@@ -31,64 +41,80 @@ def overlap(truth: np.ndarray, predicted: np.ndarray, classes: int) -> tuple[np.
 
 
 def mean_iou(overlaps: pd.DataFrame, seed: int = 0) -> Estimate:
-    """Mean over the classes of intersection over union, with a 95 % bootstrap interval over pictures.
+    """Return the mean over the classes of intersection over union, with a 95 % bootstrap interval.
 
-    As is usual for mIoU, intersections and unions are summed over all pictures before they are divided. A class that
+    As is usual for mIoU, intersections and unions are summed over all images before they are divided. A class that
     occurs nowhere does not count.
 
     Args:
-        overlaps: the columns id, class, intersection, union; a picture's rows stay together in the resampling.
+        overlaps: the columns cluster, id, class, intersection, union; all rows of a cluster are drawn together.
         seed: of the resampling.
     """
-    ids = list(dict.fromkeys(overlaps["id"]))
-    pictures = len(ids)
-    if pictures == 0:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-    both, either = _sums(overlaps, ids, list(dict.fromkeys(overlaps["class"])))
+    clusters, names = _distinct(overlaps["cluster"]), _distinct(overlaps["class"])
+    images, count = overlaps["id"].nunique(), len(clusters)
+    if images == 0:
+        return NO_ESTIMATE
+    both, either = _sums(overlaps, clusters, names)
+    mean = float(_ratio_mean(both.sum(0), either.sum(0)))
+    if count < 2:
+        return Estimate(mean, math.nan, math.nan, images, count)
     rng = np.random.Generator(np.random.PCG64(seed))
-    draws = rng.multinomial(pictures, np.full(pictures, 1 / pictures), RESAMPLES)
-    means = _ratio_mean(draws @ both, draws @ either)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Estimate(float(_ratio_mean(both.sum(0), either.sum(0))), float(low), float(high), pictures)
+    means = [_ratio_mean(draws @ both, draws @ either) for draws in _resamples(rng, count)]
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
+    return Estimate(mean, float(low), float(high), images, count)
 
 
 def mean_iou_difference(a: pd.DataFrame, b: pd.DataFrame, seed: int = 0) -> Difference:
-    """Mean IoU of ``a`` minus that of ``b`` over the same pictures, resampled together.
+    """Return the mean IoU of ``a`` minus that of ``b`` over the same images, resampled together.
 
     Args:
-        a, b: as of ``mean_iou``.
+        a, b: same as in ``mean_iou``; images that only one of them has are left out.
         seed: of the resampling and of the swaps.
 
     Returns:
-        p is that of a permutation test that swaps the two for a picture at random.
+        p is that of a permutation test that swaps the two for all images of a cluster at random.
     """
     names = sorted(set(a["class"]) | set(b["class"]), key=str)
-    ids = sorted(set(a["id"]) & set(b["id"]))
-    sums = [_sums(frame, ids, names) for frame in (a, b)]
-    n = len(ids)
-    if n == 0:
-        return Difference(math.nan, math.nan, math.nan, math.nan, 0)
+    ids = set(a["id"]) & set(b["id"])
+    if not ids:
+        return NO_DIFFERENCE
+    a, b = (frame[frame["id"].isin(ids)] for frame in (a, b))
+    clusters = sorted(set(a["cluster"]))
+    n, count = len(ids), len(clusters)
+    sums = [_sums(frame, clusters, names) for frame in (a, b)]
 
     def difference(weights_a: np.ndarray, weights_b: np.ndarray) -> np.ndarray:
-        """Weighted sums of a picture's counts; ``weights_b`` of them come from the other frame."""
+        """Weighted sums of the clusters' counts; ``weights_b`` of them come from the other frame."""
         first = [weights_a @ sums[0][k] + weights_b @ sums[1][k] for k in (0, 1)]
         second = [weights_a @ sums[1][k] + weights_b @ sums[0][k] for k in (0, 1)]
         return _ratio_mean(*first) - _ratio_mean(*second)
 
-    mean = float(difference(np.ones((1, n)), np.zeros((1, n)))[0])
+    mean = float(difference(np.ones((1, count)), np.zeros((1, count)))[0])
+    if count < 2:
+        return Difference(mean, math.nan, math.nan, math.nan, n, count)
     rng = np.random.Generator(np.random.PCG64(seed))
-    draws = rng.multinomial(n, np.full(n, 1 / n), RESAMPLES).astype(np.float64)
-    low, high = np.quantile(difference(draws, np.zeros_like(draws)), (0.025, 0.975))
-    kept = rng.integers(0, 2, (SIGN_FLIPS, n)).astype(np.float64)
-    extreme = np.count_nonzero(np.abs(difference(kept, 1 - kept)) >= abs(mean) * (1 - 1e-12))
-    return Difference(mean, float(low), float(high), (extreme + 1) / (SIGN_FLIPS + 1), n)
+    means = [difference(draws, np.zeros_like(draws)) for draws in _resamples(rng, count)]
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
+    kept = (rng.integers(0, 2, (rows, count)).astype(np.float64) for rows in blocks(SIGN_FLIPS, count))
+    p = permutation_p(mean, np.concatenate([difference(own, 1 - own) for own in kept]))
+    return Difference(mean, float(low), float(high), p, n, count)
 
 
-def _sums(overlaps: pd.DataFrame, ids: list[str], names: list[object]) -> list[np.ndarray]:
-    """Intersections and unions, float64 (pictures, classes) each."""
-    sums = overlaps.groupby(["id", "class"], sort=False)[["intersection", "union"]].sum().unstack(fill_value=0)
+def _distinct(column: pd.Series) -> list[object]:
+    return list(dict.fromkeys(column))
+
+
+def _resamples(rng: np.random.Generator, count: int) -> Iterator[np.ndarray]:
+    """Yield how often each cluster is drawn in the bootstrap's resamples, float64 (rows, clusters)."""
+    for rows in blocks(RESAMPLES, count):
+        yield rng.multinomial(count, np.full(count, 1 / count), rows).astype(np.float64)
+
+
+def _sums(overlaps: pd.DataFrame, clusters: list[object], names: list[object]) -> list[np.ndarray]:
+    """Return intersections and unions, float64 (clusters, classes) each."""
+    sums = overlaps.groupby(["cluster", "class"], sort=False)[["intersection", "union"]].sum().unstack(fill_value=0)
     return [
-        sums[name].reindex(index=ids, columns=names, fill_value=0).to_numpy(dtype=np.float64)
+        sums[name].reindex(index=clusters, columns=names, fill_value=0).to_numpy(dtype=np.float64)
         for name in ("intersection", "union")
     ]
 

@@ -1,81 +1,172 @@
-"""From per-picture scores to a number with its uncertainty."""
+"""From per-image scores to a number with its uncertainty, and the one rule by which a difference is called real."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 RESAMPLES = 2000
 SIGN_FLIPS = 10_000
 LEVEL = 0.05  # of significance, after correction
+# With k clusters the smallest p of a two-sided sign-flip test is 2 / 2^k, so five cannot reach LEVEL.
+FEWEST_CLUSTERS = 6
+BLOCK = 1 << 20  # numbers drawn at once, so that memory does not grow with the number of images
 
 
 class Estimate(NamedTuple):
-    """A mean over pictures, its 95 % bootstrap interval, and the number of pictures."""
+    """A mean over images, its 95 % bootstrap interval, the number of images, and of clusters that they form."""
 
     mean: float
     low: float
     high: float
     n: int
-
-
-def estimate(values: np.ndarray, seed: int = 0) -> Estimate:
-    """Mean with a percentile bootstrap interval over pictures.
-
-    Args:
-        values: one number a picture; with several seeds, first averaged over them. An infinite number (the PSNR of
-            equal pictures) makes the mean infinite and the interval undefined.
-        seed: of the resampling, so that a table is the same each time.
-    """
-    values = np.asarray(values, dtype=np.float64)
-    mean = float(values.mean()) if len(values) else math.nan
-    if not math.isfinite(mean):
-        return Estimate(mean, math.nan, math.nan, len(values))
-    rng = np.random.Generator(np.random.PCG64(seed))
-    means = values[rng.integers(0, len(values), (RESAMPLES, len(values)))].mean(1)
-    low, high = np.quantile(means, (0.025, 0.975))
-    return Estimate(mean, float(low), float(high), len(values))
+    clusters: int
 
 
 class Difference(NamedTuple):
-    """A mean paired difference, its 95 % bootstrap interval, the two-sided p of no difference, and the pairs."""
+    """A mean paired difference, its 95 % interval, the two-sided p of no difference, the pairs, and their clusters."""
 
     mean: float
     low: float
     high: float
     p: float
     n: int
+    clusters: int
 
 
-def paired(a: np.ndarray, b: np.ndarray, seed: int = 0) -> Difference:
-    """Compare two methods on the same pictures: the mean of ``a - b``.
+NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0, 0)
+NO_DIFFERENCE = Difference(math.nan, math.nan, math.nan, math.nan, 0, 0)
+
+
+def estimate(values: np.ndarray, seed: int = 0, clusters: Sequence[str] | None = None) -> Estimate:
+    """Return the mean of per-image scores with a percentile bootstrap interval.
 
     Args:
-        a, b: one number a picture, in the same order.
+        values: one number per image; with several seeds, first averaged over them. An infinite number makes the mean
+            infinite and the interval undefined.
+        seed: of the resampling, so that a table is the same each time.
+        clusters: what each image belongs to (a photograph, a person); images of one cluster are drawn together. None:
+            every image is independent of the others. A single cluster says nothing about others, so it has no interval.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    mean = float(values.mean()) if len(values) else math.nan
+    sums, counts = _by_cluster(values, clusters)
+    low, high = _interval(sums, counts, seed) if math.isfinite(mean) and len(sums) > 1 else (math.nan, math.nan)
+    return Estimate(mean, low, high, len(values), len(sums))
+
+
+def paired(a: np.ndarray, b: np.ndarray, seed: int = 0, clusters: Sequence[str] | None = None) -> Difference:
+    """Compare two methods on the same images: the mean of ``a - b``.
+
+    Args:
+        a, b: one number per image, in the same order.
         seed: of the resampling and of the sign flips.
+        clusters: same as in ``estimate``; all images of a cluster change sign together.
 
     Returns:
-        The interval is a percentile bootstrap over pictures; p is that of a sign-flip permutation test.
+        The interval is a percentile bootstrap; p is that of a sign-flip permutation test.
     """
     difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
-    mean, low, high, n = estimate(difference, seed)
-    if not math.isfinite(mean):
-        return Difference(mean, low, high, math.nan, n)
+    mean, low, high, n, count = estimate(difference, seed, clusters)
+    if not math.isfinite(mean) or count < 2:
+        return Difference(mean, low, high, math.nan, n, count)
+    sums, _ = _by_cluster(difference, clusters)
     rng = np.random.Generator(np.random.PCG64(seed + 1))
-    flipped = np.concatenate([rng.choice((-1.0, 1.0), (1000, n)) @ difference / n for _ in range(SIGN_FLIPS // 1000)])
-    # The observed signs are one of the possible ones; a rounding step decides no tie.
-    extreme = np.count_nonzero(np.abs(flipped) >= abs(mean) * (1 - 1e-12))
-    return Difference(mean, low, high, (extreme + 1) / (SIGN_FLIPS + 1), n)
+    flipped = [rng.choice((-1.0, 1.0), (rows, count)) @ sums / n for rows in blocks(SIGN_FLIPS, count)]
+    return Difference(mean, low, high, permutation_p(mean, np.concatenate(flipped)), n, count)
+
+
+def permutation_p(observed: float, permuted: np.ndarray) -> float:
+    """Return the two-sided p of an observed difference among those of random permutations."""
+    # Count the observed assignment as one of the permutations; the tolerance keeps rounding from breaking ties.
+    extreme = np.count_nonzero(np.abs(permuted) >= abs(observed) * (1 - 1e-12))
+    return (extreme + 1) / (len(permuted) + 1)
+
+
+def blocks(rows: int, width: int) -> Iterator[int]:
+    """Split a number of random rows so that each part is of bounded size; the numbers drawn are the same."""
+    step = max(1, min(1000, BLOCK // max(width, 1)))
+    for start in range(0, rows, step):
+        yield min(step, rows - start)
+
+
+def _by_cluster(values: np.ndarray, clusters: Sequence[str] | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sum and the number of values of each cluster, in order of appearance."""
+    if clusters is None:
+        return values, np.ones(len(values))
+    codes, names = pd.factorize(np.asarray(clusters, dtype=object))
+    return np.bincount(codes, values, len(names)), np.bincount(codes, minlength=len(names)).astype(np.float64)
+
+
+def _interval(sums: np.ndarray, counts: np.ndarray, seed: int) -> tuple[float, float]:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    means = []
+    for rows in blocks(RESAMPLES, len(sums)):
+        drawn = rng.integers(0, len(sums), (rows, len(sums)))
+        means.append(sums[drawn].sum(1) / counts[drawn].sum(1))
+    low, high = np.quantile(np.concatenate(means), (0.025, 0.975))
+    return float(low), float(high)
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's step-down adjustment of p-values for how many they are; nan stays nan and does not count."""
+    """Return p-values adjusted by Holm's step-down method for their number; nan stays nan and does not count."""
     order = sorted((k for k in range(len(p)) if not math.isnan(p[k])), key=lambda k: p[k])
     adjusted, largest = [math.nan] * len(p), 0.0
     for place, k in enumerate(order):
         largest = max(largest, min(1.0, (len(order) - place) * p[k]))
         adjusted[k] = largest
     return adjusted
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The rule
+
+UNTESTED = "too few independent images to test"
+NO_SPREAD = "no seed spread known"
+CHANCE = f"p >= {LEVEL}"
+TOO_MANY = f"too many comparisons for {SIGN_FLIPS:,} permutations"
+WITHIN_SPREAD = "within the seed spread"
+
+
+class Decision(NamedTuple):
+    """What the rule says of one difference: 1 where it is really positive, -1 negative, 0 neither, and then why."""
+
+    sign: int
+    adjusted_p: float
+    reason: str
+
+
+def decide(differences: Sequence[Difference], least: Sequence[float | None]) -> list[Decision]:
+    """Judge one family of differences: everything that bold, a verdict on a claim or a regression check is based on.
+
+    A difference is real if its paired test, corrected by Holm for the whole family, has p below ``LEVEL`` *and* its
+    size is above what training with another seed moves. The test alone knows nothing of other trainings.
+
+    Args:
+        differences: all comparisons that are printed together.
+        least: of each, the size that another seed gives by itself (``regression.least``); None where it was never
+            measured, and then nothing is decided.
+    """
+    adjusted = holm([difference.p for difference in differences])
+    # No p can be smaller than one permutation's share, however large the difference.
+    reachable = sum(not math.isnan(p) for p in adjusted) / (SIGN_FLIPS + 1) < LEVEL
+    return [
+        _decision(difference, p, size, reachable)
+        for difference, p, size in zip(differences, adjusted, least, strict=True)
+    ]
+
+
+def _decision(difference: Difference, p: float, least: float | None, reachable: bool) -> Decision:
+    if math.isnan(p) or (difference.clusters < FEWEST_CLUSTERS and p >= LEVEL):
+        return Decision(0, p, UNTESTED)
+    if least is None:
+        return Decision(0, p, NO_SPREAD)
+    if p >= LEVEL:
+        return Decision(0, p, CHANCE if reachable else TOO_MANY)
+    if not abs(difference.mean) > least:
+        return Decision(0, p, WITHIN_SPREAD)
+    return Decision(1 if difference.mean > 0 else -1, p, "")

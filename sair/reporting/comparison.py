@@ -1,71 +1,145 @@
-"""Two methods' scores on the same pictures: better, worse, or no difference (a regression check)."""
+"""Two methods' scores on the same images: better, worse, or no difference (a regression check)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pandas as pd
 from tabulate import tabulate
 
-from sair.evaluation.statistics import LEVEL, Difference, holm
+from sair.evaluation.statistics import Difference, decide
 from sair.files import InputError
-from sair.reporting.measured import ALL, METRICS, NAMES, quality_differences, read_scores
+from sair.reporting import notes
+from sair.reporting.measured import (
+    ALL,
+    METRICS,
+    NAMES,
+    family_of,
+    least_of,
+    measures_of,
+    quality_differences,
+    read_scores,
+    same_images,
+)
 
 IMPROVED, WORSE, SAME = "improved", "worse", "no difference"
 
 
 class Verdict(NamedTuple):
-    """One measure's outcome, ``variant`` minus ``reference``."""
+    """One measure's outcome, ``variant`` minus ``reference``; ``reason`` says why there is no difference."""
 
     bucket: str
     metric: str
     difference: Difference
     adjusted_p: float
     outcome: str
+    reason: str
 
 
 def compare(
-    reference: Sequence[str | Path], variant: Sequence[str | Path], least: Mapping[str, float] | None = None
+    reference: str | Path | Sequence[str | Path],
+    variant: str | Path | Sequence[str | Path],
+    least: Mapping[str, float] | None = None,
 ) -> list[Verdict]:
-    """Compare two methods by (bucket, metric), paired by picture and corrected for the number of comparisons.
+    """Compare two methods by (bucket, metric), paired by image, by the rule of ``sair.evaluation.statistics.decide``.
 
     Args:
-        reference, variant: score files, one a seed.
-        least: by metric, the mean difference below which nothing is called better or worse.
+        reference, variant: score files, one per seed: of the workflow, of ``sair score``, or by other conventions.
+        least: by metric, what another training seed moves by itself; nothing is decided for a metric without a value.
+            None: every size counts, for scores that no training stands behind.
 
     Raises:
-        InputError: they scored different pictures.
+        InputError: a file is no score file, or the two scored different images or measures.
     """
+    names = {"reference": _name(reference), "variant": _name(variant)}
     first, second = read_scores(reference), read_scores(variant)
-    keys = [set(zip(frame.bucket, frame.id, strict=True)) for frame in (first, second)]
-    if keys[0] != keys[1]:
-        raise InputError(
-            f"{variant[0]} and {reference[0]} scored different pictures ({len(keys[0] ^ keys[1])} are in one only). "
-            "Compare runs of one manifest."
+    if (first.bucket == "").all() != (second.bucket == "").all():
+        # One was scored without masks: what they share is the whole image.
+        first, second = (
+            _without_buckets(frame, name) for frame, name in zip((first, second), names.values(), strict=True)
         )
-    columns = [(bucket, m) for bucket in [*dict.fromkeys(first.bucket), ALL] for m in NAMES if m in first.columns]
+    if names["reference"] == names["variant"]:
+        names["variant"] += " (variant)"
+    same_images({names["variant"]: second, names["reference"]: first})
+    shared = [metric for metric in measures_of(first) if metric in measures_of(second)]
+    # Of the workflow's scores those that tables print: hole-only and raw ones would only weaken the correction.
+    printed = [metric for metric in shared if metric in NAMES] or shared
+    if not printed:
+        raise InputError(f"{names['variant']} and {names['reference']} have no measure in common.")
+    buckets = [bucket for bucket in dict.fromkeys(first.bucket) if bucket]
+    columns = [(bucket, metric) for bucket in [*buckets, ALL] for metric in printed]
     differences = quality_differences(second, first, columns)
-    adjusted = holm([differences[key].p for key in columns])
+    columns = [key for key in columns if differences[key].n]  # LPIPS does not exist for small images
+    decisions = decide(
+        [differences[key] for key in columns],
+        [0.0 if least is None else least_of(metric, least) for _, metric in columns],
+    )
     return [
-        Verdict(*key, differences[key], p, _outcome(key[1], differences[key], p, (least or {}).get(key[1], 0)))
-        for key, p in zip(columns, adjusted, strict=True)
+        Verdict(*key, differences[key], decision.adjusted_p, _outcome(key[1], decision.sign), decision.reason)
+        for key, decision in zip(columns, decisions, strict=True)
     ]
 
 
-def _outcome(metric: str, difference: Difference, p: float, least: float) -> str:
-    if not p < LEVEL or abs(difference.mean) < least:
+def _name(paths: str | Path | Sequence[str | Path]) -> str:
+    return str(paths if isinstance(paths, str | Path) else paths[0])
+
+
+def _without_buckets(scores: pd.DataFrame, name: str) -> pd.DataFrame:
+    if scores.id.duplicated().any():
+        raise InputError(
+            f"{name}: scores images under several masks each, and the other file was scored without masks. "
+            "Score that with the same masks."
+        )
+    return scores.assign(bucket="").drop(columns="ratio", errors="ignore")
+
+
+def _outcome(metric: str, sign: int) -> str:
+    if sign == 0:
         return SAME
-    return IMPROVED if (difference.mean > 0) == METRICS[metric].higher_is_better else WORSE
+    return IMPROVED if (sign > 0) == METRICS[family_of(metric)].higher_is_better else WORSE
 
 
 def to_text(verdicts: Sequence[Verdict]) -> str:
-    """A plain table of the outcomes."""
+    """Return a plain table of the outcomes."""
     rows = []
     for v in verdicts:
-        digits = METRICS[v.metric].decimals + 1
+        digits = METRICS[family_of(v.metric)].decimals + 1
         interval = f"[{v.difference.low:+.{digits}f}, {v.difference.high:+.{digits}f}]"
         bucket = "all" if v.bucket == ALL else f"{v.bucket} %"
-        numbers = f"{v.difference.mean:+.{digits}f}", interval, f"{v.adjusted_p:.4f}", v.difference.n
-        rows.append([bucket, NAMES[v.metric], *numbers, v.outcome])
-    return tabulate(rows, ["holes", "measure", "difference", "95 % interval", "p (Holm)", "n", "outcome"])
+        rows.append(
+            [
+                bucket,
+                NAMES.get(v.metric, v.metric),
+                f"{v.difference.mean:+.{digits}f}",
+                "-" if math.isnan(v.difference.low) else interval,
+                "-" if math.isnan(v.adjusted_p) else f"{v.adjusted_p:.4f}",
+                v.difference.n,
+                v.outcome + (f" ({v.reason})" if v.reason else ""),
+            ]
+        )
+    return tabulate(
+        rows,
+        ["holes", "measure", "difference", "95 % interval", "p (Holm)", "n", "outcome"],
+        disable_numparse=True,
+        colalign=("left", "left", "right", "right", "right", "right", "left"),
+    )
+
+
+def terms(verdicts: Sequence[Verdict], least: Mapping[str, float], seeds: tuple[int, int]) -> list[str]:
+    """Say on what data two methods were compared, and by which rule.
+
+    Args:
+        verdicts: what was found.
+        least: same as in ``compare``.
+        seeds: numbers of seeds of the reference and of the variant.
+    """
+    n, clusters = max((v.difference.n, v.difference.clusters) for v in verdicts)
+    metrics = list(dict.fromkeys(family_of(v.metric) for v in verdicts))
+    return [
+        f"Difference: variant minus reference, paired by image, 95 % bootstrap interval. At most n = {n} images "
+        f"together.{notes.clusters(n, clusters)} Seeds: {seeds[1]} of the variant, {seeds[0]} of the reference.",
+        f"Improved or worse: {notes.rule(len(verdicts), 'this check', metrics, least)}.",
+    ]

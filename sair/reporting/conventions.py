@@ -14,17 +14,32 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from sair.data.manifest import manifest_hash, read_manifest
+from sair.data.manifest import manifest_hash
 from sair.evaluation.conventions import CONVENTIONS, Compute, Measure, column_name, kind
-from sair.evaluation.statistics import LEVEL, Difference, holm
+from sair.evaluation.statistics import Decision, Difference, decide
 from sair.files import write_csv, write_text
+from sair.reporting import notes
 from sair.reporting.claims import all_claims
 from sair.reporting.markup import MARKDOWN
-from sair.reporting.measured import ALL, METRICS, NAMES, Key, quality, quality_differences
-from sair.reporting.rows import CONTROLS, Row, collect
+from sair.reporting.measured import (
+    ALL,
+    METRICS,
+    NAMES,
+    Key,
+    family_of,
+    least_of,
+    quality,
+    quality_differences,
+    read_scores,
+    same_images,
+)
+from sair.reporting.rows import Row, collect
 
 FAMILIES = ("psnr", "ssim", "l1")
-COLUMNS = ["method", "minus", "bucket", "convention", "measure", "mean", "low", "high", "p", "n", "place"]
+COLUMNS = [
+    *("method", "minus", "bucket", "convention", "measure"),
+    *("mean", "low", "high", "p", "n", "clusters", "place"),
+]
 
 Pair = tuple[str, str]
 
@@ -56,11 +71,11 @@ class Column(NamedTuple):
 
 
 class Gain(NamedTuple):
-    """A method's mean minus another's, that difference relative to the other's mean, and p corrected for all gains."""
+    """A method's mean minus another's, that difference relative to the other's mean, and what the rule says of it."""
 
     difference: Difference
     relative: float
-    adjusted_p: float
+    decision: Decision
 
     def text(self, of: Column) -> str:
         """In the column's unit; an L1 in percent of the other's, because conventions differ in its unit."""
@@ -122,21 +137,39 @@ class Scored(NamedTuple):
         return swapped(self.place(bucket, self.of(column.kind)[0]), self.place(bucket, column))
 
 
-def measure_gains(pairs: Sequence[Pair], frames: Mapping[str, pd.DataFrame], rows: Sequence[Row]) -> Gains:
-    """Paired differences of the pairs in every cell, corrected by Holm for how many they are.
+def measure_gains(
+    pairs: Sequence[Pair], frames: Mapping[str, pd.DataFrame], rows: Sequence[Row], least: Mapping[str, float]
+) -> Gains:
+    """Return the paired differences of the pairs in every cell, judged as one family.
 
-    Whoever may choose among conventions has as many tries.
+    Choosing the most favourable convention is a multiple comparison, so p is corrected for all of them.
+
+    Args:
+        pairs: methods, the first minus the second.
+        frames: scores of every method.
+        rows: lines of the table.
+        least: by metric, what another training seed moves by itself, by our convention.
     """
     cells = {row.method: row.cells for row in rows}
+    ours = {column.kind: column for column in reversed(all_columns())}
     found = {
         (pair, key): difference
         for pair in pairs
         for key, difference in quality_differences(frames[pair[0]], frames[pair[1]], cells[pair[0]]).items()
     }
-    adjusted = holm([difference.p for difference in found.values()])
+
+    def size(pair: Pair, key: Key) -> float | None:
+        """Return the least difference in a column's own unit: L1s differ in it, and there it is a share of the mean."""
+        known, (bucket, column) = least_of(key[1], least), key
+        if known is None or family_of(column) != "l1":
+            return known
+        mine, other = cells[pair[1]][key].mean, cells[pair[1]][bucket, ours["l1"].name].mean
+        return known * _share(mine, other)
+
+    decisions = decide(list(found.values()), [size(*at) for at in found])
     return {
-        (pair, key): Gain(difference, _share(difference.mean, cells[pair[1]][key].mean), p)
-        for ((pair, key), difference), p in zip(found.items(), adjusted, strict=True)
+        (pair, key): Gain(difference, _share(difference.mean, cells[pair[1]][key].mean), decision)
+        for ((pair, key), difference), decision in zip(found.items(), decisions, strict=True)
     }
 
 
@@ -163,8 +196,8 @@ def to_frame(scored: Scored, buckets: Sequence[str]) -> pd.DataFrame:
 def _lines(scored: Scored, bucket: str, column: Column) -> Iterator[tuple[Pair, tuple]]:
     key, place = (bucket, column.name), scored.place(bucket, column)
     for row in scored.rows:
-        mean, low, high, n = row.cells[key]
-        yield (row.method, ""), (mean, low, high, math.nan, n, place.get(row.method))
+        mean, low, high, n, clusters = row.cells[key]
+        yield (row.method, ""), (mean, low, high, math.nan, n, clusters, place.get(row.method))
     for (pair, at), gain in scored.gains.items():
         if at == key:
             yield pair, (*gain.difference, None)
@@ -224,7 +257,8 @@ def means_table(scored: Scored, bucket: str) -> str:
 
 
 def gains_table(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str]) -> str:
-    """Differences of pairs of methods by every column; bold where they are none by chance."""
+    """Return the differences of pairs of methods by every column; bold where the rule calls them real."""
+    compete = {row.method for row in scored.rows if row.group != "control"}
     body = []
     for pair in pairs:
         for bucket in buckets:
@@ -232,7 +266,7 @@ def gains_table(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str]) -
             for column in scored.columns:
                 gain = scored.gains[pair, (bucket, column.name)]
                 text = gain.text(column)
-                line.append(MARKDOWN.best.format(text) if gain.adjusted_p < LEVEL else text)
+                line.append(MARKDOWN.best.format(text) if gain.decision.sign and compete >= {*pair} else text)
             body.append(line)
     return _table(body, ["", "holes", *(column.header for column in scored.columns)], 2)
 
@@ -261,19 +295,20 @@ def _explained() -> str:
     return "".join(lines)
 
 
-def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], terms: str) -> str:
+def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], terms: Sequence[str], rule: str) -> str:
     """The page: at a glance, every method, the gains of the pairs, and what each convention is."""
     return "\n".join(
         [
-            f"# The same pictures under {len(CONVENTIONS)} metric conventions\n",
-            f"{terms} Between the columns nothing differs but the formula.\n",
+            f"# The same images under {len(CONVENTIONS)} metric conventions\n",
+            *(f"{term}\n" for term in terms),
+            "Between the columns nothing differs but the formula.\n",
             "How far do they move a number, a gain, and the order of methods? Lowest and highest among all:\n",
             glance(scored, pairs[0], buckets),
             *(f"{line}\n" for line in upside_down(scored, buckets)),
             f"## Gains\n\n{gains_table(scored, pairs, buckets)}",
-            f"Means of paired differences; L1 in percent of the second method's. Bold: p < {LEVEL} by the paired test, "
-            "after Holm's correction for all cells, since whoever may choose a convention has as many tries. "
-            "Intervals, and all mask ratios together: conventions.csv.\n",
+            f"Means of paired differences; L1 in percent of the second method's. Bold: {rule}; of an L1 in "
+            f"another unit that size is taken relative to the mean. {_decided(scored)} Intervals, and all mask ratios "
+            "together: conventions.csv.\n",
             *(f"## Holes of {bucket} %\n\n{means_table(scored, bucket)}" for bucket in buckets),
             "In parentheses: the place among the methods, where it is another one than by ours; controls have none. "
             f"{MARKDOWN.dash}: the window does not fit into the pictures.\n",
@@ -285,7 +320,7 @@ def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], t
 def write_conventions(
     config: dict[str, Any],
     methods: Mapping[str, dict[str, Any]],
-    scores: Mapping[str, str],
+    scores: Mapping[str, Sequence[str]],
     manifest: str | Path,
     markdown: str | Path,
     csv: str | Path,
@@ -295,26 +330,36 @@ def write_conventions(
     Args:
         config: the whole config; its ``conventions`` name a table, whose methods are shown, and pairs of them.
         methods: specifications of that table's methods.
-        scores: their conventions.csv (:func:`sair.evaluation.score.score_conventions`).
+        scores: their conventions.csv, one per seed (:func:`sair.evaluation.score.score_conventions`).
         manifest: manifest.csv of the table's dataset.
         markdown, csv: files to write.
     """
     table = config["conventions"]["table"]
     pairs = [tuple(pair) for pair in config["conventions"]["pairs"]]
     buckets = [f"{low}-{high}" for low, high in config["buckets"]]
-    frames = {name: pd.read_csv(path, dtype={"id": str, "bucket": str}) for name, path in scores.items()}
     columns = all_columns()
+    frames = {name: read_scores(paths, [column.name for column in columns]) for name, paths in scores.items()}
+    same_images(frames)
     measured = {name: quality(frame, [column.name for column in columns]) for name, frame in frames.items()}
-    controls = {name for name, spec in methods.items() if spec["class"].startswith(CONTROLS)}
     claims = all_claims()[config["tables"][table]["claims"]]
-    rows = collect(table, methods, measured, dict.fromkeys(methods, 1), claims, controls)
-    rows = [row for row in rows if row.method]
-    scored = Scored(rows, measure_gains(pairs, frames, rows), columns)
-    count = len({row.id for row in read_manifest(manifest)})
-    terms = (
+    seeds = {name: 1 if isinstance(paths, str) else len(paths) for name, paths in scores.items()}
+    rows = [row for row in collect(table, methods, measured, seeds, claims) if row.method]
+    least = config["regression"]["least"]
+    scored = Scored(rows, measure_gains(pairs, frames, rows, least), columns)
+    sample = next(iter(frames.values()))
+    n, clusters = sample.groupby("bucket").id.count().max(), sample.cluster.nunique()
+    terms = [
         f"Composited 8-bit predictions of `{config['tables'][table]['dataset']}` by the methods of {table}, "
-        f"{config['image_size']} pixels, seed {config['seeds'][0]}, n = {count} pictures a bucket. "
-        f"Manifest {manifest_hash(manifest)[:12]}. How they were trained: {table}.md."
-    )
+        f"{config['image_size']} pixels, n = {n} images per bucket.{notes.clusters(n, clusters)} "
+        f"Manifest {manifest_hash(manifest)[:12]}. How they were trained: {table}.md.",
+        notes.seeds(config["seeds"], list(methods.values())),
+    ]
+    if perfect := notes.perfect({row.label: frames[row.method] for row in rows}):
+        terms.append(perfect)
     write_csv(to_frame(scored, [*buckets, ALL]), csv)
-    write_text(markdown, to_markdown(scored, pairs, buckets, terms))
+    rule = notes.rule(len(scored.gains), "this page", FAMILIES, least)
+    write_text(markdown, to_markdown(scored, pairs, buckets, terms, rule))
+
+
+def _decided(scored: Scored) -> str:
+    return f"Of these, {notes.reasons(gain.decision for gain in scored.gains.values())}."

@@ -14,6 +14,7 @@ from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_mani
 from sair.evaluation.metrics import psnr
 from sair.files import atomic
 from sair.images import read_rgb, write_png
+from sair.tabular import ANY, FINITE, read_csv
 
 TILE = 192  # smallest side of a picture in a grid, in pixels
 GAP = 6
@@ -97,7 +98,7 @@ def training_curves(logs: Mapping[str, str | Path], output: str | Path) -> None:
     """
     figure, (loss, psnr) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
     for label, path in logs.items():
-        log = pd.read_csv(path)
+        log = read_log(path)
         (line,) = loss.plot(log.step, log.loss.rolling(SMOOTH, min_periods=1, center=True).mean(), label=label)
         loss.plot(log.step, log.loss, color=line.get_color(), alpha=0.25, linewidth=0.8)
         validated = validations(log)
@@ -110,6 +111,11 @@ def training_curves(logs: Mapping[str, str | Path], output: str | Path) -> None:
     with atomic(output) as temporary:
         figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
     plt.close(figure)
+
+
+def read_log(path: str | Path) -> pd.DataFrame:
+    """Read the columns of a train.csv that every method has; ``psnr`` is ``nan`` before the first validation."""
+    return read_csv(path, {"step": FINITE, "psnr": ANY, "loss": FINITE}, remedy="Delete it and train again.")
 
 
 def validations(log: pd.DataFrame) -> pd.DataFrame:

@@ -17,9 +17,14 @@ def number(value: float, decimals: int, infinity: str) -> str:
     return infinity if math.isinf(value) else f"{value:z.{decimals}f}"  # z: no minus before zero
 
 
+def paper_decimals(metric: str) -> int:
+    """Return the decimals with which the paper prints a measure, whatever ours are."""
+    return 2 if metric in ("psnr", "miou") else 3
+
+
 def paper_number(value: float, metric: str) -> str:
-    """A number of the paper with the paper's own decimals, whatever ours are."""
-    return f"{value:.{2 if metric in ('psnr', 'miou') else 3}f}"
+    """Return a number of the paper as the paper prints it."""
+    return f"{value:.{paper_decimals(metric)}f}"
 
 
 class Markup(NamedTuple):
@@ -43,6 +48,14 @@ LATEX = Markup(
     r"$\pm$",
     "--",
     (r"$\uparrow$", r"$\downarrow$"),
+)
+
+
+# In one pass, or the escapes of one character would be escaped again.
+ESCAPES = str.maketrans(
+    {character: "\\" + character for character in "%&_#${}"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
+    | {"<": r"$<$", ">": r"$>$", "±": r"$\pm$", "–": "--", "−": "$-$"}
 )
 
 
@@ -99,7 +112,8 @@ def to_markdown(
 def markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]]) -> str:
     """The table alone; arguments as of ``grid``."""
     headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
-    labels = [row.label if row.group != "control" else f"*{row.label}*" for row in rows]
+    labels = [row.label.replace("|", r"\|") for row in rows]  # a bare bar would start another cell
+    labels = [label if row.group != "control" else f"*{label}*" for row, label in zip(rows, labels, strict=True)]
     body = [[label, *line] for label, line in zip(labels, grid(rows, shape, marks, MARKDOWN), strict=True)]
     align = ["left", *["right"] * (len(headers) - 1)]
     return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
@@ -147,13 +161,4 @@ def to_latex(
 
 
 def _escape(text: str) -> str:
-    for plain, escaped in {
-        "\\": r"\textbackslash ",
-        "%": r"\%",
-        "&": r"\&",
-        "_": r"\_",
-        "#": r"\#",
-        "±": r"$\pm$",
-    }.items():
-        text = text.replace(plain, escaped)
-    return text.replace("–", "--")
+    return text.translate(ESCAPES)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from sair.evaluation import metrics as convention
-from sair.evaluation.metrics import MIOU
+from sair.evaluation.conventions import all_measures
+from sair.evaluation.metrics import MIOU, PSNR_CAP
 from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.segmentation import REGIONS, mean_iou, mean_iou_difference
+from sair.evaluation.segmentation import REGIONS, SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference
 from sair.evaluation.statistics import Difference, Estimate, estimate, paired
 from sair.files import InputError
+from sair.tabular import ANY, FINITE, TEXT, Number, read_csv
 
-MEASURES = [column for column in SCORE_COLUMNS if column not in ("id", "bucket", "ratio")]
-DISTANCES = ["fid", "kid"]  # of distributions: no picture has one
+MEASURES = [column for column in SCORE_COLUMNS if column not in ("id", "bucket", "cluster", "ratio")]
+DISTANCES = ["fid", "kid"]  # of distributions: no single image has one
 METRICS = convention.METRICS | convention.DISTANCES | {"miou": MIOU, "miou_hole": MIOU}
 NAMES = {
     "psnr": "PSNR",
@@ -33,102 +36,268 @@ ALL = "all"  # the bucket of every mask ratio together
 
 Key = tuple[str, str]  # bucket, metric
 
+FAMILIES = {name: name for name in METRICS} | {"mae": "l1"}  # what some published codes call MAE is an L1
+RATIO_DIGITS = 1e-6  # percent; score files hold ten digits
+WHOLE = ("psnr", "ssim", "l1")  # every image has these; the others may not exist (small image, empty hole)
 
-def read_scores(paths: Sequence[str | Path]) -> pd.DataFrame:
-    """Scores of one method averaged over its seeds, one row a (bucket, id).
+
+def family_of(column: str) -> str:
+    """Return the metric that a column is read with: ``psnr_hole`` and ``ours_psnr`` are a ``psnr``."""
+    return next(FAMILIES[word] for word in column.split("_") if word in FAMILIES)
+
+
+def least_of(column: str, least: Mapping[str, float]) -> float | None:
+    """Return the difference that another training seed gives by itself, of a column's family; None if not measured."""
+    return least.get(family_of(column))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Scores
+
+
+def read_scores(paths: str | Path | Sequence[str | Path], required: Sequence[str] = ()) -> pd.DataFrame:
+    """Read the scores of one method, averaged over its seeds: one row per (bucket, id).
+
+    Takes what ``sair score``, the workflow's scoring and its scoring by other conventions write. Without the column
+    ``bucket`` all images are in none (``""``), without ``cluster`` every image is its own.
+
+    Args:
+        paths: files, one per seed.
+        required: measures that must be there.
+
+    Returns:
+        id, bucket, cluster, ratio if it is known, the measures, and ``perfect``: how many seeds filled the image
+        without an error. A PSNR is infinite where every seed has it so; in a mean over seeds it counts as ``PSNR_CAP``.
 
     Raises:
-        InputError: seeds that scored different pictures.
+        InputError: a file is missing or is no score file; seeds that scored different images.
     """
-    frames = [pd.read_csv(path, dtype={"id": str, "bucket": str}) for path in paths]
-    keys = [list(zip(frame.bucket, frame.id, strict=True)) for frame in frames]
-    for path, own in zip(paths, keys, strict=True):
-        if own != keys[0]:
-            raise InputError(f"{path}: scores other pictures than {paths[0]}. Delete the older one and run again.")
-    mean = frames[0].copy()
-    mean[MEASURES] = sum(frame[MEASURES] for frame in frames) / len(frames)
-    return mean
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    frames = [read_stored(path, required) for path in paths]
+    mean = frames[0]
+    for path, frame in zip(paths, frames, strict=True):
+        if not frame[["bucket", "id"]].equals(mean[["bucket", "id"]]):
+            raise InputError(f"{path}: scores other images than {paths[0]}. Delete the older one and run again.")
+    measures = measures_of(mean)
+    infinite = [np.isinf(frame[measures]) for frame in frames]
+    values = sum(capped(frame)[measures] for frame in frames) / len(frames)
+    values = values.mask(np.logical_and.reduce(infinite), math.inf)
+    perfect = sum(part.any(axis=1).astype(int) for part in infinite)
+    kept = [name for name in ("id", "bucket", "cluster", "ratio") if name in mean]
+    return pd.concat([mean[kept], values, perfect.rename("perfect")], axis=1)
 
 
-def quality(scores: pd.DataFrame, measures: Sequence[str] = MEASURES) -> dict[Key, Estimate]:
-    """One method's means by (bucket, metric), and over ``all`` buckets, where a picture counts once."""
-    together = scores.groupby("id", sort=False, as_index=False)[[*measures]].mean().assign(bucket=ALL)
+def read_stored(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
+    """Read one score file as it is stored; arguments and errors same as in ``read_scores``."""
+    numbers = {"ratio": FINITE} | {column: _allowed(column) for column in (*MEASURES, *all_measures())}
+    texts = dict.fromkeys(("id", "bucket", "cluster"), TEXT)
+    optional = [name for name in (*texts, *numbers) if name not in ("id", *required)]
+    remedy = "Expected a file of scores; score the images again."
+    frame = read_csv(path, texts | numbers, optional, remedy)
+    if frame.empty or not measures_of(frame):
+        raise InputError(f"{path}: no {'rows' if frame.empty else 'measure that is known'}. {remedy}")
+    if "bucket" not in frame:
+        frame["bucket"] = ""
+    if "cluster" not in frame:
+        frame["cluster"] = frame.id
+    for fault, rows in {
+        "two rows for": frame.duplicated(["bucket", "id"]),
+        "no name of": frame.id == "",
+        f"the bucket `{ALL}`, which stands for all of them, for": frame.bucket == ALL,
+        "several clusters for": frame.groupby("id").cluster.transform("nunique") > 1,
+    }.items():
+        if rows.any():
+            raise InputError(f"{path}: {fault} the image {frame.id[rows.idxmax()]!r}. {remedy}")
+    return frame
+
+
+def _allowed(measure: str) -> Number:
+    return Number(missing=measure.removesuffix("_raw") not in WHOLE, infinite=family_of(measure) == "psnr")
+
+
+def measures_of(scores: pd.DataFrame) -> list[str]:
+    """Return the columns of scores that are measures."""
+    return [column for column in scores if column not in ("id", "bucket", "cluster", "ratio", "perfect")]
+
+
+def capped(scores: pd.DataFrame) -> pd.DataFrame:
+    """Return scores whose PSNRs are at most ``PSNR_CAP``: one image without an error would make any mean infinite."""
+    psnrs = [column for column in measures_of(scores) if family_of(column) == "psnr"]
+    return scores.assign(**{column: scores[column].clip(upper=PSNR_CAP) for column in psnrs})
+
+
+def parts(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the scores of every bucket, and of ``all`` of them together, where an image counts once."""
+    yield from ((bucket, part) for bucket, part in scores.groupby("bucket", sort=False) if bucket)
+    images = scores.groupby("id", sort=False)
+    yield ALL, images[measures_of(scores)].mean().assign(cluster=images.cluster.first())
+
+
+def quality(scores: pd.DataFrame, measures: Sequence[str] | None = None) -> dict[Key, Estimate]:
+    """Return one method's means by (bucket, metric); infinite where every image was filled without an error."""
+    infinite = {bucket: np.isinf(part[measures_of(part)]).all() for bucket, part in parts(scores)}
+    found = {}
+    for bucket, part in parts(capped(scores)):
+        for metric in measures or measures_of(scores):
+            values = part[metric].dropna()
+            mean = estimate(values.to_numpy(), clusters=part.cluster[values.index])
+            if infinite[bucket][metric]:
+                mean = mean._replace(mean=math.inf, low=math.nan, high=math.nan)
+            found[bucket, metric] = mean
+    return found
+
+
+def means(scores: pd.DataFrame) -> dict[Key, float]:
+    """Return one method's means by (bucket, metric), without their intervals."""
     return {
-        (bucket, metric): estimate(group[metric].dropna().to_numpy())
-        for part in (scores, together)
-        for bucket, group in part.groupby("bucket", sort=False)
-        for metric in measures
+        (bucket, metric): float(part[metric].mean())
+        for bucket, part in parts(capped(scores))
+        for metric in measures_of(scores)
     }
 
 
 def seed_spread(paths: Sequence[str | Path]) -> dict[Key, float]:
-    """Standard deviation over seeds of one method's means, by (bucket, metric); nothing for a single seed."""
-    if len(paths) < 2:
+    """Return the standard deviation over seeds of one method's means, by (bucket, metric); {} for a single seed."""
+    return _spread([means(read_scores(path)) for path in paths])
+
+
+def _spread(seeds: Sequence[Mapping[Key, float]]) -> dict[Key, float]:
+    if len(seeds) < 2:
         return {}
-    means = []
-    for path in paths:
-        scores = read_scores([path])
-        means.append(scores.groupby("bucket")[MEASURES].mean())
-        means[-1].loc[ALL] = scores.groupby("id")[MEASURES].mean().mean()
-    deviation = pd.concat(means).groupby(level=0).std()
-    return {(bucket, metric): float(deviation.loc[bucket, metric]) for bucket in deviation.index for metric in MEASURES}
+    return {key: float(np.std([found[key] for found in seeds], ddof=1)) for key in seeds[0]}
+
+
+def same_images(scores: Mapping[str, pd.DataFrame]) -> None:
+    """Refuse methods that scored different images, or under different masks.
+
+    Args:
+        scores: by what a message calls them.
+
+    Raises:
+        InputError: two of them have different (bucket, id), or another hole ratio for one.
+    """
+    (first, reference), *others = scores.items()
+    for name, frame in others:
+        pairs = [set(zip(part.bucket, part.id, strict=True)) for part in (reference, frame)]
+        if different := pairs[0] ^ pairs[1]:
+            raise InputError(
+                f"{name} and {first} scored different images ({len(different)} are in one only). "
+                "Compare runs of one manifest."
+            )
+        if "ratio" not in frame or "ratio" not in reference:
+            continue
+        both = reference.merge(frame, on=["bucket", "id"])
+        moved = (both.ratio_x - both.ratio_y).abs() > RATIO_DIGITS
+        if moved.any():
+            raise InputError(
+                f"{name} and {first} scored {both.id[moved.idxmax()]!r} under different masks. "
+                "Compare runs of one manifest."
+            )
 
 
 def quality_differences(a: pd.DataFrame, b: pd.DataFrame, keys: Iterable[Key]) -> dict[Key, Difference]:
-    """Paired differences of two methods' scores, ``a`` minus ``b``."""
-    a, b = (scores.set_index(["bucket", "id"]) for scores in (a, b))
+    """Return paired differences of two methods' scores, ``a`` minus ``b``."""
+    both = capped(a).merge(capped(b), on=["bucket", "id"], suffixes=("_a", "_b"))
+    both["cluster"] = _common_clusters(both)
     found = {}
     for bucket, metric in keys:
-        both = pd.concat([a[metric], b[metric]], axis=1, join="inner", keys=("a", "b")).dropna()
-        # With every mask ratio together a picture counts once.
-        both = both.groupby(level="id").mean() if bucket == ALL else both[both.index.get_level_values(0) == bucket]
-        found[bucket, metric] = paired(both.a.to_numpy(), both.b.to_numpy())
+        columns = [f"{metric}_a", f"{metric}_b"]
+        part = both if bucket == ALL else both[both.bucket == bucket]
+        part = part.dropna(subset=columns)
+        if bucket == ALL:  # an image counts once
+            images = part.groupby("id")
+            part = images[columns].mean().assign(cluster=images.cluster.first())
+        found[bucket, metric] = paired(*(part[column].to_numpy() for column in columns), clusters=part.cluster)
     return found
+
+
+def _common_clusters(both: pd.DataFrame) -> pd.Series:
+    """Return the clusters of two files' common images; a file that names none leaves the word to the other."""
+    declared = [column for column in (both.cluster_a, both.cluster_b) if (column != both.id).any()]
+    if len(declared) == 2 and not declared[0].equals(declared[1]):
+        raise InputError("the two files put images into different clusters. Compare runs of one manifest.")
+    return declared[0] if declared else both.id
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# FID, KID and segmentation
+
+
+def read_distances(path: str | Path) -> pd.DataFrame:
+    """Read a fid.csv (``sair.evaluation.fid``); a number is ``nan`` where there are too few images."""
+    numbers = dict.fromkeys(("fid", "kid", "kid_low", "kid_high", "kid_unpaired"), ANY)
+    columns = {"bucket": TEXT, "n": FINITE, "weights_sha256": TEXT} | numbers
+    return read_csv(path, columns, ["kid_unpaired", "weights_sha256"], "Delete it and run again.")
 
 
 def distances(paths: Sequence[str | Path]) -> dict[Key, Estimate]:
-    """One method's FID and KID by (bucket, metric), averaged over its seeds, the ends of KID's interval too.
-
-    Where pictures are too few, the number is ``nan``.
-    """
-    frames = [pd.read_csv(path, dtype={"bucket": str}).set_index("bucket") for path in paths]
+    """Return one method's FID and KID by (bucket, metric), averaged over its seeds, and so KID's interval."""
+    frames = [read_distances(path).set_index("bucket") for path in paths]
     mean = sum(frame[["n", "fid", "kid", "kid_low", "kid_high"]] for frame in frames) / len(frames)
     found = {}
     for row in mean.itertuples():
-        found[row.Index, "fid"] = Estimate(row.fid, math.nan, math.nan, int(row.n))
-        found[row.Index, "kid"] = Estimate(row.kid, row.kid_low, row.kid_high, int(row.n))
+        n = int(row.n)
+        found[row.Index, "fid"] = Estimate(row.fid, math.nan, math.nan, n, n)
+        found[row.Index, "kid"] = Estimate(row.kid, row.kid_low, row.kid_high, n, n)
     return found
 
 
-def read_overlaps(path: str | Path, features: str) -> pd.DataFrame:
-    """One read-out's overlaps with the true regions (``sair.segmentation``).
+def read_overlaps(paths: str | Path | Sequence[str | Path], features: str) -> pd.DataFrame:
+    """Read one read-out's overlaps with the true regions (``sair.segmentation``), averaged over its seeds.
 
     Args:
-        path: segmentation.csv of a semantic encoder or a method.
+        paths: segmentation.csv of a semantic encoder, or those of a method, one per seed.
         features: which of its dense maps: ``complete``, ``masked`` or ``completed``.
+
+    Raises:
+        InputError: a file is missing or is no such table; seeds that segmented different images.
     """
-    frame = pd.read_csv(path, dtype={"id": str, "bucket": str})
-    return frame[frame.features == features]
+    paths = [paths] if isinstance(paths, str | Path) else list(paths)
+    numbers = ("intersection", "union")
+    columns = {name: FINITE if name in numbers else TEXT for name in SEGMENTATION_COLUMNS}
+    frames = []
+    for path in paths:
+        frame = read_csv(path, columns, ["cluster"], "Delete it and run again.")
+        if "cluster" not in frame:
+            frame["cluster"] = frame.id
+        frames.append(frame[frame.features == features])
+    if len(frames) == 1:
+        return frames[0]
+    images = [set(zip(frame.bucket, frame.id, strict=True)) for frame in frames]
+    for path, own in zip(paths, images, strict=True):
+        if own != images[0]:
+            raise InputError(f"{path}: segments other images than {paths[0]}. Delete the older one and run again.")
+    keys = [name for name in SEGMENTATION_COLUMNS if name not in numbers]
+    total = pd.concat(frames).groupby(keys, sort=False, as_index=False)[list(numbers)].sum()
+    return total.assign(**{name: total[name] / len(frames) for name in numbers})
 
 
 def segmentation(overlaps: pd.DataFrame) -> dict[Key, Estimate]:
-    """One read-out's mIoU by (bucket, metric), and over ``all`` buckets; a complete picture is in no other."""
+    """Return one read-out's mIoU by (bucket, metric), and over ``all`` buckets; a complete image is in no other."""
     complete = (overlaps.features == "complete").all()
-    parts = [(ALL, overlaps), *([] if complete else overlaps.groupby("bucket", sort=False))]
+    buckets = [(ALL, overlaps), *([] if complete else overlaps.groupby("bucket", sort=False))]
     return {
         (bucket, metric): mean_iou(part[part.region == region])
-        for bucket, part in parts
+        for bucket, part in buckets
         for metric, region in REGION.items()
         if (part.region == region).any()
     }
 
 
+def segmentation_spread(paths: Sequence[str | Path], features: str) -> dict[Key, float]:
+    """Return the standard deviation over seeds of one read-out's mIoU, by (bucket, metric); {} for a single seed."""
+    if len(paths) < 2:
+        return {}
+    seeds = [segmentation(read_overlaps(path, features)) for path in paths]
+    return _spread([{key: found.mean for key, found in seed.items()} for seed in seeds])
+
+
 def segmentation_differences(a: pd.DataFrame, b: pd.DataFrame, keys: Iterable[Key]) -> dict[Key, Difference]:
-    """Paired differences of two read-outs' mIoU, ``a`` minus ``b``."""
+    """Return paired differences of two read-outs' mIoU, ``a`` minus ``b``."""
     found = {}
     for bucket, metric in keys:
-        parts = (part[part.region == REGION[metric]] for part in (a, b))
+        regions = (part[part.region == REGION[metric]] for part in (a, b))
         found[bucket, metric] = mean_iou_difference(
-            *(part if bucket == ALL else part[part.bucket == bucket] for part in parts)
+            *(part if bucket == ALL else part[part.bucket == bucket] for part in regions)
         )
     return found

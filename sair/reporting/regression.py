@@ -18,11 +18,12 @@ import yaml
 
 from sair import provenance
 from sair.data.manifest import checked_mask, checked_rgb, manifest_hash, read_manifest
-from sair.files import InputError, atomic, near, write_csv, write_text
+from sair.files import InputError, atomic, near, read_mapping, write_csv, write_text
 from sair.images import read_rgb, write_png
-from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, to_text
+from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, terms, to_text
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
-from sair.reporting.measured import read_scores
+from sair.reporting.measured import WHOLE, capped, read_scores
+from sair.tabular import ANY, TEXT, read_csv
 
 FACTS = "reference.yaml"
 MOVED = 3  # pictures of the grid that lost most, and as many that gained most
@@ -40,15 +41,22 @@ def keep(
         scores: score files of each method, one a seed.
         folder: of the reference.
     """
+    if not scores:
+        raise InputError(
+            f"no table of this config shows scores of `{dataset}` (`regression.dataset`). Name its dataset."
+        )
+    kept = {}
     for method, paths in scores.items():
         for path in paths:
             if not Path(path).is_file():
                 raise InputError(f"{path}: is not there. Finish the run first: snakemake --cores all {path}")
-            target = Path(folder, method, Path(path).parent.name, "scores.csv")
-            with atomic(target) as temporary:
-                shutil.copyfile(path, temporary)
-    for old in set(stored(folder)) - set(scores):
-        shutil.rmtree(Path(folder, old))
+            read_scores(path, WHOLE)  # all of them, before the old reference is touched
+            kept[Path(folder, method, Path(path).parent.name, "scores.csv")] = path
+    for target, path in kept.items():
+        with atomic(target) as temporary:
+            shutil.copyfile(path, temporary)
+    for old in set(_files(folder)) - set(kept):
+        shutil.rmtree(old.parent)
     facts = {
         "dataset": dataset,
         "manifest": manifest_hash(manifest),
@@ -62,8 +70,29 @@ def keep(
 
 
 def stored(folder: str | Path) -> list[str]:
-    """Methods that a reference holds."""
-    return sorted({path.parent.parent.name for path in Path(folder).glob("*/seed*/scores.csv")})
+    """Return the methods that a reference holds."""
+    return sorted({path.parent.parent.name for path in _files(folder)})
+
+
+def _files(folder: str | Path, method: str = "*") -> list[Path]:
+    return sorted(Path(folder).glob(f"{method}/seed*/scores.csv"))
+
+
+def read_facts(folder: str | Path) -> dict[str, Any]:
+    """Read what made a reference.
+
+    Raises:
+        InputError: there is no reference, or its facts are damaged.
+    """
+    path = Path(folder, FACTS)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Keep a reference first: sair reference")
+    facts = read_mapping(path)
+    if not isinstance(facts, dict) or not {"manifest", "made", "commit", "processor", "versions", "dataset"} <= set(
+        facts
+    ):
+        raise InputError(f"{path}: does not say what made this reference. Keep a new one: sair reference")
+    return facts
 
 
 def counterpart(candidates: Sequence[str], folder: str | Path) -> str:
@@ -99,14 +128,14 @@ def check(
         scores: the variant's score files, one a seed, beside their predictions.
         manifest: manifest.csv of the run.
         reference: folder of the reference.
-        least: mean differences, by measure, below which nothing is called better or worse. The test pairs pictures and
-            so knows nothing of what training anew, on another machine or with another seed, would move.
+        least: by measure, the difference that training again with another seed gives by itself. The test pairs images
+            and does not account for variation between trainings.
         output: paths to write, with the attributes ``markdown``, ``csv`` and ``grid``.
 
     Raises:
         InputError: the reference was made on another test split.
     """
-    facts = yaml.safe_load(Path(reference, FACTS).read_text(encoding="utf-8"))
+    facts = read_facts(reference)
     if facts["manifest"] != manifest_hash(manifest):
         raise InputError(
             f"{reference}: made on another test split (manifest {facts['manifest'][:12]}, here "
@@ -114,15 +143,20 @@ def check(
             "(`sair reference`)."
         )
     against = counterpart(candidates, reference)
-    theirs = sorted(map(str, Path(reference, against).glob("seed*/scores.csv")))
+    theirs = [str(path) for path in _files(reference, against)]
     verdicts = compare(theirs, scores, least)
-    write_csv(pd.DataFrame([[*v[:2], *v.difference, *v[3:]] for v in verdicts], columns=_COLUMNS), output.csv)
+    write_csv(pd.DataFrame([[*v[:2], *v.difference, *v[3:]] for v in verdicts], columns=list(_COLUMNS)), output.csv)
     moved = _moved(read_scores(theirs), read_scores(scores))
     write_png(output.grid, _grid(moved, manifest, _predictions(variant, against, Path(scores[0]).parent)))
-    write_text(output.markdown, _page(variant, against, verdicts, facts, moved, Path(output.grid).name, least))
+    notes = terms(verdicts, least, (len(theirs), len(scores)))
+    write_text(output.markdown, _page(variant, against, verdicts, facts, moved, Path(output.grid).name, notes))
 
 
-_COLUMNS = ["bucket", "metric", "difference", "low", "high", "p", "n", "adjusted_p", "outcome"]
+_COLUMNS = {
+    **dict.fromkeys(("bucket", "metric"), TEXT),
+    **dict.fromkeys(("difference", "low", "high", "p", "n", "clusters", "adjusted_p"), ANY),
+    **dict.fromkeys(("outcome", "reason"), TEXT),
+}
 
 
 def outcome(outcomes: Collection[str]) -> str:
@@ -132,9 +166,9 @@ def outcome(outcomes: Collection[str]) -> str:
 
 def _moved(reference: pd.DataFrame, variant: pd.DataFrame) -> pd.DataFrame:
     """Rows (bucket, id) with the reference's and the variant's PSNR: those that lost most, then those that gained."""
-    both = reference.merge(variant, on=["bucket", "id"], suffixes=("_before", "_now"))
-    both["moved"] = (both.psnr_now - both.psnr_before).replace([np.inf, -np.inf], np.nan)
-    both = both.dropna(subset="moved").sort_values("moved", kind="stable")
+    both = capped(reference).merge(capped(variant), on=["bucket", "id"], suffixes=("_before", "_now"))
+    both["moved"] = both.psnr_now - both.psnr_before
+    both = both.sort_values("moved", kind="stable")
     ends = pd.concat([both.head(MOVED), both.tail(MOVED)]).drop_duplicates(["bucket", "id"])
     return ends[["bucket", "id", "psnr_before", "psnr_now", "moved"]]
 
@@ -154,7 +188,7 @@ def demand(csv: str | Path | None, markdown: str | Path) -> str:
     """
     if csv is None:
         raise InputError("name the method to check: snakemake --cores all regression --config variant=NAME")
-    found = outcome(pd.read_csv(csv).outcome.tolist())
+    found = outcome(read_csv(csv, _COLUMNS, remedy="Delete it and run again.").outcome.tolist())
     if found == WORSE:
         raise InputError(f"the variant is worse than the reference; {markdown} says where.")
     return f"{found}: {markdown}"
@@ -183,7 +217,7 @@ def _page(
     facts: dict[str, Any],
     moved: pd.DataFrame,
     grid: str,
-    least: Mapping[str, float],
+    notes: Sequence[str],
 ) -> str:
     changes = "; ".join(
         f"{line.bucket}/{line.id} {line.psnr_before:.2f} → {line.psnr_now:.2f} dB" for line in moved.itertuples()
@@ -191,10 +225,8 @@ def _page(
     return (
         f"# {variant} against {against} of the reference: {outcome([v.outcome for v in verdicts])}\n\n"
         f"```\n{to_text(verdicts)}\n```\n\n"
-        "- Difference: variant minus reference, paired by picture, 95 % bootstrap interval; p of a sign-flip "
-        "permutation test, corrected by Holm. Worse or improved only where p < 0.05 and the mean difference is at "
-        f"least {', '.join(f'{value:g} ({name})' for name, value in least.items())}.\n"
-        f"- Reference: {facts['made']}, commit {facts['commit'][:12]}, {facts['processor']}, "
+        + "".join(f"- {note}\n" for note in notes)
+        + f"- Reference: {facts['made']}, commit {facts['commit'][:12]}, {facts['processor']}, "
         f"torch {facts['versions']['torch']}; dataset `{facts['dataset']}`, manifest {facts['manifest'][:12]}.\n"
-        f"- Moved most (PSNR): {changes}.\n\n![pictures that moved most]({grid})\n"
+        f"- Moved most (PSNR, predictions of the first seed): {changes}.\n\n![images that moved most]({grid})\n"
     )

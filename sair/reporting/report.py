@@ -38,9 +38,9 @@ from sair.files import InputError, write_text
 from sair.images import pixel_sha256, read_rgb
 from sair.reporting import markup, orderings
 from sair.reporting.claims import all_claims
-from sair.reporting.figures import validations
-from sair.reporting.measured import ALL, METRICS, NAMES
-from sair.reporting.rows import COLUMNS, CONTROLS
+from sair.reporting.figures import read_log, validations
+from sair.reporting.measured import ALL, METRICS, NAMES, family_of, read_scores
+from sair.reporting.rows import competes, read_frame
 
 INFINITY = "Infinity"  # JSON has no number for it
 KEPT = 5  # decimals of a single picture's score
@@ -157,6 +157,7 @@ def _about(config: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
         "preset": config["preset"],
         "size": config["image_size"],
         "seeds": config["seeds"],
+        "cap": convention.PSNR_CAP,
         "results": config["results"],
         "manifest": manifest_hash(sources.manifest)[:12] if found else None,
         "pictures": len({row.id for row in read_manifest(sources.manifest)}) if found else None,
@@ -187,14 +188,6 @@ def _missing(config: Mapping[str, Any], sources: Sources, parts: Mapping[str, An
 # Tables, claims, curves
 
 
-def _read(path: str | Path, columns: Sequence[str], numbers: Sequence[str]) -> pd.DataFrame:
-    """One of the workflow's tables, in which a method may be called "NA"."""
-    frame = pd.read_csv(path, keep_default_na=False, na_values={column: [""] for column in numbers})
-    if list(frame.columns) != list(columns):
-        raise InputError(f"{path}: columns {list(frame.columns)}, expected {list(columns)}. Delete it and run again.")
-    return frame
-
-
 def _markdown(csv: str | Path) -> tuple[str, list[str]]:
     """Title and notes of the Markdown page that lies beside a CSV."""
     path = Path(csv).with_suffix(".md")
@@ -205,11 +198,11 @@ def _markdown(csv: str | Path) -> tuple[str, list[str]]:
 
 
 def _decimals(metric: str) -> int:
-    return METRICS[metric if metric in METRICS else metric.partition("_")[0]].decimals
+    return METRICS[metric if metric in METRICS else family_of(metric)].decimals
 
 
 def _table(name: str, path: str, config: Mapping[str, Any]) -> dict[str, Any]:
-    frame = _read(path, COLUMNS, ("mean", "low", "high", "paper"))
+    frame = read_frame(path)
     claims = all_claims()[config["tables"][name]["claims"]]
     title, notes = _markdown(path)
     segmentation = claims["measure"] == "segmentation"
@@ -236,7 +229,7 @@ def _cell(line: Any) -> tuple[str, dict[str, Any]]:
     cell: dict[str, Any] = {}
     if not math.isnan(line.mean):
         text = markup.number(line.mean, _decimals(line.metric), markup.MARKDOWN.infinity)
-        cell |= {"value": _number(line.mean), "text": text, "n": int(line.n)}
+        cell |= {"value": _number(line.mean), "text": text, "n": int(line.n), "clusters": int(line.clusters)}
     if not math.isnan(line.low):
         cell |= {"low": _number(line.low), "high": _number(line.high)}
     if not math.isnan(line.paper):
@@ -247,11 +240,10 @@ def _cell(line: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _claims(path: str) -> dict[str, Any]:
-    numbers = ("claimed", "difference", "low", "high", "p")
-    frame = _read(path, orderings.COLUMNS, numbers)
+    frame = orderings.read_orderings(path)
     _, notes = _markdown(path)
     rows = [
-        {key: (_number(value) if key in numbers else value) for key, value in line.items()}
+        {key: (_number(value) if key in orderings.NUMBERS else value) for key, value in line.items()}
         for line in frame.astype(object).to_dict("records")
     ]
     return {"notes": notes, "rows": rows}
@@ -265,7 +257,7 @@ def _curves(
     for method, path in logs.items():
         if not Path(path).is_file():
             continue
-        log = pd.read_csv(path)
+        log = read_log(path)
         checked = validations(log)
         curves.append(
             {
@@ -295,7 +287,7 @@ def _gallery(
         return None
     rows = read_manifest(sources.manifest)
     scores = {name: _scores(sources.scores[name], rows) for name in names}
-    competing = [name for name in names if not methods[name]["class"].startswith(CONTROLS)]
+    competing = [name for name in names if competes(methods[name])]
     order = list(dict.fromkeys(row.id for row in rows))
     buckets = list(dict.fromkeys(row.bucket for row in rows))
     ratios = {bucket: [_ratio(row) for row in rows if row.bucket == bucket] for bucket in buckets}
@@ -335,7 +327,7 @@ def _ratio(row: ManifestRow) -> float:
 
 
 def _scores(path: str, rows: Sequence[ManifestRow]) -> pd.DataFrame:
-    frame = pd.read_csv(path, dtype={"id": str, "bucket": str})
+    frame = read_scores(path, list(convention.METRICS))
     if list(zip(frame.bucket, frame.id, strict=True)) != [(row.bucket, row.id) for row in rows]:
         raise InputError(f"{path}: its rows are not the manifest's. Delete it and run again.")
     return frame
@@ -358,7 +350,7 @@ def choose(rows: Sequence[ManifestRow], scores: Sequence[np.ndarray], count: int
         scores: one array of scores a method, in the manifest's order.
         count: pictures wanted, at most as many as there are.
     """
-    capped = np.minimum(np.stack(scores), 100)  # dB; a hole of few pixels may be filled without an error
+    capped = np.minimum(np.stack(scores), convention.PSNR_CAP)  # a hole of few pixels may be filled without an error
     spread = pd.Series(capped.std(0), [row.id for row in rows]).groupby(level=0, sort=False).mean()
     most = list(spread.sort_values(ascending=False, kind="stable").index[: -(-count // 2)])
     rest = [name for name in spread.index if name not in most]

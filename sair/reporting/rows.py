@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sair.evaluation.statistics import LEVEL, Difference, Estimate, holm
+from sair.evaluation.statistics import NO_ESTIMATE, NO_SPREAD, Decision, Difference, Estimate, decide
 from sair.files import InputError
 from sair.reporting.claims import claimed
-from sair.reporting.measured import METRICS, Key
+from sair.reporting.measured import METRICS, Key, least_of
+from sair.tabular import ANY, TEXT, read_csv
 
 NOT_IMPLEMENTED = "not in this table yet"
 COLUMNS = [
     *("method", "label", "group", "bucket", "metric"),
-    *("mean", "low", "high", "n", "seeds", "spread", "paper", "lead", "reason"),
+    *("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper", "lead", "reason"),
 ]
+NUMBERS = ("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper")
 CONTROLS = "baselines.controls:"
 BEST, TIED = "best", "tied"
 
@@ -50,15 +54,32 @@ class Shape(NamedTuple):
         return [(bucket, metric) for bucket in self.buckets for metric in self.metrics]
 
 
+def competes(spec: Mapping[str, Any]) -> bool:
+    """Return whether a method may lead a column and bear out a claim: neither a control nor shown the ground truth."""
+    return not (spec.get("class", "").startswith(CONTROLS) or spec.get("sees_truth", False))
+
+
+def claimants(table: str, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return, by row of the paper's table, the methods that compete for it; usually one."""
+    found: dict[str, list[str]] = {}
+    for name, spec in methods.items():
+        row = spec["tables"].get(table)
+        if row and competes(spec):
+            found.setdefault(row, []).append(name)
+    return found
+
+
 def collect(
     table: str,
     methods: Mapping[str, dict[str, Any]],
     measured: Mapping[str, dict[Key, Estimate]],
     seeds: Mapping[str, int],
     claims: dict[str, Any],
-    controls: Collection[str],
 ) -> list[Row]:
-    """All lines of a table: the paper's rows in its order, then variants, then controls.
+    """Return all lines of a table: the paper's rows in its order, then variants, then what does not compete.
+
+    Where several methods name one row of the paper, the first has the paper's label and the others follow under their
+    own. A method that sees the ground truth stands among the controls, whatever row it names.
 
     Args:
         table: its name in the config.
@@ -66,26 +87,31 @@ def collect(
         measured: their cells.
         seeds: how many seeds each was trained with.
         claims: the paper's table.
-        controls: methods that show what a number means and do not compete.
     """
-    by_row = {spec["tables"][table]: name for name, spec in methods.items() if spec["tables"][table]}
-    unknown = by_row.keys() - claims["rows"].keys()
+    by_row = claimants(table, methods)
+    unknown = {spec["tables"][table] for spec in methods.values()} - {None} - claims["rows"].keys()
     if unknown:
         raise InputError(f"methods name rows that the paper's table lacks: {', '.join(sorted(unknown))}.")
     rows = []
     for label in claims["rows"]:
-        name = by_row.get(label)
         paper = claimed(claims, label)
-        if name is None:
+        if label not in by_row:
             rows.append(Row("", label, "paper", {}, paper, 0, NOT_IMPLEMENTED))
-        else:
+        for place, name in enumerate(by_row.get(label, [])):
             # The paper's own name of the row, where the method has a longer one.
-            rows.append(Row(name, label, "paper", measured[name], paper, seeds[name]))
+            own = label if place == 0 else methods[name]["label"]
+            rows.append(Row(name, own, "paper", measured[name], paper, seeds[name]))
+    shown = {row.method for row in rows}
     for group in ("variant", "control"):
         for name, spec in methods.items():
-            if spec["tables"][table] is None and (name in controls) == (group == "control"):
+            if name not in shown and competes(spec) == (group == "variant"):
                 rows.append(Row(name, spec["label"], group, measured[name], {}, seeds[name]))
-    return rows
+    double = {label for label, count in Counter(row.label for row in rows).items() if count > 1}
+    first = {label: next(row.method for row in rows if row.label == label) for label in double}
+    return [
+        row._replace(label=f"{row.label} ({row.method})") if first.get(row.label, row.method) != row.method else row
+        for row in rows
+    ]
 
 
 def to_frame(
@@ -94,38 +120,69 @@ def to_frame(
     marks: Mapping[Key, Mapping[str, str]],
     reasons: Mapping[str, str],
 ) -> pd.DataFrame:
-    """The CSV: one line a (method, bucket, metric); ``lead`` says who leads the columns that are printed.
+    """Return the CSV: one line per (method, bucket, metric); ``lead`` says who leads the columns that are printed.
 
     Args:
         rows: the table's lines.
         columns: what it holds of each.
-        marks: who leads each printed column (``leaders``).
+        marks: who leads each printed column (``Leaders.marks``).
         reasons: by metric, why no method has it, or what is the matter with it.
     """
-    nothing = Estimate(math.nan, math.nan, math.nan, 0)
     lines = []
     for row in rows:
         for key in columns:
             claim, lead = row.paper.get(key, math.nan), marks.get(key, {}).get(row.method, "")
             reason = row.reason or reasons.get(key[1], "")
             spread = row.spread.get(key, math.nan)
-            lines.append([*row[:3], *key, *row.cells.get(key, nothing), row.seeds, spread, claim, lead, reason])
+            lines.append([*row[:3], *key, *row.cells.get(key, NO_ESTIMATE), row.seeds, spread, claim, lead, reason])
     return pd.DataFrame(lines, columns=COLUMNS)
 
 
-def leaders(rows: Sequence[Row], key: Key, compare: Compare) -> dict[str, str]:
-    """Who leads a column: one method that is the best, or those that are tied for it; controls do not compete.
+def read_frame(path: str | Path) -> pd.DataFrame:
+    """Read a table's CSV (``to_frame``), in which a method may be called "NA"."""
+    types = {column: ANY if column in NUMBERS else TEXT for column in COLUMNS}
+    return read_csv(path, types, remedy="Delete it and run again.")
 
-    The best is better than each of the others by a paired test over pictures, corrected by Holm for their number. Those
-    of which the test does not say so are tied with it.
+
+class Leaders(NamedTuple):
+    """Who leads each column of a table, and the comparisons that say so."""
+
+    marks: dict[Key, dict[str, str]]  # column -> method -> BEST or TIED
+    decisions: dict[tuple[Key, str], Decision]  # of (column, rival), the leader against it
+
+
+def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least: Mapping[str, float]) -> Leaders:
+    """Return who leads each column: one method that is the best, or those that are tied for it.
+
+    The best is better than each of the others by the rule (``sair.evaluation.statistics.decide``), whose family is all
+    comparisons of the table. Those of which the rule does not say so are tied with it. Where the rule cannot say
+    anything, because the metric's seed spread is not known, no method is marked. Controls, and methods that see the
+    ground truth, do not compete.
+
+    Args:
+        rows: the table's lines.
+        columns: all columns that are printed.
+        compare: of two methods in a column.
+        least: by metric, what another training seed moves by itself (``regression.least``).
     """
-    competing = [
-        row for row in rows if row.group != "control" and key in row.cells and math.isfinite(row.cells[key].mean)
-    ]
-    if not competing:
-        return {}
-    sign = 1 if METRICS[key[1]].higher_is_better else -1
-    first, *others = sorted(competing, key=lambda row: -sign * row.cells[key].mean)
-    adjusted = holm([compare(first.method, row.method, key).p for row in others])
-    tied = [row.method for row, p in zip(others, adjusted, strict=True) if not p < LEVEL]
-    return {name: TIED for name in (first.method, *tied)} if tied else {first.method: BEST}
+    first: dict[Key, str] = {}
+    found: dict[tuple[Key, str], Difference] = {}
+    for key in columns:
+        sign = 1 if METRICS[key[1]].higher_is_better else -1
+        means = {row.method: sign * row.cells[key].mean for row in rows if row.group != "control" and key in row.cells}
+        ordered = sorted((m for m in means if not math.isnan(means[m])), key=lambda m: -means[m])
+        if ordered:
+            first[key] = ordered[0]
+            found |= {(key, rival): compare(ordered[0], rival, key) for rival in ordered[1:]}
+    decisions = dict(
+        zip(found, decide(list(found.values()), [least_of(key[1], least) for key, _ in found]), strict=True)
+    )
+    marks: dict[Key, dict[str, str]] = {key: {} for key in columns}
+    for key, leader in first.items():
+        sign = 1 if METRICS[key[1]].higher_is_better else -1
+        rivals = {rival: decision for (at, rival), decision in decisions.items() if at == key}
+        tied = [rival for rival, decision in rivals.items() if decision.sign != sign]
+        # A method alone leads nothing; and where no seed spread is known, a tie would be as much a claim as a win.
+        if any(decision.reason != NO_SPREAD for decision in rivals.values()):
+            marks[key] = dict.fromkeys((leader, *tied), TIED) if tied else {leader: BEST}
+    return Leaders(marks, decisions)

@@ -12,11 +12,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from sair.data.manifest import manifest_hash, read_manifest
+import pandas as pd
+
+from sair.data.manifest import manifest_hash
 from sair.evaluation.fid import ENOUGH, FEWEST
 from sair.evaluation.metrics import CONVENTION
-from sair.evaluation.statistics import LEVEL, Difference, Estimate
+from sair.evaluation.statistics import Difference, Estimate
 from sair.files import write_csv, write_text
+from sair.reporting import notes
 from sair.reporting.claims import all_claims
 from sair.reporting.markup import markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
@@ -30,11 +33,13 @@ from sair.reporting.measured import (
     quality_differences,
     read_overlaps,
     read_scores,
+    same_images,
     seed_spread,
     segmentation,
     segmentation_differences,
+    segmentation_spread,
 )
-from sair.reporting.rows import CONTROLS, Row, Shape, collect, leaders, to_frame
+from sair.reporting.rows import CONTROLS, Leaders, Row, Shape, collect, leaders, to_frame
 from sair.weights.sources import entry
 
 NO_INCEPTION = (
@@ -42,8 +47,8 @@ NO_INCEPTION = (
     f"{entry('inception').files[0].name} into a folder and name it in SAIR_WEIGHTS"
 )
 SWITCHED_OFF = "switched off by `fid: false`"
-TOO_FEW = f"fewer than {FEWEST} pictures"
-BIASED = f"biased upwards: fewer than {ENOUGH:,} pictures"
+TOO_FEW = f"fewer than {FEWEST} images"
+BIASED = f"biased upwards: fewer than {ENOUGH:,} images"
 
 
 def describe(
@@ -55,59 +60,75 @@ def describe(
     manifest: str | Path,
     clip: str | Path,
 ) -> list[str]:
-    """The terms of a table, in plain words, a sentence a note."""
+    """Return the terms of a table in plain words, one string per note."""
     name = config["tables"][table]["dataset"]
     dataset = config["datasets"][name]
     size = config["image_size"]
-    manifest_rows = read_manifest(manifest)
-    count = len({row.id for row in manifest_rows})
+    n, clusters = _counted(rows, claims["metrics"][0])
     embedded = dataset["source"] != "folder"
-    notes = [
+    result = [
         f"Dataset `{name}` ({dataset['source']}), {size}x{size} pixels, masks `{dataset['masks']}`; "
-        f"n = {count} test pictures a bucket, each under one mask of every bucket. "
+        f"n = {n} test images per bucket, each under one mask of every bucket.{notes.clusters(n, clusters)} "
         f"Manifest {manifest_hash(manifest)[:12]}.",
         f"In parentheses: {claims['title']}.",
     ]
     if embedded or config["preset"] != "paper":
-        notes.append(
+        result.append(
             f"These rows are not the paper's experiment: small models (preset `{config['preset']}`) were trained "
-            f"for minutes on {'embedded ' if embedded else ''}{size}-pixel pictures. Compare methods within this "
+            f"for minutes on {'embedded ' if embedded else ''}{size}-pixel images. Compare methods within this "
             "table; do not compare its numbers with the paper's."
         )
-    budgets = [
-        f"{row.label} {_budget(methods[row.method]['training'])}"
-        for row in rows
-        if row.method in methods and methods[row.method]["training"]
-    ]
-    notes.append(f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}.")
+    trained = [row for row in rows if row.method in methods and methods[row.method]["training"]]
+    budgets = [f"{row.label} {_budget(methods[row.method]['training'])}" for row in trained]
+    if budgets:
+        result.append(f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}.")
+        result.append(notes.seeds(config["seeds"], list(methods.values())))
     if claims["measure"] == "segmentation":
-        notes.append(
+        result.append(
             "Each pixel gets the class whose prompts are nearest to its embedding; mIoU: intersections and unions "
-            "summed over pictures, then the mean over classes."
+            "summed over images, then the mean over classes."
         )
     else:
-        notes.append(
-            "Whole picture, composited, 8 bits, mean over pictures: "
+        result.append(
+            "Whole image, composited, 8 bits, mean over images: "
             + "; ".join(f"{NAMES[metric]} {CONVENTION[metric]}" for metric in claims["metrics"])
             + "."
         )
-    if any(row.spread for row in rows):
-        notes[-1] += " ±: standard deviation of the means over seeds."
-    notes[-1] += (
-        f" Bold: better than every other method, paired by picture (p < {LEVEL} after Holm's correction); underlined: "
-        f"tied for the best; controls do not compete. Intervals, every bucket and measure: {table}.csv."
-    )
+    if shown := [
+        row.label for row in rows if methods.get(row.method, {}).get("sees_truth") and not _control(methods[row.method])
+    ]:
+        result.append(f"Sees the ground truth, and so stands among the controls: {', '.join(shown)}.")
     missing: dict[str, list[str]] = {}
     for row in rows:
         if row.reason:
             missing.setdefault(row.reason, []).append(row.label)
-    notes += [f"–: {reason} ({', '.join(labels)})." for reason, labels in missing.items()]
+    result += [f"–: {reason} ({', '.join(labels)})." for reason, labels in missing.items()]
     complete = segmentation(read_overlaps(clip, "complete"))[ALL, "miou"]
-    notes.append(
-        f"Semantics: the dense CLIP segments {complete.n} complete test pictures of "
+    result.append(
+        f"Semantics: the dense CLIP segments {complete.n} complete test images of "
         f"`{config['semantics']['dataset']}` by class names with mIoU {complete.mean:.2f}."
     )
-    return notes
+    return result
+
+
+def _counted(rows: Sequence[Row], metric: str) -> tuple[int, int]:
+    """Return the number of images per bucket and of their clusters, as the first measured row has them."""
+    found = [(cell.n, cell.clusters) for row in rows for key, cell in row.cells.items() if key[1] == metric]
+    return max(found, default=(0, 0))
+
+
+def _control(spec: Mapping[str, Any]) -> bool:
+    return spec.get("class", "").startswith(CONTROLS)
+
+
+def _explain(table: str, marked: Leaders, metrics: Sequence[str], least: Mapping[str, float]) -> str:
+    """Say what the marks of a table mean, and why what is tied is tied."""
+    decisions = list(marked.decisions.values())
+    return (
+        f"Bold: better than every other method, that is {notes.rule(len(decisions), 'this table', metrics, least)}. "
+        "Underlined: the best and what this rule does not tell from it. Of the comparisons with a column's best, "
+        f"{notes.reasons(decisions)}. Controls do not compete. Intervals, every bucket and measure: {table}.csv."
+    )
 
 
 def _budget(training: dict[str, Any]) -> str:
@@ -141,7 +162,7 @@ def _distances(rows: Sequence[Row], buckets: Sequence[str], reasons: Mapping[str
     flag = f" FID is {reasons['fid']}; KID is not." if "fid" in reasons else ""
     head = f"Distance of distributions, n = {have[0].cells[shape.columns[0]].n}.{flag}"
     note = (
-        f"FID {CONVENTION['fid']}; KID {CONVENTION['kid']}. No method is marked: no picture has a distance of its own "
+        f"FID {CONVENTION['fid']}; KID {CONVENTION['kid']}. No method is marked: a single image has no distance "
         "that a test could pair."
     )
     return f"{head}\n\n{table}\n\n", note
@@ -172,27 +193,39 @@ def write_quality_table(
         output: paths to write, with the attributes ``markdown``, ``latex`` and ``csv``.
     """
     claims = all_claims()[config["tables"][table]["claims"]]
+    least = config["regression"]["least"]
     buckets = [f"{low}-{high}" for low, high in config["buckets"]]
-    frames = {name: read_scores(paths) for name, paths in scores.items()}
+    frames = {name: read_scores(paths, MEASURES) for name, paths in scores.items()}
+    same_images({scores[name][0]: frame for name, frame in frames.items()})
     measured = {name: quality(frame) for name, frame in frames.items()}
     for name, paths in distance_files.items():
-        measured[name] |= distances(paths)
+        measured[name] |= _with_clusters(distances(paths), frames[name])
     seeds = {name: len(paths) for name, paths in scores.items()}
-    controls = {name for name, spec in methods.items() if spec["class"].startswith(CONTROLS)}
-    rows = collect(table, methods, measured, seeds, claims, controls)
+    rows = collect(table, methods, measured, seeds, claims)
     rows = [row._replace(spread=seed_spread(scores.get(row.method, ()))) for row in rows]
-    notes = describe(table, config, methods, rows, claims, manifest, clip)
+    result = describe(table, config, methods, rows, claims, manifest, clip)
     shape = Shape([ALL] if claims["buckets"] == [ALL] else buckets, claims["metrics"])
     title = f"Inpainting on {config['tables'][table]['dataset']}"
 
     def compare(first: str, second: str, key: Key) -> Difference:
         return quality_differences(frames[first], frames[second], [key])[key]
 
-    marks = {key: leaders(rows, key, compare) for key in shape.columns}
+    marked = leaders(rows, shape.columns, compare, least)
+    result.append(_explain(table, marked, shape.metrics, least))
+    if perfect := notes.perfect({row.label: frames[row.method] for row in rows if row.method}):
+        result.append(perfect)
     reasons = _distances_reason(config, measured)
     more, note = _distances(rows, shape.buckets, reasons)
     stored = Shape([*buckets, ALL], [*MEASURES, *DISTANCES])
-    _write(table, title, rows, stored, shape, marks, [*notes, note], figures, output, more, reasons)
+    _write(table, title, rows, stored, shape, marked.marks, [*result, note], figures, config, output, more, reasons)
+
+
+def _with_clusters(found: dict[Key, Estimate], scores: pd.DataFrame) -> dict[Key, Estimate]:
+    """Take KID's interval away where images are not independent: the jackknife leaves out one image, not a cluster."""
+    count = scores.cluster.nunique()
+    if count == scores.id.nunique():
+        return found
+    return {key: cell._replace(low=math.nan, high=math.nan, clusters=count) for key, cell in found.items()}
 
 
 def write_segmentation_table(
@@ -208,30 +241,35 @@ def write_segmentation_table(
     """Write the paper's Table 5: how well masked pictures are segmented, without SIR and with it.
 
     Args:
-        completed: segmentation.csv of every method's first seed, in a list.
+        completed: segmentation.csv of every method, one per seed.
         table, config, methods, manifest, clip, figures, output: as of ``write_quality_table``.
     """
     claims = all_claims()[config["tables"][table]["claims"]]
+    least = config["regression"]["least"]
     buckets = [f"{low}-{high}" for low, high in config["buckets"]]
     # CLIP without SIR is nobody's method: its two read-outs stand in as the paper's first row and as a control.
     plain = {
         "clip": {"label": "CLIP Encoder", "tables": {table: "CLIP Encoder"}},
-        "clip_complete": {"label": "CLIP Encoder, complete pictures", "tables": {table: None}},
+        "clip_complete": {"label": "CLIP Encoder, complete images", "tables": {table: None}, "class": CONTROLS},
     }
     frames = {"clip": read_overlaps(clip, "masked"), "clip_complete": read_overlaps(clip, "complete")}
-    frames |= {name: read_overlaps(path, "completed") for name, (path,) in completed.items()}
+    frames |= {name: read_overlaps(paths, "completed") for name, paths in completed.items()}
     measured = {name: segmentation(frame) for name, frame in frames.items()}
-    rows = collect(table, plain | dict(methods), measured, dict.fromkeys(measured, 1), claims, {"clip_complete"})
-    notes = describe(table, config, methods, rows, claims, manifest, clip)
+    seeds = dict.fromkeys(plain, 1) | {name: len(paths) for name, paths in completed.items()}
+    rows = collect(table, plain | dict(methods), measured, seeds, claims)
+    spread = {name: segmentation_spread(paths, "completed") for name, paths in completed.items()}
+    rows = [row._replace(spread=spread.get(row.method, {})) for row in rows]
+    result = describe(table, config, methods, rows, claims, manifest, clip)
     metrics = ["miou", "miou_hole"]
     shape = Shape([ALL, *buckets], metrics)
-    title = f"Segmentation of masked pictures of {config['tables'][table]['dataset']}"
+    title = f"Segmentation of masked images of {config['tables'][table]['dataset']}"
 
     def compare(first: str, second: str, key: Key) -> Difference:
         return segmentation_differences(frames[first], frames[second], [key])[key]
 
-    marks = {key: leaders(rows, key, compare) for key in shape.columns}
-    _write(table, title, rows, shape, shape, marks, notes, figures, output)
+    marked = leaders(rows, shape.columns, compare, least)
+    result.append(_explain(table, marked, metrics, least))
+    _write(table, title, rows, shape, shape, marked.marks, result, figures, config, output)
 
 
 def _write(
@@ -241,15 +279,18 @@ def _write(
     stored: Shape,
     shown: Shape,
     marks: Mapping[Key, Mapping[str, str]],
-    notes: Sequence[str],
+    terms: Sequence[str],
     figures: Sequence[str],
+    config: dict[str, Any],
     output: Any,
     more: str = "",
     reasons: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     folder = Path(output.markdown).parent
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
+    if images:
+        images = f"\nFigures: seed {config['seeds'][0]}.\n{images}"
     write_csv(to_frame(rows, stored.columns, marks, reasons), output.csv)
-    write_text(output.latex, to_latex(title, rows, shown, marks, notes))
+    write_text(output.latex, to_latex(title, rows, shown, marks, terms))
     heading = f"{table.replace('table', 'Table ')}: {title}"
-    write_text(output.markdown, to_markdown(heading, rows, shown, marks, more, notes, images))
+    write_text(output.markdown, to_markdown(heading, rows, shown, marks, more, terms, images))

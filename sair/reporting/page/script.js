@@ -197,28 +197,31 @@ function terms(table, row, { bucket, metric, key }) {
   if (cell.text === undefined) lines.push(row.reason || 'not measured');
   else {
     lines.push(`${cell.text}${unit(metric)}, 95 % interval ${interval(cell.low, cell.high, (v) => fixed(v, decimals + 1))}`);
-    lines.push(`n = ${cell.n} pictures, ${row.seeds} seed${row.seeds === 1 ? '' : 's'}`);
+    const clusters = cell.clusters < cell.n ? ` in ${cell.clusters} cluster${cell.clusters === 1 ? '' : 's'}` : '';
+    lines.push(`n = ${cell.n} images${clusters}, ${row.seeds} seed${row.seeds === 1 ? '' : 's'}`);
   }
   if (cell.claim) lines.push(`the paper claims ${cell.claim}${unit(metric)}`);
-  if (cell.lead) lines.push(cell.lead === 'best' ? 'better than every other method, paired test' : 'tied for the best, paired test');
+  if (cell.lead) lines.push(cell.lead === 'best' ? 'better than every other method: paired test, and more than the seed moves' : 'tied for the best');
   return [`${row.label}: ${name}, ${where(bucket)}`, lines];
 }
 
 // ------------------------------------------------------------------------------------------------------------------
 // Claims
 
-const VERDICTS = { holds: 'holds', 'does not hold': 'fails', undecided: 'open', 'not run': 'open' };
+const VERDICTS = {
+  holds: 'holds', 'does not hold': 'fails', undecided: 'open', 'not run': 'open', 'contradicted by the paper': 'open',
+};
 
 function claims(section) {
   const { rows, notes } = data.claims;
   const measure = $('claimed');
   measure.append(make('option', { value: '' }, 'PSNR and mIoU'), make('option', { value: 'all' }, 'all measures'));
-  const headings = ['Claim', 'Holes', 'Measure', 'Verdict', 'Claimed', 'Measured', '95 % interval', '', 'p', 'n', 'Table'];
+  const headings = ['Claim', 'Holes', 'Measure', 'Verdict', 'Claimed', 'Measured', '95 % interval', '', 'p (Holm)', 'n', 'Table'];
   const plain = new Set(['Claim', 'Holes', 'Measure', 'Verdict', '']);
   const heads = make('tr');
   for (const text of headings) {
     const named = text ? make('button', { type: 'button' }, text) : make('span', { class: 'unseen' }, 'drawn');
-    heads.append(make('th', { scope: 'col', 'aria-sort': text && 'none', class: plain.has(text) && 'plain', 'data-first': plain.has(text) || text === 'p' ? 'ascending' : 'descending' }, named));
+    heads.append(make('th', { scope: 'col', 'aria-sort': text && 'none', class: plain.has(text) && 'plain', 'data-first': plain.has(text) || text.startsWith('p ') ? 'ascending' : 'descending' }, named));
   }
   const ranges = {};
   for (const row of rows) {
@@ -230,7 +233,7 @@ function claims(section) {
   const table = make('table', { class: 'grid', role: 'grid', 'aria-label': 'The paper’s orderings' }, make('thead', {}, heads), make('tbody', {}, ...lines.keys()));
   const text = (column) => (x, y, sign) => sign * x.cells[column].textContent.localeCompare(y.cells[column].textContent, 'en', { numeric: true });
   const number = (key) => byNumber((line) => lines.get(line)[key]);
-  sortable(table, [undefined, text(1), text(2), text(3), number('claimed'), number('difference'), number('low'), number('p'), number('n'), text(10)]);
+  sortable(table, [undefined, text(1), text(2), text(3), number('claimed'), number('difference'), number('low'), number('adjusted_p'), number('n'), text(10)]);
   section.append(make('div', { class: 'scroll' }, table), make('details', {}, make('summary', {}, 'How a claim is judged'), make('ul', {}, ...notes.map((note) => make('li', {}, ...prose(note))))));
 
   function show() {
@@ -253,7 +256,7 @@ function claims(section) {
 function claimLine(row, [low, high], plain, headings) {
   const { name, decimals } = metricOf(row.metric);
   const number = (value) => (value === null ? '–' : signed(value, decimals));
-  const run = row.verdict !== 'not run';
+  const run = row.n > 0;
   const at = (value) => 8 + (128 * (value - low)) / (high - low || 1);
   const plot = draw('svg', { class: 'plot', viewBox: '0 0 144 16', 'aria-hidden': 'true' }, draw('path', { class: 'axis', d: `M${at(0)} 0V16` }));
   if (row.claimed !== null) {
@@ -263,9 +266,9 @@ function claimLine(row, [low, high], plain, headings) {
   if (run && row.low !== null) plot.append(draw('path', { class: 'whisker', d: `M${at(row.low)} 8H${at(row.high)}` }));
   if (run) plot.append(draw('circle', { class: 'dot', cx: at(row.difference), cy: 8, r: 3 }));
   const values = [
-    where(row.bucket), name, make('span', { class: `verdict ${VERDICTS[row.verdict]}` }, row.verdict), number(row.claimed),
+    where(row.bucket), name, make('span', { class: `verdict ${VERDICTS[row.verdict]}`, title: row.reason || undefined }, row.verdict), number(row.claimed),
     run ? number(row.difference) : '–', run && row.low !== null ? `[${number(row.low)}, ${number(row.high)}]` : '–', plot,
-    run && row.p !== null ? row.p.toFixed(4) : '–', row.n || '–', row.table.replace('table', ''),
+    row.adjusted_p !== null ? row.adjusted_p.toFixed(4) : '–', row.n || '–', row.table.replace('table', ''),
   ];
   const cells = values.map((value, k) => make('td', { class: plain.has(headings[k + 1]) && 'plain' }, value));
   return make('tr', {}, make('th', { scope: 'row' }, `${row.better} > ${row.worse}`), ...cells);
@@ -304,8 +307,10 @@ function gallery() {
 
   /** How much better left is than right on a picture, in the metric's units; undefined where one has no score. */
   function advantage({ left, right, bucket, metric }, k) {
-    const [a, b] = [left, right].map((name) => score(name, bucket, metric, k));
-    if (a === undefined || b === undefined || a === null || b === null) return undefined;
+    const values = [left, right].map((name) => score(name, bucket, metric, k));
+    if (values.some((value) => value === undefined || value === null)) return undefined;
+    // As in the tables, an infinite PSNR counts as a finite one, or a single image would decide every mean.
+    const [a, b] = metric === 'psnr' ? values.map((value) => Math.min(value, data.about.cap)) : values;
     return a === b ? 0 : metricOf(metric).higher ? a - b : b - a;
   }
 

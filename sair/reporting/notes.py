@@ -1,0 +1,101 @@
+"""Sentences that several pages print under their numbers: on what data, by which rule, and what they cannot say."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from sair.evaluation.metrics import PSNR_CAP
+from sair.evaluation.statistics import FEWEST_CLUSTERS, LEVEL, Decision
+from sair.reporting.measured import NAMES, least_of
+
+UNITS = {"psnr": " dB"}
+
+
+def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]) -> str:
+    """Say when a difference counts: both conditions of ``decide``, with their numbers.
+
+    Args:
+        count: comparisons that Holm's correction is for.
+        of: whose they are, such as ``this table``.
+        metrics: the measures that are judged.
+        least: by metric, what another training seed moves by itself.
+    """
+    known = [name for name in dict.fromkeys(metrics) if least_of(name, least) is not None]
+    sizes = ", ".join(f"{least_of(name, least):g}{UNITS.get(name, '')} in {NAMES[name]}" for name in known)
+    text = (
+        f"p < {LEVEL} in a test paired by image (sign flips; swaps for mIoU) after Holm's correction for all {count} "
+        f"comparisons of {of}, and a difference above what training with another seed moves by itself "
+        f"(`regression.least`: {sizes or 'not given'}"
+    )
+    for name in dict.fromkeys(name.partition("_")[0] for name in metrics if name not in known):
+        text += (
+            f"; no seed spread measured for {NAMES[name]}, so nothing is decided there: set `regression.least.{name}`"
+        )
+    return f"{text})"
+
+
+def reasons(decisions: Iterable[Decision]) -> str:
+    """Count the comparisons that the rule decides, and why it does not decide the others."""
+    counts = Counter(decision.reason for decision in decisions)
+    decided = counts.pop("", 0)
+    ties = "; ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    return f"{decided} decided" + (f", {sum(counts.values())} not ({ties})" if ties else "")
+
+
+def clusters(n: int, count: int) -> str:
+    """Say of how many independent clusters images are; nothing where every image is its own and there are enough."""
+    text = ""
+    if count < n:
+        text = (
+            f" They form {count} cluster{'' if count == 1 else 's'} (photographs, scenes, persons); images of one "
+            "cluster are not independent, so intervals and tests draw whole clusters."
+        )
+    if count < 2:
+        return f"{text} One cluster has neither interval nor test."
+    if count < FEWEST_CLUSTERS:
+        text += (
+            f" With fewer than {FEWEST_CLUSTERS} clusters no test can reach p < {LEVEL}: nothing is decided, and the "
+            "intervals are too narrow."
+        )
+    return text
+
+
+def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]]) -> str:
+    """Say what a table of so many training seeds can tell, and what is left out of its spread.
+
+    Args:
+        used: seeds of the config.
+        methods: specifications of the methods that are shown.
+    """
+    if len(used) == 1:
+        return (
+            f"One training seed ({used[0]}): intervals and tests are over images only. What another training would "
+            "give is allowed for by `regression.least` alone; a smaller gain is no finding, and takes several `seeds`."
+        )
+    text = (
+        f"Mean over the training seeds {', '.join(map(str, used))}, first averaged per image. Intervals and tests are "
+        "over images; ±: standard deviation of the means over seeds."
+    )
+    if any(spec.get("semantics") for spec in methods):
+        text += " Semantic encoders were trained once (seed 0): what another training of theirs moves is not in ±."
+    return text
+
+
+def perfect(frames: Mapping[str, pd.DataFrame]) -> str:
+    """Name the methods that filled some images without an error, and say what these count as; "" if there are none.
+
+    Args:
+        frames: scores by label; a method all of whose images are perfect, such as the ground truth, stays infinite.
+    """
+    found = {label: int((frame.perfect > 0).sum()) for label, frame in frames.items()}
+    some = [f"{label} {n} of {len(frames[label])}" for label, n in found.items() if 0 < n < len(frames[label])]
+    if not some:
+        return ""
+    return (
+        f"Images filled without an error ({', '.join(some)}) have an infinite PSNR, which counts as {PSNR_CAP:g} "
+        "dB in means and tests."
+    )
