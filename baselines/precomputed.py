@@ -1,4 +1,4 @@
-"""Pictures that somebody has already made, as a method: a folder laid out as the manifest."""
+"""Existing result images as a method: a folder laid out like the manifest."""
 
 from __future__ import annotations
 
@@ -11,53 +11,64 @@ from torch import Tensor
 from sair.data.manifest import ManifestRow
 from sair.data.samples import to_tensor
 from sair.files import InputError, refuse
-from sair.images import IMAGE_SUFFIXES, read_rgb
+from sair.images import read_rgb
+from sair.listing import images_by_id, normal
 
 
 class Precomputed:
-    """A folder of filled pictures, one for every row of the manifest.
+    """A folder of filled images, one for every row of the manifest.
 
     Args:
-        folder: ``<bucket>/<id>.png`` below it, as the ``predictions/raw`` of any method.
+        folder: ``<bucket>/<id>`` below it with the ending of any format that is read, in the layout of the
+            ``predictions/raw`` of any method.
     """
 
     def __init__(self, *, folder: str) -> None:
-        self.folder = Path(folder)
+        self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
             raise InputError(
                 f"{folder}: no such folder. It should hold <bucket>/<id>.png for every row of manifest.csv."
             )
+        self._images: dict[str, Path] | None = None
 
     def check_manifest(self, rows: Sequence[ManifestRow]) -> None:
-        """Refuse a folder that lacks a picture of the manifest or has one too many.
+        """Refuse a folder that lacks an image of the manifest, has one too many, or two of one id.
 
         Raises:
             InputError: which ones.
         """
-        wanted = {row.prediction for row in rows}
-        files = (path for path in self.folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        found = {path.relative_to(self.folder).as_posix() for path in files}
-        faults = [f"{self.folder / name}: missing; manifest.csv asks for it" for name in sorted(wanted - found)]
-        faults += [f"{self.folder / name}: not in manifest.csv; remove it" for name in sorted(found - wanted)]
+        found, wanted = self._found(), {_key(row) for row in rows}
+        faults = [
+            f"{self.folder / name}: missing; manifest.csv asks for it, with the ending of an image"
+            for name in sorted(wanted - found.keys())
+        ]
+        faults += [f"{found[name]}: not in manifest.csv; remove it" for name in sorted(found.keys() - wanted)]
         refuse(faults)
 
     def inpaint(self, images: Tensor, masks: Tensor, rows: Sequence[ManifestRow] = ()) -> Tensor:
-        """The pictures of these rows; see ``sair.methods.Inpainter``.
+        """Return the images of these rows; see ``sair.methods.Inpainter``.
 
         Raises:
-            InputError: called without rows, or a picture is unreadable or of another size.
+            InputError: called without rows, or an image is missing, unreadable or of another size.
         """
         if len(rows) != len(images):
-            raise InputError(
-                f"{self.folder}: precomputed pictures belong to the rows of a manifest, not to any picture."
-            )
+            raise InputError(f"{self.folder}: precomputed images belong to the rows of a manifest, not to any image.")
         answers = []
         for row, image in zip(rows, images, strict=True):
-            answer = to_tensor(read_rgb(self.folder / row.prediction))
+            path = self._found().get(_key(row), self.folder / row.prediction)
+            answer = to_tensor(read_rgb(path))
             if answer.shape != image.shape:
                 raise InputError(
-                    f"{self.folder / row.prediction}: {answer.shape[2]}x{answer.shape[1]} pixels, expected "
-                    f"{image.shape[2]}x{image.shape[1]}."
+                    f"{path}: {answer.shape[2]}x{answer.shape[1]} pixels, expected {image.shape[2]}x{image.shape[1]}."
                 )
             answers.append(answer)
         return torch.stack(answers).to(images)
+
+    def _found(self) -> dict[str, Path]:
+        if self._images is None:
+            self._images = images_by_id(self.folder)
+        return self._images
+
+
+def _key(row: ManifestRow) -> str:
+    return normal(row.prediction.removesuffix(".png"))

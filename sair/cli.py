@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sair.files import InputError
+from sair.images import HOLES
 from sair.methods import load_method, method_names
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     inpaint.add_argument("--seed", type=int, default=0, help="training seed (default: 0)")
     inpaint.add_argument("--results", default="results", help="results folder (default: results)")
     inpaint.add_argument("--checkpoint", help="a checkpoint file, instead of --method, --dataset, --seed, --results")
-    inpaint.add_argument("--hole", choices=("white", "black"), default="white", help="colour of the hole in the mask")
+    inpaint.add_argument("--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the mask")
     inpaint.add_argument("--size", type=int, help="shorter side shown to the method (default: that of its training)")
     inpaint.add_argument("--scale", type=float, default=1.0, help="render this much larger, such as 2.5")
     inpaint.set_defaults(run=_inpaint)
@@ -77,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("truth", help="folder of ground-truth pictures")
     score.add_argument("prediction", help="folder of equally named predictions")
     score.add_argument("--masks", help="folder of equally named masks, for hole ratios, buckets and hole-only columns")
-    score.add_argument("--hole", choices=("white", "black"), default="white", help="colour of the hole in the masks")
+    score.add_argument("--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the masks")
     score.add_argument("-o", "--output", required=True, help="CSV to write")
     score.set_defaults(run=_score)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ class InputError(ValueError):
     """Something a user can mend; the message names the file, the expectation and the remedy."""
 
 
+LONGEST_NAME = 255  # bytes of a file name, on every common file system
 LISTED = 10  # faults that one message lists before it only counts them
 
 
@@ -44,26 +47,53 @@ def atomic(path: str | Path) -> Iterator[Path]:
     A reader therefore sees the whole file or none. Parent folders are made.
 
     Raises:
-        InputError: the disk is full, or the folder cannot be written to.
+        InputError: the file cannot be written: a folder has its name, or a file that of its folder; the name is too
+            long; the disk is full, or the folder is read-only.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    temporary = _temporary(path, os.getpid())
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
         path.parent.mkdir(parents=True, exist_ok=True)
         _sweep(path)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error}). Free space there, and start again.") from error
+        remedy = REMEDIES.get(error.errno, "Free space there, and start again")
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the error above says why there is no temporary file
+            temporary.unlink(missing_ok=True)
+
+
+REMEDIES = {
+    errno.EISDIR: "Name a file in it",
+    errno.ENOTDIR: "A part of its path is a file; name another folder",
+    errno.EEXIST: "A part of its path is a file; name another folder",
+    errno.ENAMETOOLONG: f"A name has at most {LONGEST_NAME} bytes; shorten it",
+    errno.EACCES: "Name a folder that you may write to",
+    errno.EPERM: "Name a folder that you may write to",
+    errno.EROFS: "Name a folder that you may write to",
+}
+
+
+def _temporary(path: Path, process: int | str) -> Path:
+    """The temporary name of a process that writes ``path``; it is not too long where the final name is not."""
+    return path.with_name(f".{_stem(path)}.{process}.tmp{path.suffix}")
+
+
+def _stem(path: Path) -> str:
+    if len(os.fsencode(path.name)) + len(os.fsencode(path.suffix)) + 20 <= LONGEST_NAME:
+        return path.name
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]
 
 
 def _sweep(path: Path) -> None:
     """Remove what processes that were killed while they wrote ``path`` have left."""
-    for left in path.parent.glob(f".{path.name}.*.tmp{path.suffix}"):
+    for left in path.parent.glob(escape(f".{_stem(path)}.") + "*" + escape(f".tmp{path.suffix}")):
         try:
-            os.kill(int(left.name.removeprefix(f".{path.name}.").partition(".")[0]), 0)
+            os.kill(int(left.name.removeprefix(f".{_stem(path)}.").partition(".")[0]), 0)
         except ProcessLookupError:
             left.unlink(missing_ok=True)
         except (ValueError, PermissionError):

@@ -81,7 +81,7 @@ def test_its_own_terms_are_kept(tmp_path, options):
         ("filled = filled[:-1]", "path.name", "", {"size": 32}, r"not of 32 \(`size`\)"),
         ("filled = filled[path == names[1]:]", "path.name", "", {}, "pictures of different sizes"),
         ("pass", "(path.stem + '.jpg')", "", {}, r"left no 00000\.png"),
-        ("pass", "path.name", "(output / names[0].name).write_bytes(b'')", {}, "not a readable picture"),
+        ("pass", "path.name", "(output / names[0].name).write_bytes(b'')", {}, "not a readable image"),
         ("pass", "path.name", "import time; time.sleep(60)", {"timeout": 1.5}, r"stopped after 1\.5 seconds"),
         ("pass", "path.name", "", {"hole": "black"}, "mask polarity|hole filled"),
         ("filled = pixels", "path.name", "", {}, "hole filled"),

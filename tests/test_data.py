@@ -96,7 +96,7 @@ def test_wrong_image_folders(folder, change, message):
 
 def test_an_empty_folder(tmp_path):
     (tmp_path / "images").mkdir()
-    with pytest.raises(InputError, match="no pictures in it"):
+    with pytest.raises(InputError, match="no images in it"):
         list(pictures(dataset(tmp_path), SIZE))
 
 
@@ -105,7 +105,7 @@ def test_a_truncated_jpeg_is_named_and_nothing_is_left(folder, tmp_path):
     (folder / "images/03.png").unlink()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-400])
-    with pytest.raises(InputError, match=r"03\.jpg: not a readable picture"):
+    with pytest.raises(InputError, match=r"03\.jpg: not a readable image"):
         write_pictures(dataset(folder), SIZE, tmp_path / "out/pictures.csv")
     assert not (tmp_path / "out/pictures.csv").exists()
     assert not list(tmp_path.glob("out/**/*.tmp*"))

@@ -215,8 +215,8 @@ def test_every_truncated_or_unreadable_file_is_named(folders):
     (folders / "prediction" / "c.d.png").write_text("no picture")
     message = fault(score, folders)
     assert message.startswith("2 faults:")
-    assert f"{truncated}: not a readable picture" in message
-    assert "c.d.png: not a readable picture" in message and "fetch or export it again" in message
+    assert f"{truncated}: not a readable image" in message
+    assert "c.d.png: not a readable image" in message and "fetch or export it again" in message
 
 
 def test_a_grey_mask_is_refused(folders):
@@ -427,7 +427,7 @@ def test_a_prediction_of_another_size_is_refused(benchmark, kind):
 def test_a_truncated_prediction_is_refused(benchmark):
     path = benchmark / "out" / "raw" / "0-20" / "z.png"
     path.write_bytes(path.read_bytes()[:-60])
-    assert f"{path}: not a readable picture" in fault(measure, benchmark)
+    assert f"{path}: not a readable image" in fault(measure, benchmark)
 
 
 def test_changed_known_pixels_are_refused(benchmark):

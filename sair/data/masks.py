@@ -16,7 +16,7 @@ from sair.data.buckets import Bucket, bucket_of
 from sair.data.seeds import mix
 from sair.data.strokes import draw_strokes
 from sair.files import InputError
-from sair.images import list_images, read_mask
+from sair.images import HOLES, list_images, read_mask
 from sair.progress import progress
 
 
@@ -113,7 +113,7 @@ class _MaskFolder:
         top = max(bucket.high for bucket in self.buckets) / 100
         declared, opposite = (ratios < top).mean(), (1 - ratios < top).mean()
         if declared < 0.5 < opposite:
-            other = "black" if self.hole == "white" else "white"
+            other = HOLES[self.hole]
             raise InputError(
                 f"{folder}: with `hole: {self.hole}` the masks hide {ratios.mean():.0%} of the picture on average and "
                 f"only {declared:.0%} of them fit any bucket; with `hole: {other}` {opposite:.0%} would. The declared "

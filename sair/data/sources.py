@@ -21,7 +21,7 @@ from sair.data.faces import CLASSES, draw_face
 from sair.data.photos import Crop, cut, regions
 from sair.data.seeds import mix
 from sair.files import InputError, refuse
-from sair.images import list_images, read_pixels, read_rgb
+from sair.images import list_images, read_labels, read_rgb
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = 255  # class id of a pixel that belongs to no class
@@ -127,9 +127,7 @@ def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: d
         file, ids = _parts(path, Path(labels), spec["parts"])
     else:
         file = label_file(path, root, labels)
-        ids = read_pixels(file)
-    if ids.ndim != 2:
-        raise InputError(f"{file}: {ids.ndim} axes; a label map has one channel, whose values are class ids.")
+        ids = read_labels(file)
     if ids.shape[0] * shape[1] != ids.shape[1] * shape[0]:
         raise InputError(
             f"{file}: {ids.shape[1]}x{ids.shape[0]} pixels, but its picture {path} has {shape[1]}x{shape[0]}. A label "
