@@ -39,7 +39,7 @@ class Precomputed:
         """
         found, wanted = self._found(), {_key(row) for row in rows}
         faults = [
-            f"{self.folder / name}: missing; manifest.csv asks for it, with the ending of an image"
+            f"{self.folder / name}.png: missing; manifest.csv asks for it (JPEG or another format will do)"
             for name in sorted(wanted - found.keys())
         ]
         faults += [f"{found[name]}: not in manifest.csv; remove it" for name in sorted(found.keys() - wanted)]
