@@ -82,9 +82,15 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("-o", "--output", required=True, help="CSV to write")
     score.set_defaults(run=_score)
 
-    compare = commands.add_parser("compare", help="is a variant better or worse than a reference, picture by picture?")
-    compare.add_argument("reference", help="scores.csv of the reference")
-    compare.add_argument("variant", help="scores.csv of the variant, of the same manifest")
+    compare = commands.add_parser("compare", help="is a variant better or worse than a reference, image by image?")
+    compare.add_argument("reference", help="scores.csv of the reference, or the CSV of `sair score`")
+    compare.add_argument("variant", help="the same of the variant, for the same images")
+    compare.add_argument(
+        "--least", metavar="MEASURE=VALUE", action="append", default=[],
+        help="what another training seed moves by itself, such as psnr=0.2; smaller differences are none. May be given "
+        "several times (default: the config's `regression.least`; without a value a measure is not decided)",
+    )  # fmt: skip
+    _takes_config(compare)
     compare.set_defaults(run=_compare)
 
     convert = commands.add_parser(
@@ -183,10 +189,16 @@ def _score(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    from sair.reporting.comparison import WORSE, compare, to_text
+    from sair.config import DEFAULT, check_config, load_config
+    from sair.reporting.comparison import WORSE, compare, parse_least, terms, to_text
 
-    verdicts = compare([options.reference], [options.variant])
-    print(to_text(verdicts))
+    least = parse_least(options.least)
+    if not least and (options.configfile or DEFAULT.is_file()):
+        config = load_config(options.configfile)
+        check_config(config)
+        least = config["regression"]["least"]
+    verdicts = compare(options.reference, options.variant, least)
+    print(to_text(verdicts), *terms(options.reference, options.variant, verdicts, least), sep="\n")
     return 2 if any(verdict.outcome == WORSE for verdict in verdicts) else 0
 
 

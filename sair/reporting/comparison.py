@@ -26,6 +26,7 @@ from sair.reporting.measured import (
 )
 
 IMPROVED, WORSE, SAME = "improved", "worse", "no difference"
+JUDGED = ("psnr", "ssim", "l1", "lpips", "miou")  # what ``least`` may name
 
 
 class Verdict(NamedTuple):
@@ -83,6 +84,27 @@ def compare(
     ]
 
 
+def parse_least(words: Sequence[str]) -> dict[str, float]:
+    """Return the sizes that a command line gives as ``psnr=0.2``.
+
+    Raises:
+        InputError: a word is no such pair.
+    """
+    least = {}
+    for word in words:
+        name, _, text = word.partition("=")
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if name not in JUDGED or not 0 <= value < math.inf:
+            raise InputError(
+                f"--least {word}: expected MEASURE=VALUE, such as psnr=0.2. Measures: {', '.join(JUDGED)}."
+            )
+        least[name] = value
+    return least
+
+
 def _name(paths: str | Path | Sequence[str | Path]) -> str:
     return str(paths if isinstance(paths, str | Path) else paths[0])
 
@@ -128,18 +150,27 @@ def to_text(verdicts: Sequence[Verdict]) -> str:
     )
 
 
-def terms(verdicts: Sequence[Verdict], least: Mapping[str, float], seeds: tuple[int, int]) -> list[str]:
+def terms(
+    reference: str | Path | Sequence[str | Path],
+    variant: str | Path | Sequence[str | Path],
+    verdicts: Sequence[Verdict],
+    least: Mapping[str, float],
+) -> list[str]:
     """Say on what data two methods were compared, and by which rule.
 
     Args:
+        reference, variant, least: same as in ``compare``.
         verdicts: what was found.
-        least: same as in ``compare``.
-        seeds: numbers of seeds of the reference and of the variant.
     """
+    named = {"reference": reference, "variant": variant}
+    seeds = {who: 1 if isinstance(paths, str | Path) else len(paths) for who, paths in named.items()}
+    perfect = notes.perfect({who: read_scores(paths) for who, paths in named.items()})
     n, clusters = max((v.difference.n, v.difference.clusters) for v in verdicts)
     metrics = list(dict.fromkeys(family_of(v.metric) for v in verdicts))
     return [
         f"Difference: variant minus reference, paired by image, 95 % bootstrap interval. At most n = {n} images "
-        f"together.{notes.clusters(n, clusters)} Seeds: {seeds[1]} of the variant, {seeds[0]} of the reference.",
+        f"together.{notes.clusters(n, clusters)} Seeds: {seeds['variant']} of the variant, "
+        f"{seeds['reference']} of the reference.",
         f"Improved or worse: {notes.rule(len(verdicts), 'this check', metrics, least)}.",
+        *([perfect] if perfect else []),
     ]

@@ -10,7 +10,7 @@ import pandas as pd
 
 from sair.evaluation.metrics import PSNR_CAP
 from sair.evaluation.statistics import FEWEST_CLUSTERS, LEVEL, Decision
-from sair.reporting.measured import NAMES, least_of
+from sair.reporting.measured import NAMES, family_of, least_of
 
 UNITS = {"psnr": " dB"}
 
@@ -31,10 +31,9 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
         f"comparisons of {of}, and a difference above what training with another seed moves by itself "
         f"(`regression.least`: {sizes or 'not given'}"
     )
-    for name in dict.fromkeys(name.partition("_")[0] for name in metrics if name not in known):
-        text += (
-            f"; no seed spread measured for {NAMES[name]}, so nothing is decided there: set `regression.least.{name}`"
-        )
+    if unknown := dict.fromkeys(family_of(name) for name in metrics if name not in known):
+        names, keys = ", ".join(map(NAMES.get, unknown)), ", ".join(f"`regression.least.{name}`" for name in unknown)
+        text += f"; no seed spread measured for {names}, so nothing is decided there: set {keys}"
     return f"{text})"
 
 

@@ -148,7 +148,7 @@ def check(
     write_csv(pd.DataFrame([[*v[:2], *v.difference, *v[3:]] for v in verdicts], columns=list(_COLUMNS)), output.csv)
     moved = _moved(read_scores(theirs), read_scores(scores))
     write_png(output.grid, _grid(moved, manifest, _predictions(variant, against, Path(scores[0]).parent)))
-    notes = terms(verdicts, least, (len(theirs), len(scores)))
+    notes = terms(theirs, scores, verdicts, least)
     write_text(output.markdown, _page(variant, against, verdicts, facts, moved, Path(output.grid).name, notes))
 
 
