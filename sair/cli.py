@@ -74,11 +74,19 @@ def _parser() -> argparse.ArgumentParser:
     inpaint.add_argument("--scale", type=float, default=1.0, help="render this much larger, such as 2.5")
     inpaint.set_defaults(run=_inpaint)
 
-    score = commands.add_parser("score", help="score a folder of pictures against a folder of truths, paired by name")
-    score.add_argument("truth", help="folder of ground-truth pictures")
-    score.add_argument("prediction", help="folder of equally named predictions")
-    score.add_argument("--masks", help="folder of equally named masks, for hole ratios, buckets and hole-only columns")
+    score = commands.add_parser("score", help="score a folder of predictions against ground truths, paired by name")
+    score.add_argument("truth", help="folder of ground-truth images")
+    score.add_argument("prediction", help="folder of predictions with the same names")
+    score.add_argument(
+        "--masks", help="folder of masks with the same names, or one mask for all images: adds hole columns"
+    )
     score.add_argument("--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the masks")
+    score.add_argument(
+        "--prediction-name", default="{id}", metavar="PATTERN", help="how predictions are named: {id}_fake"
+    )
+    score.add_argument(
+        "--mask-name", default="{id}", metavar="PATTERN", help="how masks are named, such as {id}_mask001"
+    )
     score.add_argument("-o", "--output", required=True, help="CSV to write")
     score.set_defaults(run=_score)
 
@@ -180,9 +188,11 @@ def _inpaint(options: argparse.Namespace) -> None:
 
 def _score(options: argparse.Namespace) -> None:
     from sair.evaluation.folders import score_folders
-    from sair.files import write_csv
+    from sair.files import check_output, write_csv
 
-    frame = score_folders(options.truth, options.prediction, options.masks, options.hole)
+    check_output(options.output)
+    names = {"prediction_name": options.prediction_name, "mask_name": options.mask_name}
+    frame = score_folders(options.truth, options.prediction, options.masks, options.hole, **names)
     write_csv(frame, options.output)
     measures = [column for column in frame.columns if column not in ("id", "bucket", "ratio")]
     print(frame[measures].mean().to_frame("mean").T.to_string(index=False))

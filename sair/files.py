@@ -50,15 +50,27 @@ def atomic(path: str | Path) -> Iterator[Path]:
         InputError: the file cannot be written: a folder has its name, or a file that of its folder; the name is too
             long; the disk is full, or the folder is read-only.
     """
-    path = Path(path)
-    temporary = _temporary(path, os.getpid())
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
+    with _beside(Path(path)) as temporary:
         yield temporary
         os.replace(temporary, path)
+
+
+def check_output(path: str | Path) -> None:
+    """Refuse a file that could not be written, before the work whose result it shall hold; errors as of ``atomic``."""
+    with _beside(Path(path)) as temporary:
+        temporary.touch()
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield the temporary name for ``path``; turn what fails into an InputError and remove the temporary file."""
+    temporary = _temporary(path, os.getpid())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+        _sweep(path)
+        yield temporary
     except OSError as error:
         remedy = REMEDIES.get(error.errno, "Free space there, and start again")
         raise InputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}.") from error

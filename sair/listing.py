@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator
-from functools import cache
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from sair.files import LISTED, InputError, refuse
+from sair.progress import warn
 
 READ = "PNG, JPEG, BMP, TIFF, WebP, GIF and PPM are read"
 IMAGES = re.compile(r"\.(png|jpe?g|jpe|jfif|bmp|dib|tiff?|webp|gif|p[pgbn]m)", re.IGNORECASE)
@@ -39,7 +38,7 @@ def list_images(folder: str | Path) -> list[Path]:
         unread = f"; not read: {shown}" if others else ""
         raise InputError(f"{folder}: no images in it ({READ}{unread}).")
     if others:
-        _say(f"{folder}: {len(others)} files are not read and left out: {shown}. If they are images, save them as PNG.")
+        warn(f"{folder}: {len(others)} files are not read and left out: {shown}. If they are images, save them as PNG.")
     return images
 
 
@@ -69,24 +68,24 @@ def images_by_id(folder: str | Path) -> dict[str, Path]:
 
 
 def image_id(path: Path, folder: str | Path) -> str:
-    """The id of an image below ``folder``: its path inside, without the ending, in composed characters (NFC)."""
+    """Return the id of an image below ``folder``: its path inside, without the ending, in composed characters (NFC)."""
     return normal(path.relative_to(Path(folder).expanduser()).with_suffix("").as_posix())
 
 
 def normal(name: str) -> str:
-    """A name in composed characters (NFC): macOS and its archives write é as two characters, others as one."""
+    """Return a name in composed characters (NFC): macOS and its archives write é as two characters, others as one."""
     return unicodedata.normalize("NFC", name)
 
 
 def find(path: Path) -> Path:
-    """The file of this path, or else the one whose name differs only in how é and its like are written."""
+    """Return the file of this path, or else the one whose name differs only in how é and its like are written."""
     if not path.exists() and path.parent.is_dir():
         return next((other for other in path.parent.iterdir() if normal(other.name) == normal(path.name)), path)
     return path
 
 
-def some_of(names: list[str] | set[str]) -> str:
-    """Some names in order, and how many more there are."""
+def some_of(names: Iterable[str]) -> str:
+    """Return some names in order, and how many more there are."""
     names = sorted(names)
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
@@ -138,8 +137,3 @@ def _by_number(path: Path) -> tuple[list[list[str | int]], Path]:
     # Every odd piece is a number, so pieces compare with their like. The path itself decides between 1.png and 01.png.
     pieces = [re.split(r"(\d+)", part) for part in path.parts]
     return [[int(piece) if k % 2 else piece for k, piece in enumerate(part)] for part in pieces], path
-
-
-@cache  # a folder is listed several times in one run, but told once
-def _say(message: str) -> None:
-    print(f"warning: {message}", file=sys.stderr)

@@ -3,6 +3,7 @@
 import csv
 import math
 import shutil
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -83,7 +84,7 @@ def test_bucket_limits_are_read_as_written():
 
 @pytest.mark.parametrize(
     ("limits", "message"),
-    [([(20, 20)], "20-20: expected 0 <= low < high"), ([(50, 101)], "50-101"), ([(0, 30), (20, 40)], "overlap")],
+    [([(20, 20)], "20-20 is no interval"), ([(50, 101)], "50-101"), ([(0, 30), (20, 40)], "overlap")],
 )
 def test_wrong_buckets_are_refused(limits, message):
     with pytest.raises(InputError, match=message):
@@ -150,9 +151,104 @@ def test_without_masks_there_are_no_mask_columns(folders):
 
 
 def test_black_holes_invert_the_masks(folders):
-    white, black = score(folders), score(folders, hole="black")
-    np.testing.assert_allclose(white.ratio + black.ratio, 100)
-    assert (black.psnr_hole == math.inf).all(), "everything outside the hole is the truth"
+    white = score(folders)
+    for path in (folders / "masks").rglob("*.png"):
+        write_png(path, 255 - np.array(Image.open(path)))
+    pd.testing.assert_frame_equal(score(folders, hole="black"), white)
+
+
+@pytest.mark.parametrize("hole", ["white", "black"])
+def test_masks_of_the_other_polarity_are_refused(folders, hole):
+    other = {"white": "black", "black": "white"}[hole]
+    if hole == "white":
+        for path in (folders / "masks").rglob("*.png"):
+            write_png(path, 255 - np.array(Image.open(path)))
+    message = fault(score, folders, hole=hole)
+    assert f"with `--hole {hole}` all predictions equal" in message and f"Use `--hole {other}`" in message
+
+
+def test_masks_that_hardly_have_their_polarity_are_said(folders, capsys):
+    """Predictions saved as JPEG differ a little from the ground truth everywhere."""
+    for path in [*(folders / "prediction").rglob("*.png"), folders / "prediction/b.bmp"]:
+        Image.open(path).save(path.with_suffix(".jpg"), quality=95)
+        path.unlink()
+    score(folders)
+    assert "warning" not in capsys.readouterr().err
+    score(folders, hole="black")
+    assert "nearer to the ground truth inside the hole than outside" in capsys.readouterr().err
+    for path in (folders / "truth").rglob("*.png"):  # perfect predictions have no polarity
+        shutil.copy(path, folders / "prediction" / path.relative_to(folders / "truth"))
+        (folders / "prediction" / path.relative_to(folders / "truth")).with_suffix(".jpg").unlink()
+    assert (score(folders, hole="black").psnr == math.inf).all()
+
+
+def test_names_that_are_not_the_id_are_declared(folders, capsys):
+    plain = score(folders)
+    for folder, ending in (("masks", "_mask001"), ("prediction", "_fake")):
+        for path in [*(folders / folder).rglob("*.*")]:
+            path.rename(path.with_stem(path.stem + ending))
+    assert "--prediction-name '{id}_prediction'" in fault(score, folders)
+    named = {"prediction_name": "{id}_fake", "mask_name": "{id}_mask001.png"}
+    pd.testing.assert_frame_equal(score(folders, **named), plain)
+    write_png(folders / "prediction/a/b_real.png", picture(3))  # as image translation leaves them
+    pd.testing.assert_frame_equal(score(folders, **named), plain)
+    assert "1 images are no predictions, as their names are not {id}_fake: a/b_real" in capsys.readouterr().err
+    write_png(folders / "prediction/x_fake.png", picture(3))
+    assert "1 predictions without an image" in fault(score, folders, **named)
+    (folders / "prediction/x_fake.png").unlink()
+    for path in [*(folders / "masks").rglob("*.png"), *(folders / "prediction").rglob("*.*")]:
+        kind = "masks" if "_mask001" in path.name else "prediction"
+        shutil.copy(path, folders / "truth" / path.relative_to(folders / kind))
+    (folders / "truth/a/b_real.png").unlink()
+    one = folders / "truth"  # images, masks and predictions in one folder, as LaMa's data are
+    pd.testing.assert_frame_equal(score_folders(one, one, one, lpips=False, show=False, **named), plain)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ({"mask_name": "mask"}, "'mask': expected {id} once"),
+        ({"prediction_name": "{id}{id}"}, "expected {id} once"),
+        ({"prediction_name": "{name}_fake"}, "expected {id} once"),
+    ],
+)
+def test_a_pattern_without_the_id_is_refused(folders, names, message):
+    assert message in fault(score, folders, **names)
+
+
+def test_a_pattern_of_masks_needs_a_folder_of_them(folders):
+    named = {"mask_name": "{id}_mask", "lpips": False, "show": False}
+    for masks in (None, folders / "masks/b.png"):
+        message = fault(score_folders, folders / "truth", folders / "prediction", masks, **named)
+        assert "needs a folder of masks" in message
+
+
+def test_one_mask_serves_all_images(folders):
+    shutil.copy(folders / "masks/b.png", folders / "one.png")
+    both = (folders / "truth", folders / "prediction", folders / "one.png")
+    assert "one.png: 40x40 pixels" in fault(score_folders, *both, lpips=False, show=False)
+    for folder in ("truth", "prediction"):
+        (folders / folder / "c.d.png").unlink()
+    frame = score_folders(*both, lpips=False, show=False)
+    assert list(frame.id) == ["a/b", "b"] and frame.ratio.nunique() == 1
+
+
+def test_composed_and_decomposed_names_are_one(folders):
+    for folder, form in (("truth", "NFC"), ("prediction", "NFD"), ("masks", "NFD")):
+        path = next((folders / folder).glob("b.*"))
+        path.rename(path.with_stem(unicodedata.normalize(form, "é")))
+    assert list(score(folders).id) == ["a/b", "c.d", "é"]
+
+
+def test_an_output_that_cannot_be_written_is_refused_first(folders, capsys):
+    arguments = ["score", str(folders / "truth"), str(folders / "prediction"), "-o"]
+    for output, message in (
+        (folders / "truth/b.png/x.csv", "is a file"),
+        (folders / "masks", "a folder has this name"),
+    ):
+        assert main([*arguments, str(output)]) == 1
+        printed = capsys.readouterr().err
+        assert message in printed and "check:" not in printed, "nothing was read"
 
 
 def test_own_buckets(folders):
@@ -174,14 +270,14 @@ def test_the_progress_bar_is_on_stderr(folders, capsys):
 def test_missing_and_extra_predictions_are_named_together(folders):
     (folders / "prediction" / "a" / "b.png").rename(folders / "prediction" / "x.png")
     message = fault(score, folders)
-    assert "no prediction for 1 of 3 pictures" in message and ": a/b. Expected one prediction a picture" in message
-    assert "1 predictions without a picture" in message and ": x. Remove them" in message
+    assert "no prediction for 1 of 3 images" in message and ": a/b. Expected one prediction per image" in message
+    assert "1 predictions without an image" in message and ": x. Remove them" in message
     assert str(folders / "prediction") in message
 
 
 def test_a_missing_mask_is_named(folders):
     (folders / "masks" / "b.png").unlink()
-    assert "no mask for 1 of 3 pictures" in fault(score, folders)
+    assert "no mask for 1 of 3 images" in fault(score, folders)
 
 
 def test_up_to_ten_names_are_listed(tmp_path):
@@ -227,19 +323,22 @@ def test_a_grey_mask_is_refused(folders):
     assert "b.png: a mask holds 0 and 255 only" in message and "threshold it at 127" in message
 
 
-def test_pictures_too_small_for_a_metric_are_refused(tmp_path, network):
+def test_images_too_small_for_lpips_have_none(folders, network, capsys):
     for folder in ("truth", "prediction"):
-        write_png(tmp_path / folder / "a.png", picture(0, 30, 40))
-    assert len(score(tmp_path, masks=False)) == 1
-    assert "a.png: 40x30 pixels, but the metrics need at least 31" in fault(score, tmp_path, False, lpips=network)
+        write_png(folders / folder / "small.png", picture(20 if folder == "truth" else 21, 11, 40))
+    frame = score(folders, masks=False, lpips=network).set_index("id")
+    assert math.isnan(frame.lpips["small"]) and frame.lpips.drop("small").notna().all()
+    assert frame.ssim.notna().all() and frame.psnr.notna().all()
+    warning = capsys.readouterr().err
+    assert "1 of 4 images have a side of less than 31 pixels, which LPIPS needs" in warning and "small" in warning
     for folder in ("truth", "prediction"):
-        write_png(tmp_path / folder / "a.png", picture(0, 10, 40))
-    assert "at least 11" in fault(score, tmp_path, masks=False)
+        write_png(folders / folder / "small.png", picture(0, 10, 40))
+    assert "small.png: 40x10 pixels, but the metrics need at least 11" in fault(score, folders, masks=False)
 
 
 def test_one_folder_for_both_is_refused(folders):
     message = fault(score_folders, folders / "truth", folders / "truth", lpips=False, show=False)
-    assert "truth and prediction are one folder" in message
+    assert "ground truth and predictions are one folder" in message
 
 
 def test_a_missing_folder_is_refused(folders):
@@ -435,6 +534,15 @@ def test_changed_known_pixels_are_refused(benchmark):
     message = fault(measure, benchmark)
     assert "composited/0-20/z.png: 1 of 1400 known pixels differ from the truth images/z.png" in message
     assert "Composite in 8 bits" in message
+
+
+def test_predictions_made_with_the_other_polarity_are_said(benchmark):
+    raw, truth = picture(122 + 200), picture(122)
+    hole = a_hole(200)
+    write_png(benchmark / "out/composited/0-20/z.png", np.where(hole[..., None], truth, raw))
+    assert "all hole pixels equal it, so the mask was used with the other polarity" in fault(measure, benchmark)
+    alter(benchmark / "out/composited/0-20/a,b.png")
+    assert fault(measure, benchmark).count("other polarity") == 1
 
 
 def test_hole_pixels_that_are_not_the_raw_ones_are_refused(benchmark):

@@ -1,8 +1,8 @@
-"""Scores of a folder of pictures against a folder of truths, whoever made them (``sair score``)."""
+"""Scores of a folder of predictions against a folder of ground truths, from any source (``sair score``)."""
 
 from __future__ import annotations
 
-from collections import defaultdict
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,114 +11,204 @@ import numpy as np
 import pandas as pd
 
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
-from sair.evaluation.checks import check_all, read_truth, same_size, some_of
+from sair.evaluation.checks import check_all, read_truth, same_size
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips
 from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
 from sair.files import InputError, refuse
-from sair.images import list_images, read_mask, read_rgb
-from sair.progress import progress
+from sair.images import HOLES, read_mask, read_rgb
+from sair.listing import IMAGES, images_by_id, some_of
+from sair.progress import progress, warn
+
+ID = "{id}"
 
 
 def score_folders(
     truth_dir: str | Path,
     prediction_dir: str | Path,
-    masks_dir: str | Path | None = None,
+    masks: str | Path | None = None,
     hole: str = "white",
     buckets: Iterable[tuple[float, float]] = DEFAULT_BUCKETS,
     *,
+    prediction_name: str = ID,
+    mask_name: str = ID,
     lpips: Lpips | bool = True,
     batch_size: int = 16,
     show: bool = True,
 ) -> pd.DataFrame:
-    """Score a folder of predictions against a folder of truths.
+    """Score a folder of predictions against a folder of ground truths.
 
-    Files belong together when their path inside the folder is the same but for the suffix; that path is the id.
+    Files belong together when their path inside the folder is the same but for the ending; that path is the id.
 
     Args:
-        truth_dir, prediction_dir: folders of 8-bit pictures, searched recursively.
-        masks_dir: folder of black-and-white masks, one a picture, for the hole-only columns and the buckets.
-        hole: colour of the hole in the masks, ``white`` or ``black``.
+        truth_dir, prediction_dir: folders of images, searched recursively.
+        masks: folder of black-and-white masks, one per image, or one mask file for all images; for the hole-only
+            columns and the buckets.
+        hole: what marks the hole in the masks (``sair.images.read_mask``).
         buckets: half-open hole-ratio intervals in percent.
+        prediction_name, mask_name: names of predictions and masks whose names are not the id: ``{id}_mask001`` for the
+            mask ``cat_mask001.png`` of ``cat.png``. Only files named so count as predictions or masks.
         lpips: a network to use again, True to build one, False to leave the column ``nan``.
         batch_size: predictions that LPIPS sees at once.
         show: progress bars on stderr.
 
     Returns:
-        One row a picture, sorted by id: id, psnr (dB), ssim, l1, lpips; with masks also ratio (percent), bucket (label
-        or ``""``), psnr_hole, ssim_hole, l1_hole.
+        One row per image, sorted by id: id, psnr (dB), ssim, l1, lpips (``nan`` for images below 31 pixels); with masks
+        also ratio (percent), bucket (label or ``""``), psnr_hole, ssim_hole, l1_hole.
 
     Raises:
         InputError: a missing or extra file, two files of one id, different sizes, a file that is unreadable or too
-            small, a mask with grey values, or both folders being one. The message names the files, up to ten.
+            small, a mask with grey values, masks of the other polarity, or both folders being one. The message names
+            the files, up to ten.
     """
-    truth_dir, prediction_dir = Path(truth_dir), Path(prediction_dir)
     buckets = as_buckets(buckets)
-    truths, predictions = _by_id(truth_dir), _by_id(prediction_dir)
-    if truth_dir.resolve() == prediction_dir.resolve():
-        raise InputError(f"{truth_dir}: truth and prediction are one folder; every score would be perfect. Name two.")
-    _same_ids(truths, truth_dir, predictions, prediction_dir, "prediction")
-    masks = None
-    if masks_dir is not None:
-        masks = _by_id(Path(masks_dir))
-        _same_ids(truths, truth_dir, masks, Path(masks_dir), "mask")
+    files = _Files(Path(truth_dir), Path(prediction_dir), None if masks is None else Path(masks))
+    files.pair(prediction_name, mask_name)
     network = network_of(lpips)
-    smallest = LPIPS_SMALLEST if network else SSIM_WINDOW
+    polarity = _Polarity(hole)
 
     def load(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        truth = read_truth(truths[name], smallest)
-        prediction = read_rgb(predictions[name])
-        same_size(predictions[name], prediction, truths[name], truth, "write predictions at the truth's size")
-        if masks is None:
+        truth = read_truth(files.truths[name], SSIM_WINDOW)
+        path = files.predictions[name]
+        prediction = read_rgb(path)
+        same_size(path, prediction, files.truths[name], truth, "write predictions at the size of their ground truth")
+        if files.masks is None:
             return truth, prediction, None
-        mask = read_mask(masks[name], hole)
-        same_size(masks[name], mask, truths[name], truth, "resize masks with nearest neighbour")
+        mask = read_mask(files.masks[name], hole)
+        same_size(files.masks[name], mask, files.truths[name], truth, "resize masks with nearest neighbour")
         return truth, prediction, mask
 
-    names = sorted(truths)
-    check_all(names, load, show)
+    def check(name: str) -> None:
+        polarity.count(*load(name))
+
+    names = sorted(files.truths)
+    check_all(names, check, show)
+    polarity.check(masks)
     queue = LpipsQueue(network, batch_size)
-    rows = []
-    for name in progress(names, desc="score", unit="picture", disable=not show):
+    rows, small = [], []
+    for name in progress(names, desc="score", unit="image", disable=not show):
         truth, prediction, mask = load(name)
         row: dict[str, Any] = {"id": name, **score_pair(truth, prediction, mask)}
         if mask is not None:
             count = int(mask.sum())
             row |= {"ratio": 100 * count / mask.size, "bucket": bucket_of(count, mask.size, buckets)}
+        if min(truth.shape[:2]) < LPIPS_SMALLEST:
+            small.append(name)
         queue.put(truth, [Target(prediction, row, "lpips")])
         rows.append(row)
     queue.finish()
+    if network and small:
+        warn(
+            f"{truth_dir}: {len(small)} of {len(names)} images have a side of less than {LPIPS_SMALLEST} pixels, which "
+            f"LPIPS needs. Their LPIPS is nan, and its mean leaves them out: {some_of(small)}."
+        )
     columns = ["id", "psnr", "ssim", "l1", "lpips"]
     if masks is not None:
         columns += ["ratio", "bucket", "psnr_hole", "ssim_hole", "l1_hole"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def _by_id(folder: Path) -> dict[str, Path]:
-    """Pictures of a folder by their relative path without suffix."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for path in list_images(folder):
-        found[path.relative_to(folder).with_suffix("").as_posix()].append(path)
-    refuse(
-        [
-            f"{folder}: {' and '.join(p.name for p in paths)} have one id, {name!r}. Expected one picture an id; "
-            "remove or rename the others."
-            for name, paths in found.items()
-            if len(paths) > 1
-        ]
-    )
-    return {name: paths[0] for name, paths in found.items()}
+class _Files:
+    """The files of each id.
+
+    Attributes:
+        truths, predictions, masks: their paths by id; ``masks`` is None without masks.
+    """
+
+    def __init__(self, truth_dir: Path, prediction_dir: Path, mask_path: Path | None) -> None:
+        self._truth_dir, self._prediction_dir = truth_dir.expanduser(), prediction_dir.expanduser()
+        self._mask_path = mask_path and mask_path.expanduser()
+        self.truths: dict[str, Path] = {}
+        self.predictions: dict[str, Path] = {}
+        self.masks: dict[str, Path] | None = None
+
+    def pair(self, prediction_name: str, mask_name: str) -> None:
+        """Find the files of each id and refuse missing and extra ones."""
+        one_folder = self._truth_dir.resolve() == self._prediction_dir.resolve()
+        if one_folder and prediction_name == ID:
+            raise InputError(
+                f"{self._truth_dir}: ground truth and predictions are one folder; every score would be perfect. Name "
+                "two, or the names of the predictions (`--prediction-name`)."
+            )
+        self.truths = images_by_id(self._truth_dir)
+        self.predictions = self._named(self._prediction_dir, prediction_name, "prediction")
+        for_all = self._mask_path is not None and self._mask_path.is_file()
+        if mask_name != ID and (self._mask_path is None or for_all):
+            raise InputError(f"the name of masks, {mask_name!r}, needs a folder of masks (`--masks`).")
+        if self._mask_path is not None and not for_all:
+            self.masks = self._named(self._mask_path, mask_name, "mask")
+        _same_ids(self.truths, self._truth_dir, self.predictions, self._prediction_dir, "prediction")
+        if for_all:
+            self.masks = dict.fromkeys(self.truths, self._mask_path)
+        elif self.masks is not None:
+            _same_ids(self.truths, self._truth_dir, self.masks, self._mask_path, "mask")
+
+    def _named(self, folder: Path, pattern: str, what: str) -> dict[str, Path]:
+        """Return the images of a folder that a pattern names, by id; none of them is a ground truth."""
+        found = images_by_id(folder)
+        if pattern == ID:
+            return found
+        matches = {name: _match(pattern, name, what) for name in found}
+        if folder.resolve() == self._truth_dir.resolve():
+            self.truths = {name: path for name, path in self.truths.items() if not matches[name]}
+        elif others := [name for name, match in matches.items() if not match]:
+            warn(f"{folder}: {len(others)} images are no {what}s, as their names are not {pattern}: {some_of(others)}.")
+        return {match: found[name] for name, match in matches.items() if match}
+
+
+def _match(pattern: str, name: str, what: str) -> str | None:
+    """Return the id of an image that is named by a pattern, or None."""
+    stem, ending = pattern, re.search(r"\.\w+$", pattern)
+    if ending and IMAGES.fullmatch(ending[0]):
+        stem = pattern[: ending.start()]
+    before, placeholder, after = stem.partition(ID)
+    if not placeholder or ID in after:
+        raise InputError(f"the name of {what}s, {pattern!r}: expected {ID} once, as in '{ID}_{what}'.")
+    found = re.fullmatch(rf"((?:.*/)?){re.escape(before)}([^/]+){re.escape(after)}", name)
+    return found[1] + found[2] if found else None
 
 
 def _same_ids(truths: dict[str, Path], truth_dir: Path, others: dict[str, Path], folder: Path, what: str) -> None:
     faults = []
     if missing := truths.keys() - others.keys():
         faults.append(
-            f"{folder}: no {what} for {len(missing)} of {len(truths)} pictures of {truth_dir}: {some_of(missing)}. "
-            f"Expected one {what} a picture, with the same path but for the suffix; make the missing ones."
+            f"{folder}: no {what} for {len(missing)} of {len(truths)} images of {truth_dir}: {some_of(missing)}. "
+            f"Expected one {what} per image, with the same path but for the ending; make the missing ones, or declare "
+            f"how they are named (`--{what}-name '{ID}_{what}'`)."
         )
     if extra := others.keys() - truths.keys():
         faults.append(
-            f"{folder}: {len(extra)} {what}s without a picture in {truth_dir}: {some_of(extra)}. "
+            f"{folder}: {len(extra)} {what}s without an image in {truth_dir}: {some_of(extra)}. "
             "Remove them or name the right folder."
         )
     refuse(faults)
+
+
+class _Polarity:
+    """Finds masks of the other polarity by where the predictions of a whole folder differ from the ground truth."""
+
+    def __init__(self, hole: str) -> None:
+        self._hole = hole
+        self._errors, self._pixels = np.zeros(2), np.zeros(2)  # outside and inside the hole
+
+    def count(self, truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray | None) -> None:
+        """Take one image into account."""
+        if mask is None or not mask.any():
+            return
+        error = np.maximum(truth, prediction) - np.minimum(truth, prediction)  # uint8, as memory may be short
+        inside, total = error[mask].sum(dtype=np.int64), error.sum(dtype=np.int64)
+        self._errors += total - inside, inside
+        self._pixels += mask.size - mask.sum(), mask.sum()
+
+    def check(self, masks: str | Path | None) -> None:
+        """Refuse masks that cannot have the declared polarity, and warn of those that hardly have."""
+        (outside, inside), other = self._errors, HOLES[self._hole]
+        if inside == 0 and outside > 0:
+            raise InputError(
+                f"{masks}: with `--hole {self._hole}` all predictions equal the ground truth inside the hole and "
+                f"differ from it outside, so the polarity of the masks is wrong. Use `--hole {other}`."
+            )
+        if inside * self._pixels[0] < outside * self._pixels[1]:
+            warn(
+                f"{masks}: with `--hole {self._hole}` the predictions are nearer to the ground truth inside the hole "
+                f"than outside. If they are composited, the polarity of the masks is wrong: use `--hole {other}`."
+            )

@@ -1,4 +1,4 @@
-"""Scores of pairs of pictures: PSNR, SSIM and L1 one by one, LPIPS in batches."""
+"""Scores of pairs of images: PSNR, SSIM and L1 one by one, LPIPS in batches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from sair.evaluation.metrics import Lpips, l1, mean_ssim, psnr, ssim_map
+from sair.evaluation.metrics import LPIPS_SMALLEST, Lpips, l1, mean_ssim, psnr, ssim_map
 
 
 def score_pair(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> dict[str, float]:
@@ -26,7 +26,7 @@ def score_pair(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | Non
     Raises:
         InputError, TypeError: as :func:`sair.evaluation.metrics.psnr`.
     """
-    similarity = ssim_map(truth, prediction)  # once, for the whole picture and for the hole
+    similarity = ssim_map(truth, prediction)  # once, for the whole image and for the hole
     scores = {"psnr": psnr(truth, prediction), "ssim": mean_ssim(similarity), "l1": l1(truth, prediction)}
     if hole is not None:
         scores["psnr_hole"] = psnr(truth, prediction, hole)
@@ -44,9 +44,9 @@ class Target(NamedTuple):
 
 
 class LpipsQueue:
-    """Gathers pictures of one size until a batch is full, so that memory does not grow with the number of pictures.
+    """Gathers images of one size until a batch is full, so that memory does not grow with the number of images.
 
-    A truth comes with all its predictions and its features are computed once for them.
+    A ground truth comes with all its predictions and its features are computed once for them.
     """
 
     def __init__(self, lpips: Lpips | None, batch_size: int) -> None:
@@ -55,8 +55,8 @@ class LpipsQueue:
         self._waiting: dict[tuple[int, ...], list[tuple[np.ndarray, list[Target]]]] = defaultdict(list)
 
     def put(self, truth: np.ndarray, targets: list[Target]) -> None:
-        """Take a truth and its predictions; without a network, their cells become ``nan`` at once."""
-        if self._lpips is None:
+        """Take a ground truth and its predictions; without a network, or if too small for it, they become ``nan``."""
+        if self._lpips is None or min(truth.shape[:2]) < LPIPS_SMALLEST:
             for target in targets:
                 target.row[target.column] = math.nan
             return
@@ -84,7 +84,7 @@ class LpipsQueue:
 
 
 def network_of(lpips: Lpips | bool) -> Lpips | None:
-    """The network to use: the one given, a new one for True, none for False."""
+    """Return the network to use: the one given, a new one for True, none for False."""
     if isinstance(lpips, bool):
         return Lpips() if lpips else None
     return lpips

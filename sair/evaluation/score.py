@@ -17,12 +17,13 @@ import numpy as np
 import pandas as pd
 
 from sair.data.manifest import ManifestRow, read_manifest, shard_of
-from sair.evaluation.checks import check_all, read_truth, same_size, some_of
+from sair.evaluation.checks import check_all, read_truth, same_size
 from sair.evaluation.conventions import score_by_conventions
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips
 from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
 from sair.files import InputError, refuse, write_text
-from sair.images import list_images, pixel_sha256, read_mask, read_rgb
+from sair.images import pixel_sha256, read_mask, read_rgb
+from sair.listing import find, list_images, normal, some_of
 from sair.progress import progress
 
 KINDS = ("composited", "raw")
@@ -172,11 +173,13 @@ def _load_case(row: ManifestRow, root: Path, predictions_dir: Path, smallest: in
             f"of {row.pixels}. Make the manifest again."
         )
     same_size(mask_path, hole, truth_path, truth, "resize masks with nearest neighbour")
-    composited_path, raw_path = (predictions_dir / kind / row.prediction for kind in KINDS)
+    composited_path, raw_path = (find(predictions_dir / kind / row.prediction) for kind in KINDS)
     composited, raw = read_rgb(composited_path), read_rgb(raw_path)
     same_size(composited_path, composited, truth_path, truth, "write predictions at the truth's size")
     same_size(raw_path, raw, truth_path, truth, "write predictions at the truth's size")
-    _same_pixels(composited_path, composited, truth, ~hole, f"known pixels differ from the truth {row.image}")
+    inverted = hole.any() and (composited == truth)[hole].all()
+    hint = " and all hole pixels equal it, so the mask was used with the other polarity" if inverted else ""
+    _same_pixels(composited_path, composited, truth, ~hole, f"known pixels differ from the truth {row.image}{hint}")
     _same_pixels(composited_path, composited, raw, hole, f"hole pixels differ from {raw_path}")
     return _Case(truth, hole, composited, raw)
 
@@ -204,7 +207,8 @@ def _csv_text(frame: pd.DataFrame) -> str:
 
 
 def _same_files(folder: Path, expected: set[str]) -> None:
-    found = {path.relative_to(folder).as_posix() for path in list_images(folder)}
+    found = {normal(path.relative_to(folder).as_posix()) for path in list_images(folder)}
+    expected = {normal(name) for name in expected}
     faults = []
     if missing := expected - found:
         faults.append(
