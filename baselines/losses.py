@@ -6,6 +6,7 @@ that can be had offline (the authors of EdgeConnect, StructureFlow and MISF take
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -87,33 +88,54 @@ def adversarial(logits: Tensor, real: bool, kind: str = "nsgan") -> Tensor:
     return functional.mse_loss(logits.float(), target)
 
 
-class Vgg:
-    """The frozen VGG16, made when it is first needed and kept out of its owner's checkpoint.
+class Extractor:
+    """A frozen feature extractor, made when it is first needed and kept out of its owner's checkpoint.
+
+    Args:
+        make: builds the network.
+    """
+
+    def __init__(self, make: Callable[[], nn.Module]) -> None:
+        self._make = make
+        self._network: list[nn.Module] = []  # in a list, so that its owner does not take it for a part of itself
+
+    def __call__(self, images: Tensor) -> Sequence[Tensor]:
+        """Return the feature maps of images (B, 3, H, W) in [0, 1]."""
+        if not self._network:
+            self._network.append(self._make())
+        return self._network[0].to(images.device)(images)
+
+    def __deepcopy__(self, memo: Any) -> Extractor:
+        copied = copy.copy(self)
+        copied._network = []
+        return copied
+
+
+class Vgg(Extractor):
+    """VGG16 as a frozen feature extractor.
 
     Args:
         maps: how many of its five feature maps to compute, from the finest.
-        normalised: look at pictures normalised as VGG16 was trained on. Several authors, and so their weights of the
+        normalised: look at images normalised as VGG16 was trained on. Several authors, and so their weights of the
             losses, leave that out.
     """
 
     def __init__(self, maps: int = 5, normalised: bool = True) -> None:
+        super().__init__(self._cut)
         self._maps, self._normalised = maps, normalised
-        self._network: list[nn.Module] = []
 
-    def __call__(self, pictures: Tensor) -> Sequence[Tensor]:
-        """Feature maps of pictures (B, 3, H, W) in [0, 1]."""
-        if not self._network:
-            from sair.weights.networks import vgg16_features  # only training needs its weights
+    def _cut(self) -> nn.Module:
+        from sair.weights.networks import vgg16_features  # only training needs its weights
 
-            network = vgg16_features()
-            if self._maps < 5:
-                del network.features[sorted(network.TAPS)[self._maps - 1] + 1 :]
-            self._network.append(network)
+        network = vgg16_features()
+        if self._maps < 5:
+            del network.features[sorted(network.TAPS)[self._maps - 1] + 1 :]
+        return network
+
+    def __call__(self, images: Tensor) -> Sequence[Tensor]:
+        """Return the feature maps of images (B, 3, H, W) in [0, 1]."""
         if not self._normalised:
-            # The extractor begins with the normalisation: give it what becomes the picture itself.
-            mean, std = (pictures.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
-            pictures = pictures * std + mean
-        return self._network[0].to(pictures.device)(pictures)
-
-    def __deepcopy__(self, memo: Any) -> Vgg:
-        return Vgg(self._maps, self._normalised)
+            # The extractor begins with the normalisation: give it what becomes the image itself.
+            mean, std = (images.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+            images = images * std + mean
+        return super().__call__(images)

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 
 from sair.files import InputError
-from sair.models.clip import CLIP, DenseCLIP, build_clip
+from sair.methods import load_method
+from sair.models.clip import CLIP, PROMPTS, DenseCLIP, build_clip
 from sair.segmentation import classify
 
 SMALL = {
@@ -140,3 +141,35 @@ def test_training_aligns_the_map_with_text():
     for _ in range(25):
         model.training_step(batch(), step)
     assert accuracy() > 0.9
+
+
+def test_the_paper_takes_maskclips_prompts_and_the_default_its_four(config):
+    """MaskCLIP's list: 85 templates, each with the class once: CLIP's 80, then its own five."""
+    found = {
+        preset: load_method("clip", "config/semantics", preset, config["training"])["parameters"].get(
+            "prompts", "small"
+        )
+        for preset in ("mini", "paper")
+    }
+    assert found == {"mini": "small", "paper": "maskclip"}
+    templates = PROMPTS["maskclip"]
+    assert len(set(templates)) == 85 and all(template.count("{}") == 1 for template in templates)
+    assert templates[0] == "a bad photo of a {}." and templates[79] == "a tattoo of the {}."
+    assert templates[84] == "this is one {} in the scene."
+    assert CLIP(architecture=SMALL).prompts == ("a photo of {}.", "{}.", "a photo of the {}.", "a close-up of the {}.")
+    with pytest.raises(InputError, match="prompts 'many': expected one of small, maskclip"):
+        CLIP(architecture=SMALL, prompts="many")
+
+
+@pytest.mark.parametrize("prompts", PROMPTS)
+@torch.no_grad()
+def test_a_class_is_the_mean_over_its_prompts(prompts, monkeypatch):
+    torch.manual_seed(0)
+    classes = ["skin", "left {eye}", "hair"]  # a name is text, not a format
+    model = CLIP(architecture=SMALL, classes=classes, prompts=prompts)
+    found = model.class_embeddings()
+    for name, embedding in zip(classes, found, strict=True):
+        each = torch.cat([model.text([prompt.replace("{}", name)]) for prompt in PROMPTS[prompts]])
+        torch.testing.assert_close(embedding, F.normalize(each.mean(0), dim=0), atol=1e-5, rtol=1e-5)
+    monkeypatch.setattr("sair.models.clip.TEXTS", 7)
+    torch.testing.assert_close(model.class_embeddings(), found, atol=1e-6, rtol=1e-5)

@@ -17,10 +17,21 @@ from parity import assert_golden, pictures, seeded
 from torch import nn
 
 from baselines.lama import LaMa, LaMaGenerator, PatchDiscriminator, load_authors_checkpoint, losses
+from baselines.lama.perceptual import DilatedResNet50, load_encoder
+from sair import weights
 from sair.files import InputError
+from sair.methods import load_method
+from sair.weights import sources
 
 GOLDEN = json.loads((Path(__file__).parent / "golden" / "lama.json").read_text())
-TINY = {"base_channels": 8, "blocks": 1, "downsamplings": 1, "discriminator_channels": 8, "discriminator_layers": 2}
+TINY = {
+    "base_channels": 8,
+    "blocks": 1,
+    "downsamplings": 1,
+    "discriminator_channels": 8,
+    "discriminator_layers": 2,
+    "perceptual": None,
+}
 IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
 IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
@@ -157,7 +168,7 @@ def train(method: LaMa, steps: int, autocast: bool) -> list[dict[str, torch.Tens
 def test_training_steps_change_both_networks(autocast, monkeypatch):
     monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: Extractor().eval().requires_grad_(False))
     torch.manual_seed(0)
-    method = LaMa(**TINY, perceptual="vgg16", generator_lr=3e-3)
+    method = LaMa(**TINY | {"perceptual": "vgg16", "generator_lr": 3e-3})
     names = set(method.state_dict())
     before = {key: value.clone() for key, value in method.state_dict().items()}
     logged = train(method, 8, autocast)
@@ -198,6 +209,85 @@ def test_saved_weights_restore_the_generator():
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         LaMa(**{**TINY, **wrong})
+
+
+# The perceptual loss --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["lama", "lama_big"])
+@pytest.mark.parametrize("preset", ["mini", "paper"])
+def test_no_preset_trains_without_a_perceptual_loss(name, preset, config):
+    parameters = load_method(name, "config/methods", preset, config["training"])["parameters"]
+    assert parameters["perceptual"] == "vgg16" and "perceptual_weight" not in parameters
+    assert LaMa(**TINY | {"perceptual": "vgg16"}).perceptual_weight == 0.3
+    assert LaMa(**TINY | {"perceptual": "hrf"}).perceptual_weight == 30
+    assert LaMa(**TINY | {"perceptual": "hrf", "perceptual_weight": 0.5}).perceptual_weight == 0.5
+
+
+@pytest.fixture
+def encoder():
+    return seeded(DilatedResNet50(), 4)
+
+
+def test_the_authors_network_has_its_names_and_dilates(encoder):
+    """Facts of MIT's resnet50dilated: ResNet-50 with a stem of three convolutions, an eighth of the side at the end."""
+    state = {name: value for name, value in encoder.state_dict().items() if not name.endswith("num_batches_tracked")}
+    assert state["conv3.weight"].shape == (128, 64, 3, 3) and state["layer1.0.conv1.weight"].shape == (64, 128, 1, 1)
+    assert state["layer1.0.downsample.0.weight"].shape == (256, 128, 1, 1)
+    assert state["layer4.2.conv3.weight"].shape == (2048, 512, 1, 1)
+    assert [name for name in state if name.startswith("fc")] == []
+    dilations = [[block.conv2.dilation[0] for block in stage] for stage in (encoder.layer3, encoder.layer4)]
+    assert dilations == [[1, 2, 2, 2, 2, 2], [2, 4, 4]]
+    with torch.no_grad():
+        maps = encoder(torch.rand(1, 3, 64, 48))
+    assert [tuple(m.shape[1:]) for m in maps] == [(256, 16, 12), (512, 8, 6), (1024, 8, 6), (2048, 8, 6)]
+
+
+@pytest.mark.parametrize("counters", [True, False], ids=["with", "without"])
+def test_the_authors_file_is_read_from_the_folder_of_weights(nowhere, tmp_path, encoder, counters):
+    state = encoder.state_dict()
+    torch.save(
+        {k: v for k, v in state.items() if counters or "num_batches" not in k}, tmp_path / "encoder_epoch_20.pth"
+    )
+    nowhere.setenv(sources.ENVIRONMENT, str(tmp_path))
+    torch.manual_seed(0)
+    method = LaMa(**TINY | {"perceptual": "hrf"})
+    randomness = torch.get_rng_state()
+    images, _ = pictures(7, 1, 32, 32)
+    with torch.no_grad():
+        maps = method._features(images)
+        wanted = encoder.eval()(images)
+    assert all(torch.equal(a, b) for a, b in zip(maps, wanted, strict=True))
+    assert torch.equal(torch.get_rng_state(), randomness), "making the network moved the training's random numbers"
+    assert not any(key.startswith("_features") for key in method.state_dict())
+    assert {"perceptual"} < set(train(method, 1, autocast=False)[0])
+    assert any("encoder_epoch_20.pth from the folder of weights" in line for line in weights.used())
+
+
+def test_the_authors_loss_without_its_file_says_what_to_do(nowhere):
+    method = LaMa(**TINY | {"perceptual": "hrf"})
+    with pytest.raises(InputError, match=r"(?s)encoder_epoch_20\.pth from https://.*SAIR_WEIGHTS"):
+        train(method, 1, autocast=False)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda state: state.pop("layer2.0.bn1.running_var"), "missing: layer2.0.bn1.running_var"),
+        (lambda state: state.update({"fc.weight": torch.zeros(1)}), "left over: fc.weight"),
+        (
+            lambda state: state.update({"conv1.weight": torch.zeros(64, 3, 7, 7)}),
+            r"conv1.weight \(64, 3, 7, 7\), expected",
+        ),
+    ],
+    ids=["missing", "left over", "torchvision's stem"],
+)
+def test_another_encoder_is_refused(tmp_path, encoder, damage, message):
+    state = dict(encoder.state_dict())
+    damage(state)
+    torch.save(state, tmp_path / "encoder_epoch_20.pth")
+    with pytest.raises(InputError, match=message):
+        load_encoder(tmp_path / "encoder_epoch_20.pth")
 
 
 # The authors' checkpoint ---------------------------------------------------------------------------------------------

@@ -26,7 +26,17 @@ from sair.models.resizing import resize
 UNLABELLED = -100  # what a pixel of no class is called for the loss
 OPENAI_FILE = "ViT-B-16.pt"
 OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's file
-PROMPTS = ("a photo of {}.", "{}.", "a photo of the {}.", "a close-up of the {}.")
+TEXTS = 256  # embedded at once
+IN_A_SCENE = ("there is a {}", "there is the {}", "this is a {}", "this is the {}", "this is one {}")
+# Sentences whose mean embedding stands for a class. MaskCLIP (Zhou et al., ECCV 2022) takes the 80 that CLIP's authors
+# published for ImageNet and five of its own. Four are enough for the small CLIP, which is trained with them.
+PROMPTS = {
+    "small": ("a photo of {}.", "{}.", "a photo of the {}.", "a close-up of the {}."),
+    "maskclip": (
+        *(template("{}") for template in open_clip.OPENAI_IMAGENET_TEMPLATES),
+        *(f"{start} in the scene." for start in IN_A_SCENE),
+    ),
+}
 
 
 class DenseCLIP(nn.Module):
@@ -145,6 +155,7 @@ class CLIP(nn.Module):
         lr: Adam's learning rate.
         caption_weight: weight of the caption loss beside the region loss.
         temperature: fixed softmax temperature of the pixel loss.
+        prompts: a key of ``PROMPTS``, ``small`` or ``maskclip``.
 
     ``description`` is what ``SEMANTIC_ENCODERS`` needs to build ``dense`` again.
     """
@@ -160,14 +171,17 @@ class CLIP(nn.Module):
         lr: float = 5e-4,
         caption_weight: float = 0.2,
         temperature: float = 0.07,
+        prompts: str = "small",
     ) -> None:
         super().__init__()
+        if prompts not in PROMPTS:
+            raise InputError(f"CLIP: prompts {prompts!r}: expected one of {', '.join(PROMPTS)}.")
         self.clip = build_clip(architecture)
         self.description = {"name": "clip", "architecture": architecture, "residual": residual, "mlp": mlp}
         if pretrained:
             _load_pretrained(self.clip, architecture, pretrained)
         self.dense = DenseCLIP(self.clip.visual, residual, mlp)
-        self.classes = tuple(classes)
+        self.classes, self.prompts = tuple(classes), PROMPTS[prompts]
         self.lr, self.caption_weight, self.temperature = lr, caption_weight, temperature
         self._tokenize = open_clip.SimpleTokenizer(context_length=self.clip.context_length)
 
@@ -177,10 +191,12 @@ class CLIP(nn.Module):
         return self.clip.encode_text(tokens, normalize=True).float()
 
     def class_embeddings(self, classes: Sequence[str] | None = None) -> Tensor:
-        """One embedding a class: the mean over ``PROMPTS``, (K, channels), unit length."""
+        """Return one embedding per class, the mean over its prompts, (K, channels), unit length."""
         names = self.classes if classes is None else classes
-        embeddings = self.text([prompt.format(name) for name in names for prompt in PROMPTS])
-        return F.normalize(embeddings.unflatten(0, (len(names), len(PROMPTS))).mean(1), dim=-1)
+        texts = [prompt.replace("{}", name) for name in names for prompt in self.prompts]
+        # In parts: 85 prompts for each of 150 classes would take gigabytes in the text tower at once.
+        parts = [self.text(texts[start : start + TEXTS]) for start in range(0, len(texts), TEXTS)]
+        return F.normalize(torch.cat(parts).unflatten(0, (len(names), len(self.prompts))).mean(1), dim=-1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The optimisers that ``training_step`` steps, by name."""
