@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from sair.data.manifest import read_manifest
 from sair.data.masks import MaskSet
 from sair.data.samples import Samples
 from sair.data.seeds import mix
-from sair.data.sources import classes_of, pictures, square
+from sair.data.sources import classes_of, labelled, pictures, split_folder, square
 from sair.data.strokes import draw_strokes
 from sair.files import InputError
 from sair.images import pixel_sha256, read_mask, read_rgb, write_png
@@ -38,7 +39,7 @@ def folder(tmp_path):
 
 
 def dataset(folder, **changes):
-    spec = {"source": "folder", "images": str(folder / "images"), "train": 100, "validation": 2, "test": 4}
+    spec = {"source": "folder", "images": str(folder / "images"), "train": 6, "validation": 2, "test": 4}
     return spec | changes
 
 
@@ -67,7 +68,7 @@ def test_the_last_files_are_the_test(folder):
 def test_the_test_may_be_a_folder_of_its_own(folder):
     other = folder / "other"
     write_png(other / "a.png", np.zeros((40, 40, 3), np.uint8))
-    found = [p for p in pictures(dataset(folder, test_images=str(other), test=1), SIZE)]
+    found = [p for p in pictures(dataset(folder, test_images=str(other), test=1, train=10), SIZE)]
     assert [p.id for p in found if p.split == "test"] == ["a"]
     assert len([p for p in found if p.split == "train"]) == 10
 
@@ -84,7 +85,10 @@ def test_centre_crop_and_reduction():
     ("change", "message"),
     [
         ({"images": "/nowhere"}, "no such folder"),
-        ({"test": 12}, "0 pictures for the train split, at least 1"),
+        ({"test": 12}, "0 images for the train split, 6 expected"),
+        ({"train": 5000}, r"6 images for the train split, 5000 expected \(train: 5000, validation: 2, test: 4\)"),
+        ({"validation": 7}, "1 images for the train split, 6 expected"),
+        ({"test": 13}, "0 images for the train split"),
         ({"crop": 39}, "39-pixel crop"),
         ({"crop": 39, "enlarge": True}, "39-pixel crop"),
     ],
@@ -113,7 +117,7 @@ def test_a_truncated_jpeg_is_named_and_nothing_is_left(folder, tmp_path):
 
 def test_one_name_twice(folder):
     Image.new("RGB", (40, 40)).save(folder / "images/03.jpg")
-    with pytest.raises(InputError, match="several pictures share the name '03'"):
+    with pytest.raises(InputError, match=r"03\.jpg and 03\.png have one id, '03'"):
         list(pictures(dataset(folder), SIZE))
 
 
@@ -282,18 +286,18 @@ def test_lists_name_a_published_split(folder):
         return {name: [p.id for p in found if p.split == name] for name in ("train", "validation", "test")}
 
     # All others are learnt from, a listed picture that the test does not take is not.
-    assert split(test=2, validation=1) == {
+    assert split(test=2, validation=1, train=8) == {
         "train": ["00", "01", "03", "04", "06", "08", "09", "10"], "validation": ["11"], "test": ["07", "02"],
     }  # fmt: skip
     train.write_text("03\n01\n04\n")
-    lists = {"test": 3, "validation": 1, "train_list": str(train)}
+    lists = {"test": 3, "validation": 1, "train": 2, "train_list": str(train)}
     assert split(**lists) == {"train": ["03", "01"], "validation": ["04"], "test": ["07", "02", "05"]}
-    with pytest.raises(InputError, match="3 pictures for the test split, at least 4"):
+    with pytest.raises(InputError, match="3 images for the test split, 4 expected"):
         split(**lists | {"test": 4})
     for text, message in (
-        ("03\n02\n", "02 is a test picture"),
+        ("03\n02\n", "02 is a test image"),
         ("3\n", "3 is not below"),
-        ("03\n03.png\n", "03 twice"),
+        ("03\n03.png\n", r"03\.png twice"),
     ):
         train.write_text(text)
         with pytest.raises(InputError, match=message):
@@ -301,6 +305,80 @@ def test_lists_name_a_published_split(folder):
     train.unlink()
     with pytest.raises(InputError, match=r"train\.txt: not a readable list"):
         split(**lists)
+
+
+def test_ids_that_folders_make_equal_or_too_long_are_explained(folder):
+    for name in ("a/b", "a__b"):
+        write_png(folder / f"images/{name}.png", np.zeros((40, 40, 3), np.uint8))
+    with pytest.raises(InputError, match=r"a__b\.png and .*a/b\.png: both have the id 'a__b', in which `/` is written"):
+        split_folder(dataset(folder))
+    (folder / "images/a__b.png").unlink()
+    (folder / "images" / ("x" * 130)).mkdir()
+    (folder / "images/a/b.png").rename(folder / "images" / ("x" * 130) / f"{'y' * 130}.png")
+    with pytest.raises(InputError, match=r"would have 266 bytes; 255 are the most"):
+        split_folder(dataset(folder))
+
+
+def test_ids_may_be_as_long_as_a_file_name(folder, tmp_path):
+    """Prompts as names: 251 characters and the ending."""
+    (folder / "images/11.png").rename(folder / "images" / f"{'z' * 251}.png")
+    out = freeze(folder, tmp_path / "results")
+    assert "z" * 251 in {row.id for row in read_manifest(out / "manifest.csv")}
+
+
+def test_paths_may_begin_with_a_tilde(folder, monkeypatch):
+    monkeypatch.setenv("HOME", str(folder))
+    rng = np.random.default_rng(0)
+    for path in (folder / "images").iterdir():
+        write_png(folder / "labels" / path.name, rng.integers(0, 2, (36, 40), dtype=np.uint8))
+    (folder / "test.txt").write_text("~/images/03.png\n")
+    spec = dataset(folder, images="~/images", test_list="~/test.txt", test=1, labels="~/labels", classes=["a", "b"])
+    found = list(pictures(spec, SIZE))
+    assert [p.id for p in found if p.split == "test"] == ["03"] and all(p.labels is not None for p in found)
+    spec = {"source": "folder", "path": "~/masks", "hole": "white", "train": 3}
+    assert len(list(MaskSet(spec, SIZE, BUCKETS, 4).training())) == 3
+
+
+@pytest.mark.parametrize(("shape", "accepted"), [
+    ((20, 24), True), ((20, 26), False), ((21, 25), True), ((82, 98), True), ((40, 49), False), ((41, 47), False),
+    ((41, 49), True), ((24, 20), False), ((123, 147), True), ((10, 12), True), ((30, 49), False), ((1, 1), True),
+])  # fmt: skip
+def test_label_maps_rounded_to_whole_pixels_are_accepted(tmp_path, shape, accepted):
+    """Of an image of 49x41 pixels: both sides rounded down, up, or to the nearest."""
+    write_png(tmp_path / "labels/0.png", np.zeros(shape, np.uint8))
+    spec = {"source": "folder", "classes": ["a"]}
+    call = labelled, (tmp_path / "images/0.png", (41, 49), str(tmp_path / "images"), str(tmp_path / "labels"), spec)
+    if accepted:
+        assert call[0](*call[1]).shape == (41, 49)
+    else:
+        with pytest.raises(InputError, match=r"labels/0\.png: .* with the same proportions"):
+            call[0](*call[1])
+
+
+def test_deep_label_maps_and_decomposed_names(tmp_path):
+    """A panoptic map of 16 bits, whose name macOS wrote: ids beyond 255 stay what they are."""
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    ids = np.full((8, 8), 300, np.uint16)
+    ids[:4] = 301
+    (tmp_path / "labels").mkdir()
+    Image.fromarray(ids).save(tmp_path / f"labels/{decomposed}.png")
+    spec = {"source": "folder", "classes": ["a", "b"], "first_class": 300}
+    path = tmp_path / f"images/{composed}.jpg"
+    found = labelled(path, (8, 8), str(tmp_path / "images"), str(tmp_path / "labels"), spec)
+    assert (found[:4] == 1).all() and (found[4:] == 0).all()
+
+
+def test_masks_whose_hole_is_transparent(folder):
+    white = [mask.sum() for bucket in BUCKETS for mask in mask_set(folder).test(bucket)]
+    for path in (folder / "masks").iterdir():
+        hole = read_mask(path)
+        Image.fromarray(np.dstack([np.where(hole, 0, 255)] * 4).astype(np.uint8)).save(path)
+    with pytest.raises(InputError, match=r"hole: transparent.*hole: opaque"):
+        mask_set(folder)
+    found = mask_set(folder, hole="transparent")
+    assert [mask.sum() for bucket in BUCKETS for mask in found.test(bucket)] == white
+    with pytest.raises(InputError, match=r"with `hole: opaque` .*with `hole: transparent` 100% would"):
+        mask_set(folder, hole="opaque")
 
 
 def test_small_and_stretched_pictures():

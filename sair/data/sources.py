@@ -6,7 +6,6 @@ is any folder of pictures.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -18,10 +17,12 @@ import numpy as np
 from PIL import Image
 
 from sair.data.faces import CLASSES, draw_face
+from sair.data.lists import read_list
 from sair.data.photos import Crop, cut, regions
 from sair.data.seeds import mix
-from sair.files import InputError, refuse
-from sair.images import list_images, read_labels, read_rgb
+from sair.files import LONGEST_NAME, InputError, refuse
+from sair.images import read_labels, read_rgb
+from sair.listing import find, images_by_id
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = 255  # class id of a pixel that belongs to no class
@@ -124,14 +125,14 @@ def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: d
         InputError: no such map, one with colours, or one of other proportions than its picture.
     """
     if "parts" in spec:
-        file, ids = _parts(path, Path(labels), spec["parts"])
+        file, ids = _parts(path, Path(labels).expanduser(), spec["parts"])
     else:
         file = label_file(path, root, labels)
         ids = read_labels(file)
-    if ids.shape[0] * shape[1] != ids.shape[1] * shape[0]:
+    if not _same_proportions(ids.shape, shape):
         raise InputError(
-            f"{file}: {ids.shape[1]}x{ids.shape[0]} pixels, but its picture {path} has {shape[1]}x{shape[0]}. A label "
-            "map may be larger or smaller than its picture, with the same proportions."
+            f"{file}: {ids.shape[1]}x{ids.shape[0]} pixels, but its image {path} has {shape[1]}x{shape[0]}. A label "
+            "map may be larger or smaller than its image, with the same proportions."
         )
     names, first = classes_of(spec), spec.get("first_class", 0)
     class_of = np.array([names.index(name) for name in spec["classes"]])
@@ -141,9 +142,20 @@ def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: d
     return np.array(Image.fromarray(classes).resize((shape[1], shape[0]), Image.Resampling.NEAREST))
 
 
+def _same_proportions(first: tuple[int, int], second: tuple[int, int]) -> bool:
+    """Whether one size is the other one scaled and brought to whole pixels: both sides down, up, or to the nearest."""
+    for offset in (0, 0.5, 1):
+        low = max((a - offset) / b for a, b in zip(first, second, strict=True))
+        high = min((a + 1 - offset) / b for a, b in zip(first, second, strict=True))
+        if low < high or (offset == 0.5 and low == high):  # a half may be rounded either way
+            return True
+    return False
+
+
 def label_file(path: Path, root: str, labels: str) -> Path:
-    """Where the label map of a picture below ``root`` is: below ``labels``, under the same name."""
-    return (Path(labels) / path.relative_to(root)).with_suffix(".png")
+    """Return where the label map of an image below ``root`` is: below ``labels``, under the same name."""
+    relative = path.relative_to(Path(root).expanduser())
+    return find((Path(labels).expanduser() / relative).with_suffix(".png"))
 
 
 def _parts(path: Path, labels: Path, parts: list[str]) -> tuple[Path, np.ndarray]:
@@ -182,20 +194,21 @@ def split_folder(spec: dict[str, Any]) -> dict[str, list[tuple[str, Path]]]:
         InputError: a folder or a list is missing, a list names what is not there or what is in the other, or too few
             pictures are left.
     """
-    files = _identified(spec["images"])
+    root = Path(spec["images"]).expanduser()
+    files = _identified(root)
     held = []  # for the test, though it may be smaller
     if "test_images" in spec:
         test = _identified(spec["test_images"])
     elif "test_list" in spec:
-        test = held = _listed(spec["test_list"], files, spec["images"])
+        test = held = _listed(spec["test_list"], files, root)
     else:
         test = held = files[-spec["test"] :]
     apart = set(held)
     if "train_list" in spec:
-        learn = _listed(spec["train_list"], files, spec["images"])
+        learn = _listed(spec["train_list"], files, root)
         refuse(
             [
-                f"{spec['train_list']}: {name} is a test picture. Remove it."
+                f"{spec['train_list']}: {name} is a test image. Remove it."
                 for name, path in learn
                 if (name, path) in apart
             ]
@@ -205,40 +218,41 @@ def split_folder(spec: dict[str, Any]) -> dict[str, list[tuple[str, Path]]]:
     learn, test = learn[: spec["train"] + spec["validation"]], test[: spec["test"]]
     border = max(len(learn) - spec["validation"], 0)
     split = {"train": learn[:border], "validation": learn[border:], "test": test}
-    for name, least in {"train": 1, "test": spec["test"]}.items():
-        if len(split[name]) < least:
+    for name in ("train", "test"):
+        if len(split[name]) < spec[name]:
             raise InputError(
-                f"{spec['images']}: {len(split[name])} pictures for the {name} split, at least {least} expected "
-                f"(validation: {spec['validation']}, test: {spec['test']}). Lower these counts in the config or add "
-                "pictures."
+                f"{spec['images']}: {len(split[name])} images for the {name} split, {spec[name]} expected (train: "
+                f"{spec['train']}, validation: {spec['validation']}, test: {spec['test']}). Lower these counts in the "
+                "config or add images."
             )
     return split
 
 
-def _listed(path: str, files: list[tuple[str, Path]], root: str) -> list[tuple[str, Path]]:
-    """The files that a list names, in its order: one a line, relative to ``root``, with its ending or without."""
-    try:
-        names = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: not a readable list of pictures ({error}). Check the path in the config.") from None
-    known = {}
-    for file in files:
-        relative = file[1].relative_to(root)
-        known[str(relative)] = known[str(relative.with_suffix(""))] = file
-    refuse([f"{path}: {name} is not below {root}. Correct the line." for name in names if name not in known])
-    found = [known[name] for name in names]
-    refuse([f"{path}: names {name} twice. Remove a line." for (name, _), n in Counter(found).items() if n > 1])
-    return found
+def _listed(path: str, files: list[tuple[str, Path]], root: Path) -> list[tuple[str, Path]]:
+    by_file = {file: (identifier, file) for identifier, file in files}
+    return [by_file[file] for file in read_list(path, list(by_file), root)]
 
 
-def _identified(folder: str) -> list[tuple[str, Path]]:
-    files = [(str(p.relative_to(folder).with_suffix("")).replace("/", "__"), p) for p in list_images(folder)]
-    twice = [name for name, count in Counter(name for name, _ in files).items() if count > 1]
-    if twice:
-        raise InputError(
-            f"{folder}: several pictures share the name {twice[0]!r} (only the ending differs). Rename one."
-        )
-    return files
+def _identified(folder: str | Path) -> list[tuple[str, Path]]:
+    """Return (id, file) of every image below a folder; ids name files themselves, so folders become ``__``."""
+    found: dict[str, Path] = {}
+    faults = []
+    for name, path in images_by_id(folder).items():
+        identifier = name.replace("/", "__")
+        if identifier in found:
+            faults.append(
+                f"{path} and {found[identifier]}: both have the id {identifier!r}, in which `/` is written as `__`. "
+                "Rename one."
+            )
+        length = len(f"{identifier}.png".encode())
+        if length > LONGEST_NAME:
+            faults.append(
+                f"{path}: its id, {identifier!r}, names files, which would have {length} bytes; {LONGEST_NAME} are the "
+                "most. Shorten the names of the image or its folders."
+            )
+        found[identifier] = path
+    refuse(faults)
+    return list(found.items())
 
 
 def square(

@@ -1,0 +1,92 @@
+"""Lists of a published split: text files that name one image per line."""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sair.files import InputError, refuse
+from sair.listing import normal
+
+
+def read_list(path: str | Path, files: Sequence[Path], root: Path) -> list[Path]:
+    """Read which of some files a list names, in its order.
+
+    A line is a path relative to ``root``, with the ending or without. Lists are written by many tools, so it may also
+    be absolute or begin with ``./``, ``~`` or the end of ``root`` itself (``images/1.png``), use backslashes, and have
+    spaces around it. Lines that begin with ``#`` and name no file are comments.
+
+    Raises:
+        InputError: the list is missing, empty or not UTF-8; a line names no file, or has more columns than the name; a
+            file is named twice.
+    """
+    known: dict[str, Path] = {}
+    for file in files:
+        relative = file.relative_to(root)
+        known[normal(relative.as_posix())] = known[normal(relative.with_suffix("").as_posix())] = file
+    found, faults = [], []
+    for line in _lines(Path(path).expanduser()):
+        file = _find(line, known, root)
+        if file is not None:
+            found.append(file)
+        elif not line.lstrip().startswith("#"):
+            faults.append(f"{path}: {_fault(line.strip(), known, root)}")
+    refuse(faults)
+    if not found:
+        raise InputError(f"{path}: names no image. Expected one per line.")
+    refuse(
+        [
+            f"{path}: names {file.relative_to(root)} twice. Remove a line."
+            for file, count in Counter(found).items()
+            if count > 1
+        ]
+    )
+    return found
+
+
+def _lines(path: Path) -> list[str]:
+    """Read the lines that are not blank; a list may begin with a byte-order mark and end lines as on any system."""
+    try:
+        data = path.read_bytes()
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+            raise InputError(f"{path}: is not UTF-8 but UTF-16 or no text. Save the list as UTF-8.")
+        text = data.decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(
+            f"{path}: not a readable list of images ({error.strerror}). Check the path in the config."
+        ) from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not UTF-8 ({error}). Save the list as UTF-8.") from None
+    return [line for line in re.split(r"\r\n|\n|\r", text) if line.strip()]
+
+
+def _find(line: str, known: dict[str, Path], root: Path) -> Path | None:
+    return next((known[name] for name in _readings(line, root) if name in known), None)
+
+
+def _readings(line: str, root: Path) -> Iterator[str]:
+    """Yield what a line may mean relative to ``root``, the most literal first."""
+    for text in dict.fromkeys((line, line.strip(), line.strip().replace("\\", "/"))):
+        yield normal(text)
+        path = os.path.normpath(os.path.expanduser(text))
+        yield normal(path)
+        for folder in dict.fromkeys((os.path.abspath(root), os.path.realpath(root))):
+            if os.path.isabs(path):
+                yield normal(os.path.relpath(path, folder))
+            parts = Path(folder).parts[1:]
+            for count in range(1, len(parts) + 1):
+                end = "/".join(parts[-count:]) + "/"
+                if path.startswith(end):
+                    yield normal(path.removeprefix(end))
+
+
+def _fault(name: str, known: dict[str, Path], root: Path) -> str:
+    columns = (name.rsplit(separator, 1)[0] for separator in (None, ",", ";", "|"))
+    first = re.split(r"[\s,;|]+", name)[0]
+    if any(column != name and _find(column, known, root) for column in (*columns, first)):
+        return f"{name!r} has more than a name. Expected one name per line; remove labels and other columns."
+    return f"{name} is not below {root}. Correct the line."
