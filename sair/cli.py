@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 
 from sair.files import InputError
 from sair.images import HOLES
-from sair.methods import load_method, method_names
+from sair.methods import METHODS, load_method
 
 if TYPE_CHECKING:
     from sair.project import Project
-
-METHODS = Path("config/methods")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,8 +65,10 @@ def _parser() -> argparse.ArgumentParser:
     inpaint.add_argument("--method", default="sair", help="method to use (default: sair)")
     inpaint.add_argument("--dataset", default="faces", help="dataset that it was trained on (default: faces)")
     inpaint.add_argument("--seed", type=int, default=0, help="training seed (default: 0)")
-    inpaint.add_argument("--results", default="results", help="results folder (default: results)")
-    inpaint.add_argument("--checkpoint", help="a checkpoint file, instead of --method, --dataset, --seed, --results")
+    _takes_config(inpaint)
+    inpaint.add_argument("--results", help="results folder (default: the config's)")
+    inpaint.add_argument("--preset", help="size of a method that is not trained (default: the config's)")
+    inpaint.add_argument("--checkpoint", help="a checkpoint file, instead of --method and all that leads to its file")
     inpaint.add_argument("--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the mask")
     inpaint.add_argument("--size", type=int, help="shorter side shown to the method (default: that of its training)")
     inpaint.add_argument("--scale", type=float, default=1.0, help="render this much larger, such as 2.5")
@@ -168,19 +168,21 @@ def _takes_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _inpaint(options: argparse.Namespace) -> None:
-    from sair.methods import build
+    from sair.loading import load
     from sair.single import inpaint_file
-    from sair.training import checkpoint
 
-    weights, size = options.checkpoint, options.size
-    spec = None if weights else load_method(options.method, METHODS, "mini")
-    if spec is not None and spec["training"] is None:
-        method = build(spec)
+    if options.checkpoint:
+        method, spec, size = load(Path(options.checkpoint))
     else:
-        seed = f"seed{options.seed}"
-        path = weights or Path(options.results) / options.dataset / options.method / seed / "checkpoint.safetensors"
-        method, metadata = checkpoint.restore(path)
-        spec, size = metadata["spec"], size or metadata["image_size"]
+        project = _project(options.configfile, options.results, options.preset)
+        spec = project.method(options.method)
+        if project.learns(options.method):
+            # As it was trained, whatever preset and parameters the method's file has now.
+            path = project.checkpoint(options.method, options.dataset, options.seed)
+            method, spec, size = load({**spec, "parameters": {}}, path)
+        else:
+            method, spec, size = load(spec)
+    size = size if options.size is None else options.size
     inpaint_file(
         options.image, options.mask, options.output, method, spec, hole=options.hole, size=size, scale=options.scale
     )
@@ -228,15 +230,14 @@ def _new_method(options: argparse.Namespace) -> None:
     print(f"It runs as it is: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
 
 
-def _project(configfiles: Sequence[str], results: str | None = None) -> Project:
-    """Return the project as snakemake sees it with ``--configfile``, or with its results in another folder."""
+def _project(configfiles: Sequence[str], results: str | None = None, preset: str | None = None) -> Project:
+    """Return the project as snakemake sees it with ``--configfile``, or with another results folder or preset."""
     from sair.config import load_config
     from sair.project import Project
 
     config = load_config(configfiles)
-    if results is not None:
-        config["results"] = results
-    return Project(config)
+    given = {"results": results, "preset": preset}
+    return Project({**config, **{key: value for key, value in given.items() if value is not None}})
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -324,10 +325,9 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    for name in method_names(METHODS):
-        spec = load_method(name, METHODS, "mini")
-        learns = "trained" if spec["training"] is not None else "nothing to train"
-        print(f"{name:16} {spec['label']:16} {learns:18} {spec['class']}")
+    for name, spec in _project([]).methods.items():
+        source = "trained" if spec["training"] is not None else spec["weights"] or "nothing to train"
+        print(f"{name:16} {spec['label']:16} {source:18} {spec['class']}")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@
     over: edgeconnect                                 another method it is built on, trained before it (optional)
     weights: weights/mine.safetensors                 a checkpoint to use instead of training (optional; `sair convert`)
     tables: {table1: SAIR}                            tables it appears in: the paper's row, or null if it has none
-    parameters: {...}                                 keyword arguments of the class
+    parameters: {...}                                 keyword arguments of the class; beside `weights`, over its own
     training: {steps: 1000, batch: 16, ...}           overrides of the config's `training`; null for no training
     presets: {mini: {parameters, training}, paper: {...}}    merged in by the config's `preset`
 
@@ -18,19 +18,35 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-import yaml
-
-from sair.files import InputError, near
+from sair.files import InputError, near, read_mapping
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+METHODS = Path("config/methods")
+SEMANTICS = Path("config/semantics")
+
 _NONE = {"semantics": None, "over": None, "weights": None, "sees_truth": False}
-_KEYS = {"label", "class", "extends", "tables", "parameters", "training", "presets", *_NONE}
+_OPTIONAL = (str, type(None))
+_KEYS: dict[str, tuple[type, ...]] = {
+    "label": (str,),
+    "class": (str,),
+    "extends": _OPTIONAL,
+    "semantics": _OPTIONAL,
+    "over": _OPTIONAL,
+    "weights": _OPTIONAL,
+    "sees_truth": (bool,),
+    "tables": (dict,),
+    "parameters": (dict,),
+    "training": (dict, type(None)),
+    "presets": (dict,),
+}
+_WORDS = {str: "text", bool: "true or false", dict: "keys and values", type(None): "null"}
 
 
 @runtime_checkable
@@ -60,8 +76,15 @@ def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def method_names(folder: str | Path) -> list[str]:
-    """Names of all methods in ``folder`` (the files' names without ending)."""
-    return sorted(path.stem for path in Path(folder).glob("*.yaml"))
+    """Return the names of all methods in ``folder`` (the files' names without ending).
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {folder} in {Path.cwd()}. Run this in the project's folder.")
+    return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
 
 def load_method(
@@ -71,7 +94,7 @@ def load_method(
     training: dict[str, Any] | None = None,
     changes: Mapping[str, dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """A method's complete specification.
+    """Return a method's complete specification.
 
     Args:
         name: of the file ``<folder>/<name>.yaml``.
@@ -83,16 +106,18 @@ def load_method(
     Returns:
         Plain data: name, label, class, semantics, over, weights, sees_truth, tables, parameters, training. It is
         stored in the checkpoint and is all that is needed to build the method again; the method that it is ``over``
-        stands in its parameters as ``generator``.
+        stands in its parameters as ``generator``. With ``weights`` the parameters are only those that go on top of
+        the checkpoint's own (``sair.loading``).
 
     Raises:
-        InputError: unknown name, key or preset, or a file that extends itself or is over itself.
+        InputError: unknown name, key or preset, a value of the wrong type, or a file that extends itself or is over
+            itself.
     """
     return _load(name, Path(folder), preset, training or {}, changes or {}, ())
 
 
 def processes(spec: dict[str, Any]) -> int:
-    """Processes that train a method together, a GPU each where there are any; 0 for what learns nothing."""
+    """Return how many processes train a method together, a GPU each where there are any; 0 without training."""
     return spec["training"]["processes"] if spec["training"] else 0
 
 
@@ -104,13 +129,14 @@ def _load(
     changes: Mapping[str, dict[str, Any]],
     above: tuple[str, ...],
 ) -> dict[str, Any]:
+    path = folder / f"{name}.yaml"
     if name in above:
         way = " -> ".join((*above, name))
-        raise InputError(f"{folder}/{name}.yaml is over itself through {way}. Remove one `over`.")
-    raw = _read(name, folder, ())
+        raise InputError(f"{path} is over itself through {way}. Remove one `over`.")
+    raw = _merged(name, folder)
     presets = raw.pop("presets", {})
     if presets and preset not in presets:
-        raise InputError(f"{folder}/{name}.yaml has no preset {preset!r}. {near(preset, presets)}")
+        raise InputError(f"{path} has no preset {preset!r}. {near(preset, presets)}")
     spec = merge({**_NONE, "tables": {}, "parameters": {}, "training": {}}, raw)
     # A variant's own keys win over the preset of the file that it extends.
     chosen = presets.get(preset, {})
@@ -120,60 +146,126 @@ def _load(
     if own is None or (preset_s is None and not own) or spec["weights"]:
         if change["training"]:
             raise InputError(f"config, methods.{name}.training: {name} learns nothing. Remove it.")
+        if spec["weights"] and (own or preset_s):
+            raise InputError(f"{path}: names `weights` and `training`, but weights are not trained on. Remove one.")
         spec["training"] = None
     else:
         spec["training"] = merge(merge(merge(training, preset_s or {}), own), change["training"])
-    if spec["over"]:
+    if spec["weights"] and spec["parameters"].get("pretrained"):
+        raise InputError(f"{path}: names `weights` and `pretrained`, two sources of its weights. Remove one.")
+    if spec["over"] and not spec["weights"]:  # else the checkpoint holds the generator, too
         below = _load(spec["over"], folder, preset, training, changes, (*above, name))
         generator = {key: below[key] for key in ("class", "parameters")}
         spec["parameters"] = merge({"generator": generator}, spec["parameters"])
     return {"name": name, **spec}
 
 
-def _read(name: str, folder: Path, seen: tuple[str, ...]) -> dict[str, Any]:
+def _merged(name: str, folder: Path) -> dict[str, Any]:
+    """Return a method's file laid over the files that it extends, without ``extends``."""
+    chain = [_read(name, folder)]
+    names = [name]
+    while (parent := chain[0].pop("extends", None)) is not None:
+        if parent in names:
+            way = " -> ".join((*names, parent))
+            raise InputError(f"{folder / names[-1]}.yaml extends itself through {way}. Remove one `extends`.")
+        names.append(parent)
+        chain.insert(0, _read(parent, folder))
+    missing = {"label", "class"} - chain[0].keys()
+    if missing:
+        path = folder / f"{names[-1]}.yaml"
+        raise InputError(f"{path}: missing {', '.join(sorted(missing))} (or `extends` another method).")
+    stated = [number for number, raw in enumerate(chain) if "weights" in raw]
+    weighted = stated[-1] if stated and chain[stated[-1]]["weights"] else 0
+    merged: dict[str, Any] = {}
+    for number, raw in enumerate(chain):
+        if number < weighted:  # the checkpoint brings its own size: what is below it describes another network
+            raw = {key: value for key, value in raw.items() if key not in ("parameters", "presets", "training")}
+        # Places in tables are a row's own: a variant does not inherit its parent's.
+        merged = merge({**merged, "tables": {}}, raw)
+    return merged
+
+
+def _read(name: str, folder: Path) -> dict[str, Any]:
+    """Read one method file, its keys and their types checked.
+
+    Raises:
+        InputError: no such file, an unknown key, or a value of the wrong type.
+    """
     path = folder / f"{name}.yaml"
     if not path.is_file():
-        raise InputError(f"unknown method {name!r}: there is no {path}. {near(name, method_names(folder))}")
-    if name in seen:
-        raise InputError(f"{path} extends itself through {' -> '.join((*seen, name))}. Remove one `extends`.")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {error}") from None
-    for key in raw:
-        if key not in _KEYS:
-            raise InputError(f"{path}: unknown key {key!r}. {near(key, _KEYS)}")
-    parent = raw.pop("extends", None)
-    if parent is None:
-        missing = {"label", "class"} - raw.keys()
-        if missing:
-            raise InputError(f"{path}: missing {', '.join(sorted(missing))} (or `extends` another method).")
-        return raw
-    base = _read(parent, folder, (*seen, name))
-    # Places in tables are a row's own: a variant does not inherit its parent's.
-    return merge({**base, "tables": {}}, raw)
+        known = method_names(folder)
+        raise InputError(f"unknown method {name!r}: there is no {path}. {near(name, known)}")
+    raw = read_mapping(path)
+    _check(f"{path}", raw, _KEYS)
+    for preset, entries in raw.get("presets", {}).items():
+        if not isinstance(entries, dict):
+            raise InputError(f"{path}, presets.{preset}: expected keys and values, found {entries!r:.60}.")
+        _check(f"{path}, presets.{preset}", entries, {key: _KEYS[key] for key in ("parameters", "training")})
+    if ":" not in raw.get("class", ":"):
+        raise InputError(f"{path}, class: {raw['class']!r} should be module:Class, such as baselines.lama:LaMa.")
+    return raw
+
+
+def _check(where: str, raw: Mapping[str, Any], keys: Mapping[str, tuple[type, ...]]) -> None:
+    """Refuse keys that are not known and values that are of another type."""
+    for key, value in raw.items():
+        if key not in keys:
+            raise InputError(f"{where}: unknown key {key!r}. {near(key, keys)}")
+        if not isinstance(value, keys[key]):
+            wanted = " or ".join(_WORDS[kind] for kind in keys[key])
+            raise InputError(f"{where}, {key}: expected {wanted}, found {value!r:.60}.")
 
 
 def ancestors(name: str, folder: str | Path) -> list[str]:
-    """The methods that a method's file extends, nearest first."""
+    """Return the methods that a method's file extends, nearest first."""
     found: list[str] = []
-    while parent := yaml.safe_load((Path(folder) / f"{name}.yaml").read_text(encoding="utf-8")).get("extends"):
+    while parent := _read(name, Path(folder)).get("extends"):
         found.append(parent)
         name = parent
     return found
 
 
+def classes_named(description: Any) -> Iterator[str]:
+    """Yield every ``class`` that a specification or a method file names, wherever it is nested."""
+    if isinstance(description, dict):
+        for key, value in description.items():
+            if key == "class":
+                yield value
+            else:
+                yield from classes_named(value)
+    elif isinstance(description, list | tuple):
+        for value in description:
+            yield from classes_named(value)
+
+
+def find_class(name: str, method: str) -> type:
+    """Import the class that a specification names, from an installed package or a module of the working folder.
+
+    Raises:
+        InputError: it cannot be imported, or it is not a class that fills holes or can be trained.
+    """
+    # A console script has its own folder on the path, not the working folder. Last, so that it hides no package.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"method {method}: class {name!r} cannot be imported ({error}).") from None
+    if not isinstance(found, type) or not (hasattr(found, "inpaint") or hasattr(found, "training_step")):
+        raise InputError(f"method {method}: {name!r} is not a method: expected a class with `inpaint`.")
+    return found
+
+
 def build(spec: dict[str, Any]) -> Inpainter:
-    """Make the object that a specification describes.
+    """Make the object that a specification describes, on initial weights (``sair.loading.load`` also loads them).
+
+    The specification is one that the user chose: a checkpoint's goes through ``sair.training.checkpoint.restore``.
 
     Raises:
         InputError: the class cannot be found, or it does not take a parameter that the specification gives.
     """
-    module_name, _, attribute = spec["class"].partition(":")
-    try:
-        cls = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"method {spec['name']}: class {spec['class']!r} cannot be imported ({error}).") from None
+    cls = find_class(spec["class"], spec["name"])
     known = inspect.signature(cls).parameters
     for key in spec["parameters"]:
         if key not in known:

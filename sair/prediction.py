@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sair import runtime
+from sair import loading, runtime
 from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest, shard_of
 from sair.data.samples import to_tensor
 from sair.files import InputError
 from sair.images import write_png
-from sair.methods import Inpainter, build
+from sair.methods import Inpainter
 from sair.progress import progress
-from sair.training import checkpoint
 
 
 def to_pixels(image: Tensor) -> np.ndarray:
@@ -48,21 +47,22 @@ def predict(
     """Run a method on every row of a manifest.
 
     Args:
-        spec: the method's specification; a trained method's is taken from its checkpoint.
+        spec: the method's specification; its parameters go over those of its checkpoint (``sair.loading.load``).
         manifest: manifest.csv of the dataset.
         output: folder for ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, the full prediction.
-        weights: checkpoint of a trained method.
+        weights: checkpoint of a trained method, or of one whose specification names ``weights``.
         device: ``auto``, ``cpu`` or ``cuda``.
         batch: rows predicted at once; it changes no result beyond the last bits.
         shard: ``2-of-8`` for that part of the manifest alone.
 
     Raises:
-        InputError: an altered picture or mask, or a prediction that is not finite or has the wrong size.
+        InputError: an altered image or mask, a method without its weights, or a prediction that is not finite or has
+            the wrong size.
     """
-    method = build(spec) if weights is None else checkpoint.restore(weights)[0]
+    method, spec, _ = loading.load(spec, weights)
     target = runtime.device(device)
     if isinstance(method, torch.nn.Module):
-        method.to(target).eval()
+        method.to(target)
     rows = read_manifest(manifest)
     if hasattr(method, "check_manifest"):
         method.check_manifest(rows)

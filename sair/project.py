@@ -14,13 +14,11 @@ from sair.code import fingerprint
 from sair.config import SCHEMA, check_config, check_name, check_schema, read_schema
 from sair.data.sources import classes_of
 from sair.files import InputError, near
-from sair.methods import ancestors, load_method, method_names, processes
+from sair.methods import METHODS, SEMANTICS, ancestors, load_method, method_names, processes
 from sair.reporting.claims import all_claims
 from sair.weights.sources import entry, local
 
 ROOT = Path(__file__).resolve().parent.parent
-METHODS = Path("config/methods")
-SEMANTICS = Path("config/semantics")
 RECIPE = ("name", "class", "semantics", "sees_truth", "parameters", "training")
 
 

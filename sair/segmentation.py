@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sair import runtime
+from sair import loading, runtime
 from sair.data.manifest import (
     PICTURE_COLUMNS,
     ManifestRow,
@@ -24,10 +24,10 @@ from sair.data.manifest import (
 from sair.data.samples import to_tensor
 from sair.evaluation.segmentation import REGIONS, SEGMENTATION_COLUMNS, overlap
 from sair.files import InputError, write_csv
+from sair.models.clip import CLIP
 from sair.models.implicit import pixel_centres
 from sair.models.inpainter import ImplicitInpainter
 from sair.progress import progress
-from sair.training import checkpoint
 
 
 def classify(dense: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
@@ -55,6 +55,36 @@ def completed_map(method: ImplicitInpainter, images: Tensor, masks: Tensor) -> T
     return method.semantics_at(embeddings, coords).transpose(1, 2).unflatten(2, (height, width))
 
 
+def load_clip(path: str | Path) -> CLIP:
+    """Build a trained CLIP from its checkpoint.
+
+    Raises:
+        InputError: a checkpoint of something without words.
+    """
+    model = loading.load_encoder(path)
+    if not isinstance(model, CLIP):
+        raise InputError(f"{path}: a {type(model).__name__}, but only a CLIP finds classes by their names.")
+    return model
+
+
+def load_semantic_method(path: str | Path, clip: CLIP, source: str | Path) -> ImplicitInpainter:
+    """Build a method whose embeddings can be compared with a CLIP's words.
+
+    Raises:
+        InputError: it has no semantics, or those of another encoder: both may have vectors of the same length.
+    """
+    method = loading.load(Path(path)).method
+    if not isinstance(method, ImplicitInpainter) or method.semantic is None:
+        raise InputError(f"{path}: a method without semantics; a table of segmentation needs one with `semantics`.")
+    own, wanted = method.semantic.state_dict(), clip.dense.state_dict()
+    if own.keys() != wanted.keys() or not all(torch.equal(own[name], wanted[name]) for name in own):
+        raise InputError(
+            f"{path}: its semantics are not those of {source}, so that this CLIP's words mean nothing to it. Compare "
+            "methods with `semantics: clip`, trained with this CLIP."
+        )
+    return method
+
+
 @torch.no_grad()
 def segment(
     clip: str | Path,
@@ -77,13 +107,15 @@ def segment(
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        InputError: pictures without labels.
+        InputError: images without labels, or a method whose semantics are not this CLIP's.
     """
-    model, _ = checkpoint.restore(clip)
+    model = load_clip(clip)
+    sir = None if method is None else load_semantic_method(method, model, clip)
     target = runtime.device(device)
     model.to(target)
     text = model.class_embeddings()
-    sir = None if method is None else checkpoint.restore(method)[0].to(target)
+    if sir is not None:
+        sir.to(target)
     folder = Path(pictures).parent
     table = read_table(pictures, PICTURE_COLUMNS)
     labels_of = {row.image: row for row in table[table.labels != ""].itertuples()}

@@ -16,8 +16,7 @@ from sair.data.samples import to_tensor
 from sair.files import InputError
 from sair.images import write_png
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
-from sair.segmentation import classify, completed_map
-from sair.training import checkpoint
+from sair.segmentation import classify, completed_map, load_clip, load_semantic_method
 
 
 @torch.no_grad()
@@ -42,9 +41,9 @@ def semantic_maps(
     The three PCA directions are those of the complete pictures' maps and are shared by all columns, so that equal
     colours are equal embeddings.
     """
-    model, _ = checkpoint.restore(clip)
+    model = load_clip(clip)
     text = model.class_embeddings()
-    sirs = {title: checkpoint.restore(path)[0] for title, path in methods.items()}
+    sirs = {title: load_semantic_method(path, model, clip) for title, path in methods.items()}
     rows = read_manifest(manifest)
     rows = [row for row in rows if row.bucket == rows[-1].bucket]
     rows = [rows[(2 * n + 1) * len(rows) // (2 * count)] for n in range(count)]

@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from sair import runtime
+from sair import loading, runtime
 from sair.data.samples import Samples
 from sair.data.seeds import mix
 from sair.files import InputError, discard, file_sha256, write_csv
@@ -85,22 +85,30 @@ class Run:
     ) -> None:
         self.seed, self.state_file, self.identity = seed, state, identity
         torch.manual_seed(mix("initial weights", seed))
-        if semantics is None:
-            self.spec, self.method = spec, build(spec)
-        else:
-            encoder, _ = checkpoint.restore(semantics)
-            # Its description goes along, so that the method's checkpoint alone can build all of it.
-            self.spec = {**spec, "parameters": {**spec["parameters"], "semantic": encoder.description}}
-            self.method = build(self.spec)
-            self.method.load_semantic(encoder.dense)
+        self.spec, below = spec, None
         if over is not None:
-            below, _ = checkpoint.restore(over)
-            checkpoint.load_weights(self.method.generator, checkpoint.weights_of(below), over)
+            part = {"name": f"the generator of {spec['name']}", **spec["parameters"].get("generator", {})}
+            with torch.random.fork_rng(devices=[]):  # the initial weights do not depend on how the generator is built
+                below = loading.load(part, over)
+            self._describe("generator", {key: below.spec[key] for key in ("class", "parameters")})
+        if semantics is not None:
+            encoder = loading.load_encoder(semantics)
+            # Its description goes along, so that the method's checkpoint alone can build all of it.
+            self._describe("semantic", encoder.description)
+        self.method = build(self.spec) if spec["training"] is not None else loading.load(spec).method
+        if semantics is not None:
+            self.method.load_semantic(encoder.dense)
+        if below is not None:
+            checkpoint.load_weights(self.method.generator, checkpoint.weights_of(below.method), over)
         self.optimizers = self.method.optimizers()
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
         self.log: list[dict[str, float]] = []
         self.psnr = math.nan
+
+    def _describe(self, name: str, part: dict[str, Any]) -> None:
+        """Put the description of a part that is trained already into the specification."""
+        self.spec = {**self.spec, "parameters": {**self.spec["parameters"], name: part}}
 
     def note(self, scalars: dict[str, Tensor]) -> None:
         """Add a line to the log: step, learning rate, last validation PSNR, and the method's own scalars."""

@@ -1,0 +1,79 @@
+"""Say what a file of weights really is, so that an error can name what helps."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+import zipfile
+from pathlib import Path
+from typing import Any
+
+SAFETENSORS = "a safetensors file"
+PYTORCH = "a PyTorch file"
+ARCHIVE = "a zip archive with "  # then the name of its first member
+_STARTS = {
+    PYTORCH: tuple(bytes([0x80, protocol]) for protocol in range(2, 6)),
+    "a web page": (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body"),
+    "a Git LFS pointer, not the file that it stands for": (b"version https://git-lfs",),
+}
+_LARGEST_HEADER = 100_000_000  # as safetensors' own limit
+
+
+def kind_of(path: str | Path) -> str:
+    """Return a few words on what lies at a path, from its first bytes and not from its name.
+
+    Returns:
+        ``SAFETENSORS``, ``PYTORCH``, or for example "a folder", "an empty file", "a web page", "a zip archive with
+        model.pth in it", "a file of an unknown kind".
+    """
+    path = Path(path)
+    if not path.is_file():
+        return "a folder" if path.is_dir() else "no regular file" if path.exists() else "no such file"
+    try:
+        with open(path, "rb") as stream:
+            start = stream.read(512)
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
+    if not start:
+        return "an empty file"
+    if start.startswith(b"PK"):
+        return _kind_of_zip(path)
+    if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < _LARGEST_HEADER:
+        return SAFETENSORS
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for kind, begins in _STARTS.items():
+        if text.startswith(begins):
+            return kind
+    return "a tar archive" if _is_tar(path) else "a file of an unknown kind"
+
+
+def _kind_of_zip(path: Path) -> str:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError, NotImplementedError):
+        return "an incomplete PyTorch file or zip archive"
+    if any(name.endswith("/constants.pkl") for name in names):
+        return "a TorchScript file"
+    if any(name.endswith("/data.pkl") for name in names):
+        return PYTORCH
+    return f"{ARCHIVE}{names[0] if names else 'nothing'} in it"
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except (OSError, EOFError):
+        return False
+
+
+def safetensors_metadata(path: str | Path) -> dict[str, Any]:
+    """Read what a safetensors file says about itself, also of one whose end is missing; empty if that is unreadable."""
+    with open(path, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = stream.read(length) if length < _LARGEST_HEADER else b""
+    try:
+        found = json.loads(header)
+        return dict(found.get("__metadata__") or {})
+    except (ValueError, RecursionError, AttributeError, TypeError):
+        return {}
