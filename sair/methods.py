@@ -250,7 +250,7 @@ def find_class(name: str, method: str) -> type:
     module, _, attribute = name.partition(":")
     try:
         found = getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
         raise InputError(f"method {method}: class {name!r} cannot be imported ({error}).") from None
     if not isinstance(found, type) or not (hasattr(found, "inpaint") or hasattr(found, "training_step")):
         raise InputError(f"method {method}: {name!r} is not a method: expected a class with `inpaint`.")
@@ -263,11 +263,18 @@ def build(spec: dict[str, Any]) -> Inpainter:
     The specification is one that the user chose: a checkpoint's goes through ``sair.training.checkpoint.restore``.
 
     Raises:
-        InputError: the class cannot be found, or it does not take a parameter that the specification gives.
+        InputError: the class cannot be found, or it does not take the parameters that the specification gives.
     """
     cls = find_class(spec["class"], spec["name"])
     known = inspect.signature(cls).parameters
     for key in spec["parameters"]:
         if key not in known:
             raise InputError(f"method {spec['name']}: {cls.__name__} has no parameter {key!r}. {near(key, known)}")
-    return cls(**spec["parameters"])
+    try:
+        inspect.signature(cls).bind(**spec["parameters"])
+    except TypeError as error:
+        raise InputError(f"method {spec['name']}: {cls.__name__}: {error}. Name it in `parameters`.") from None
+    try:
+        return cls(**spec["parameters"])
+    except ValueError as error:
+        raise InputError(f"method {spec['name']}: {error}") from error

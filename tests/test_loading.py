@@ -1,0 +1,491 @@
+"""Which weights a method has, and that a checkpoint has nothing built that the user did not choose."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from sair.cli import main
+from sair.data.freeze import write_manifest, write_pictures
+from sair.data.manifest import read_manifest
+from sair.files import InputError
+from sair.images import read_rgb
+from sair.loading import load
+from sair.methods import build, classes_named, load_method, method_names
+from sair.prediction import predict
+from sair.training import checkpoint, loop
+from sair.trust import PROJECT_CLASSES
+
+LIIF = {
+    "name": "tiny",
+    "class": "sair.models.inpainter:ImplicitInpainter",
+    "sees_truth": False,
+    "training": {"steps": 1},
+    "parameters": {
+        "encoder": {"name": "app", "channels": 4, "blocks": 1},
+        "air": {"name": "liif", "hidden": [8], "unfold": True},
+    },
+}
+EDGECONNECT = {"channels": 4, "blocks": 1, "discriminator_channels": 4, "discriminator_downsamplings": 1}
+
+
+def write_checkpoint(path, spec=LIIF, **facts):
+    torch.manual_seed(0)
+    checkpoint.save_method(path, build(spec), spec, **{"image_size": 32, **facts})
+    return path
+
+
+def edgeconnect(path, **parameters):
+    spec = {"name": "e", "class": "baselines.edgeconnect:EdgeConnect", "parameters": {**EDGECONNECT, **parameters}}
+    return write_checkpoint(path, spec)
+
+
+def with_spec(path, **changes):
+    """A whole checkpoint whose specification is changed afterwards."""
+    tensors, metadata = checkpoint.load(write_checkpoint(path))
+    checkpoint.save(path, tensors, {**metadata, "spec": {**metadata["spec"], **changes}})
+    return path
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with an empty registry, which is not on Python's path."""
+    for name in ("methods", "semantics"):
+        (tmp_path / "config" / name).mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def probe(folder):
+    """A module that leaves a file behind when it is imported."""
+    (folder / "probe_module.py").write_text(
+        "from pathlib import Path\nimport torch\nPath('imported').touch()\n"
+        "class Probe(torch.nn.Module):\n    def inpaint(self, images, masks):\n        return images\n"
+    )
+    sys.path.append(str(folder))
+    yield folder
+    sys.modules.pop("probe_module", None)
+
+
+NESTED = [
+    lambda name: {"class": name},
+    lambda name: {"class": "baselines.jpgnet:JPGNet", "parameters": {"generator": {"class": name, "parameters": {}}}},
+    lambda name: {"parameters": {**LIIF["parameters"], "semantic": {"class": name}}},
+    lambda name: {"parameters": {"parts": [{"inner": [{"class": name}]}]}},
+    lambda name: {"over": {"class": name}},
+]
+
+
+@pytest.mark.parametrize("change", NESTED, ids=["itself", "generator", "semantic", "list", "over"])
+def test_a_class_that_nobody_chose_is_not_imported(probe, change):
+    path = with_spec(probe / "evil.safetensors", **change("probe_module:Probe"))
+    with pytest.raises(InputError, match="refused: it names 'probe_module:Probe'"):
+        load(path)
+    assert "probe_module" not in sys.modules and not (probe / "imported").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "subprocess:Popen",
+        "os:system",
+        "builtins:exec",
+        "torch.nn:Linear",
+        "sair.provenance:subprocess",
+        "sair.files:atomic",
+        "sair.models.inpainter:ImplicitInpainter.inpaint",
+        "sair.models.inpainter:nn.Linear",
+        "baselines.lama.model:LaMaGenerator",
+        "baselines.lama:LaMa ",
+        "baselines.controls:MeanFill",
+        "baselines.command:Command",
+        "baselines.precomputed:Precomputed",
+        "sair.models.inpainter",
+        "",
+    ],
+)
+def test_only_methods_with_weights_can_be_named(folder, name):
+    path = with_spec(folder / "evil.safetensors", **{"class": name, "parameters": {"command": ["touch", "ran"]}})
+    with pytest.raises(InputError, match="refused: it names"):
+        load(path)
+    assert not (folder / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("baselines.command:Command", {"command": ["touch", "ran"]}),
+        ("baselines.precomputed:Precomputed", {"folder": "."}),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True], ids=["itself", "generator"])
+def test_a_program_or_folder_is_never_restored(folder, name, parameters, nested):
+    """Not even where a method file of the working folder names the class."""
+    (folder / "config/methods/theirs.yaml").write_text(f"label: Theirs\nclass: {name}\ntraining: null\n")
+    part = {"class": name, "parameters": parameters}
+    change = {"class": "baselines.jpgnet:JPGNet", "parameters": {"generator": part}} if nested else part
+    with pytest.raises(InputError, match=f"refused: {name} has no weights"):
+        load(with_spec(folder / "evil.safetensors", **change))
+    assert not (folder / "ran").exists()
+
+
+def test_the_project_classes_are_those_of_its_method_files():
+    specs = [
+        load_method(n, f"config/{kind}", "mini")
+        for kind in ("methods", "semantics")
+        for n in method_names(f"config/{kind}")
+    ]
+    trained = {name for spec in specs if spec["training"] is not None for name in classes_named(spec)}
+    assert trained == PROJECT_CLASSES
+
+
+@pytest.mark.parametrize("place", ["config/methods", "config/semantics"])
+def test_a_users_own_class_is_restored_where_a_method_file_names_it(probe, place):
+    (probe / "probe_module.py").write_text(
+        "import torch\nclass Mine(torch.nn.Module):\n    def __init__(self, *, width):\n        super().__init__()\n"
+        "        self.layer = torch.nn.Linear(width, 1)\n    def inpaint(self, images, masks):\n        return images\n"
+    )
+    spec = {"name": "mine", "class": "probe_module:Mine", "parameters": {"width": 3}}
+    path = write_checkpoint(probe / "mine.safetensors", spec)
+    with pytest.raises(InputError, match="refused: it names 'probe_module:Mine'"):
+        load(path)
+    (probe / place / "mine.yaml").write_text("label: Mine\nclass: probe_module:Mine\nparameters: {width: 5}\n")
+    del sys.modules["probe_module"]
+    sys.path.remove(str(probe))  # as for the console script, whose path starts with its own folder
+    assert load(path).method.layer.in_features == 3
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"pretrained": "secret.pth"},
+        {"parts": [{"pretrained": {"a": "secret.pth"}}]},
+        {"semantic": {"name": "clip", "architecture": "hf-hub:somebody/model"}},
+        {"semantic": {"name": "clip", "architecture": "local-dir:folder"}},
+        {"semantic": {"name": "clip", "architecture": {"vision_cfg": {"timm_model_name": "resnet18"}}}},
+        {"semantic": {"name": "clip", "architecture": {"text_cfg": {"hf_model_name": "somebody/model"}}}},
+    ],
+)
+def test_a_checkpoint_that_names_files_is_refused(folder, parameters):
+    path = with_spec(folder / "evil.safetensors", parameters={**LIIF["parameters"], **parameters})
+    with pytest.raises(InputError, match="to be read, but a checkpoint holds all of its weights"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"encoder": {"name": "app", "channels": 10**9, "blocks": 1}},
+        {"encoder": {"name": "app", "channels": 20_000, "blocks": 1}},
+        {"encoder": {"name": "app", "channels": 4, "blocks": 100_000}},
+        {"air": {"name": "liif", "hidden": [10**6, 10**6]}},
+        {"semantic": {"name": "clip", "architecture": "ViT-L-14"}},
+    ],
+    ids=["channels", "wide", "deep", "hidden", "semantic"],
+)
+def test_a_network_far_larger_than_its_file_takes_no_memory(folder, monkeypatch, parameters):
+    largest = 0
+    empty = torch.empty
+
+    def watched(*size, **options):
+        nonlocal largest
+        made = empty(*size, **options)
+        largest = max(largest, made.numel())
+        return made
+
+    path = with_spec(folder / "evil.safetensors", parameters={**LIIF["parameters"], **parameters})
+    monkeypatch.setattr(torch, "empty", watched)
+    with pytest.raises(InputError, match="refused"):
+        load(path)
+    assert largest <= 1 << 27
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        ("{", "not a JSON object"),
+        ("[1]", "not a JSON object"),
+        ("[" * 100_000, "not a JSON object"),
+        ("9" * 10_000, "not a JSON object"),
+        ('{"spec": "' + "a" * (1 << 24) + '"}', "bytes of metadata"),
+        ("{}", "holds no specification"),
+        ('{"spec": null}', "holds no specification"),
+        ('{"spec": {"name": "x", "class": 5, "parameters": {}}}', "holds no specification"),
+        ('{"spec": {"name": "x", "class": "a:b"}}', "holds no specification"),
+        ('{"spec": {"name": "x", "class": "a:b", "parameters": []}}', "holds no specification"),
+        ('{"spec": {"name": "x", "class": "a:b", "parameters": {}}, "image_size": "big"}', "image_size is 'big'"),
+        ('{"spec": {"name": "x", "class": "a:b", "parameters": {}}, "image_size": true}', "image_size is True"),
+        ('{"spec": {"name": "x", "class": "a:b", "parameters": {}, "sees_truth": 1}}', "sees_truth is 1"),
+        ('{"spec": {"name": "x", "class": "a:b", "parameters": {"g": {"class": [1]}}}}', "a class that is no text"),
+        (
+            json.dumps(
+                {"spec": {"name": "x", "class": "a:b", "parameters": json.loads('{"a":' * 50 + "1" + "}" * 50)}}
+            ),
+            "deep",
+        ),
+        ('{"run": {}, "done": 3}', "the state of a training that is not finished"),
+    ],
+)
+def test_faulty_metadata_is_refused(folder, metadata, message):
+    save_file({"a": torch.zeros(1)}, folder / "a.safetensors", {"sair": metadata})
+    with pytest.raises(InputError, match=message):
+        load(folder / "a.safetensors")
+
+
+@pytest.mark.parametrize(
+    "parameters", [{}, {"air": 5}, {"air": {"name": "os"}}, {"air": {}, "encoder": {"name": "app", "channels": "x"}}]
+)
+def test_parameters_that_describe_no_method_are_refused(folder, parameters):
+    with pytest.raises(InputError, match=r"a\.safetensors: "):
+        load(with_spec(folder / "a.safetensors", parameters=parameters))
+
+
+def test_weights_that_are_not_finite_are_refused(folder):
+    tensors, metadata = checkpoint.load(write_checkpoint(folder / "a.safetensors"))
+    name = next(name for name, value in tensors.items() if value.numel() > 1)
+    for value in (torch.nan, torch.inf):
+        tensors[name].view(-1)[1] = value
+        checkpoint.save(folder / "a.safetensors", tensors, metadata)
+        with pytest.raises(InputError, match=f"{name} has values that are not finite"):
+            load(folder / "a.safetensors")
+
+
+def foreign_files(folder):
+    torch.save({"a": torch.zeros(2)}, folder / "author.pth")
+    torch.save({"a": torch.zeros(2)}, folder / "old.ckpt", _use_new_zipfile_serialization=False)
+    save_file({"a": torch.zeros(2)}, folder / "other.safetensors")
+    (folder / "page.safetensors").write_text("<!DOCTYPE html><title>Quota exceeded</title>")
+    (folder / "pointer.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 5\n")
+    (folder / "empty.safetensors").touch()
+    (folder / "noise.safetensors").write_bytes(bytes(range(1, 200)))
+    (folder / "a_folder").mkdir()
+    whole = (folder / "other.safetensors").read_bytes()
+    (folder / "cut.safetensors").write_bytes(whole[:-4])
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("author.pth", "a PyTorch file: `sair convert METHOD FILE"),
+        ("old.ckpt", "a PyTorch file: `sair convert METHOD FILE"),
+        ("other.safetensors", "of another program: `sair convert METHOD FILE"),
+        ("page.safetensors", "a web page. Fetch"),
+        ("pointer.safetensors", "a Git LFS pointer"),
+        ("empty.safetensors", "an empty file. Fetch"),
+        ("noise.safetensors", "a file of an unknown kind. Fetch"),
+        ("cut.safetensors", "damaged checkpoint .*fetch it again"),
+        ("a_folder", "a folder, not a checkpoint"),
+        ("nothing.safetensors", "no such checkpoint.*sair convert"),
+    ],
+)
+def test_a_foreign_file_is_named_for_what_it_is(folder, capsys, name, message):
+    foreign_files(folder)
+    with pytest.raises(InputError, match=message) as error:
+        load(folder / name)
+    assert "elete it" not in str(error.value) and "\n" not in str(error.value)
+    assert main(["inpaint", "a.png", "m.png", "-o", "o.png", "--checkpoint", str(folder / name)]) == 1
+    assert capsys.readouterr().err.startswith(f"error: {folder / name}: ")
+
+
+def write_method(folder, name, text):
+    (folder / f"config/methods/{name}.yaml").write_text(text)
+
+
+@pytest.fixture
+def registry(folder):
+    """EdgeConnect of two sizes in its file, and a checkpoint of a third."""
+    presets = {"mini": {"parameters": {"channels": 6, "sigma": 1}}, "paper": {"parameters": {"channels": 8}}}
+    base = {"label": "E", "class": "baselines.edgeconnect:EdgeConnect", "presets": presets, "training": {"batch": 4}}
+    write_method(folder, "edge", json.dumps(base))
+    edgeconnect(folder / "e.safetensors", sigma=2.0)
+    return folder
+
+
+@pytest.mark.parametrize("preset", ["mini", "paper"])
+def test_a_method_with_weights_has_the_checkpoints_parameters_and_its_own_over_them(registry, preset):
+    write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
+    write_method(registry, "drawn", "extends: plain\nlabel: D\nparameters: {drawn_edges: hole, sigma: 3}\n")
+    plain, drawn = (load(load_method(name, "config/methods", preset)) for name in ("plain", "drawn"))
+    assert (plain.method.sigma, plain.method.drawn_edges) == (2.0, "everywhere") and plain.image_size == 32
+    assert (drawn.method.sigma, drawn.method.drawn_edges) == (3, "hole")
+    assert drawn.spec["parameters"] == {**EDGECONNECT, "sigma": 3, "drawn_edges": "hole"} and drawn.spec["label"] == "D"
+    states = [checkpoint.weights_of(loaded.method) for loaded in (plain, drawn)]
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
+    assert not plain.method.training
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("parameters: {channels: 8}", r"parameters \(channels\) do not go with the weights"),
+        ("parameters: {sigmas: 3}", r"parameters \(sigmas\) do not go.*no parameter 'sigmas'. Did you mean sigma"),
+        ("parameters: {pretrained: {edge: a.pth, inpaint: b.pth}}", "names `weights` and `pretrained`"),
+        ("training: {steps: 5}", "names `weights` and `training`"),
+        ("class: baselines.lama:LaMa", "weights of a baselines.edgeconnect:EdgeConnect, but method x is a"),
+        ("weights: nothing.safetensors", "no such checkpoint"),
+        ("weights: 5", "weights: expected text or null, found 5"),
+        ("weights: [e.safetensors]", "weights: expected text or null"),
+    ],
+)
+def test_what_does_not_go_with_weights_is_refused(registry, text, message):
+    weights = "" if text.startswith("weights") else "weights: e.safetensors\n"
+    write_method(registry, "x", f"extends: edge\nlabel: X\n{weights}{text}\n")
+    with pytest.raises(InputError, match=message):
+        load("x")
+
+
+def test_presets_beside_weights_go_over_them_too(registry):
+    write_method(
+        registry,
+        "x",
+        "extends: edge\nlabel: X\nweights: e.safetensors\npresets: {mini: {parameters: {sigma: 7}}, paper: {}}\n",
+    )
+    assert [load("x", preset=preset).method.sigma for preset in ("mini", "paper")] == [7, 2.0]
+
+
+def test_a_variant_may_be_trained_again(registry):
+    write_method(registry, "x", "extends: edge\nlabel: X\nweights: e.safetensors\n")
+    write_method(registry, "y", "extends: x\nlabel: Y\nweights: null\n")
+    spec = load_method("y", "config/methods", "mini", {"steps": 3})
+    assert spec["training"] == {"steps": 3, "batch": 4} and spec["parameters"]["channels"] == 6
+
+
+def test_a_trained_method_is_never_run_on_random_weights(registry):
+    with pytest.raises(InputError, match="method edge is trained, and no checkpoint is named"):
+        load("edge")
+    write_method(registry, "x", "extends: edge\nlabel: X\ntraining: null\n")
+    with pytest.raises(InputError, match="method x would run on random weights"):
+        load("x")
+    spec = load_method("x", "config/methods", "mini")
+    with pytest.raises(InputError, match="random weights"):
+        loop.Run(spec, 0, Path("running.safetensors"), [])
+
+
+class Fixed(nn.Module):
+    """A network whose weights no random number decides."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+
+    def inpaint(self, images, masks):
+        return images * self.weight.view(1, 3, 1, 1)
+
+
+def test_what_is_not_random_needs_no_checkpoint():
+    spec = {"name": "fixed", "class": "test_loading:Fixed", "parameters": {}, "training": None}
+    assert load(spec).image_size is None
+    assert load("mean_fill").spec["label"] == "Mean fill"
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    write_pictures({"source": "faces", "train": 4, "validation": 0, "test": 2}, 32, folder / "pictures.csv")
+    masks = {"source": "strokes", "train": 2}
+    write_manifest(folder / "pictures.csv", masks, [(20, 40)], folder / "manifest.csv", folder / "masks.csv")
+    return folder
+
+
+def pixels(data, folder):
+    return [read_rgb(folder / "raw" / row.prediction).tobytes() for row in read_manifest(data / "manifest.csv")]
+
+
+def test_prediction_and_inpaint_use_the_weights_and_the_parameters(data, registry, monkeypatch):
+    write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
+    write_method(registry, "drawn", "extends: plain\nlabel: D\nparameters: {drawn_edges: hole, sigma: 3}\n")
+    specs = {name: load_method(name, "config/methods", "mini") for name in ("plain", "drawn")}
+    for name, spec in specs.items():
+        predict(spec, data / "manifest.csv", registry / name, weights=spec["weights"])
+        recipe = {key: value for key, value in spec.items() if key != "weights"}  # as the workflow gives it
+        predict(recipe, data / "manifest.csv", registry / f"{name}_rule", weights=spec["weights"])
+        assert pixels(data, registry / name) == pixels(data, registry / f"{name}_rule")
+    assert pixels(data, registry / "plain") != pixels(data, registry / "drawn")
+    row = read_manifest(data / "manifest.csv")[0]
+    image, mask = str(data / row.image), str(data / row.mask)
+    monkeypatch.setattr("sair.cli._project", lambda *given: Registry())
+    for name in specs:
+        assert main(["inpaint", image, mask, "-o", f"{name}.png", "--method", name]) == 0
+        expected = read_rgb(registry / name / "composited" / row.prediction)
+        assert (read_rgb(f"{name}.png") == expected).all()
+    assert main(["inpaint", image, mask, "-o", "e.png", "--method", "edge"]) == 1
+    assert not Path("e.png").exists()
+
+
+class Registry:
+    """The parts of a project that `sair inpaint` asks for."""
+
+    def method(self, name):
+        return load_method(name, "config/methods", "mini")
+
+    def learns(self, name):
+        return self.method(name)["training"] is not None
+
+    def checkpoint(self, name, dataset, seed):
+        return f"results/{dataset}/{name}/seed{seed}/checkpoint.safetensors"
+
+
+TRAINING = {
+    "steps": 1, "scale": 1, "batch": 2, "accumulate": 1, "processes": 1, "precision": "fp32", "schedule": "constant",
+    "halve_every": 0.5, "warmup": 0, "clip_gradient": 0, "validate_every": 50, "save_every": 50, "workers": 0,
+}  # fmt: skip
+
+
+def test_a_method_over_one_with_weights_takes_its_size_from_them(data, registry):
+    write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\nparameters: {sigma: 5}\n")
+    write_method(
+        registry,
+        "above",
+        "label: A\nclass: baselines.jpgnet:JPGNet\nover: plain\nparameters: {base_channels: 4, downsamplings: 2}\n",
+    )
+    spec = load_method("above", "config/methods", "mini", TRAINING)
+    loop.train(
+        spec, data / "pictures.csv", data / "masks.csv", 0, registry / "a.safetensors", registry / "a.csv",
+        over="e.safetensors", device="cpu",
+    )  # fmt: skip
+    above, below = load(registry / "a.safetensors"), load(registry / "e.safetensors")
+    assert above.spec["parameters"]["generator"]["parameters"] == {**EDGECONNECT, "sigma": 5}
+    states = above.method.generator.state_dict(), below.method.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in below.method.weights_to_save())
+    edge_of_another = write_checkpoint(registry / "l.safetensors")
+    with pytest.raises(InputError, match=r"weights of a sair\.models\.inpainter"):
+        loop.Run(spec, 0, Path("r.safetensors"), [], over=edge_of_another)
+
+
+def test_semantics_must_be_an_encoder(data, folder):
+    path = write_checkpoint(folder / "liif.safetensors")
+    with pytest.raises(InputError, match="not a semantic encoder"):
+        loop.Run({**LIIF, "training": TRAINING}, 0, Path("r.safetensors"), [], semantics=path)
+
+
+def test_a_second_encoder_of_a_kind_trains_and_is_found_by_its_class(folder, data):
+    small = {
+        "embed_dim": 8,
+        "quick_gelu": False,
+        "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8},
+        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
+    }
+    clip = {"label": "CLIP", "class": "sair.models.clip:CLIP", "parameters": {"architecture": small}}
+    (folder / "config/semantics/clip.yaml").write_text(json.dumps(clip))
+    wide = "extends: clip\nlabel: Wide\nparameters: {architecture: {vision_cfg: {width: 24}}}\n"
+    (folder / "config/semantics/clip_wide.yaml").write_text(wide)
+    parameters = {**LIIF["parameters"], "sir": {"hidden": [8]}}
+    method = {"label": "M", "class": LIIF["class"], "semantics": "clip_wide", "parameters": parameters}
+    write_method(folder, "mine", json.dumps(method))
+    encoder = load_method("clip_wide", "config/semantics", "mini", TRAINING)
+    encoder["parameters"]["classes"] = ["skin", "hair"]
+    files = data / "pictures.csv", data / "masks.csv", 0
+    loop.train(encoder, *files, folder / "wide.safetensors", folder / "wide.csv", device="cpu")
+    spec = load_method("mine", "config/methods", "mini", TRAINING)
+    assert spec["semantics"] == "clip_wide"
+    mine, wide = folder / "mine.safetensors", folder / "wide.safetensors"
+    loop.train(spec, *files, mine, folder / "mine.csv", semantics=wide, device="cpu")
+    restored = load(mine)
+    assert restored.method.semantic.visual.conv1.out_channels == 24
+    assert restored.spec["parameters"]["semantic"]["architecture"]["vision_cfg"]["width"] == 24
