@@ -189,15 +189,22 @@ def _inpaint(options: argparse.Namespace) -> None:
 
 
 def _score(options: argparse.Namespace) -> None:
+    import pandas as pd
+
     from sair.evaluation.folders import score_folders
     from sair.files import check_output, write_csv
+    from sair.reporting import notes
+    from sair.reporting.measured import ALL, means, read_scores
 
     check_output(options.output)
     names = {"prediction_name": options.prediction_name, "mask_name": options.mask_name}
     frame = score_folders(options.truth, options.prediction, options.masks, options.hole, **names)
     write_csv(frame, options.output)
-    measures = [column for column in frame.columns if column not in ("id", "bucket", "ratio")]
-    print(frame[measures].mean().to_frame("mean").T.to_string(index=False))
+    scores = read_scores(options.output)
+    found = {metric: mean for (bucket, metric), mean in means(scores).items() if bucket == ALL}
+    print(pd.DataFrame(found, index=["mean"]).to_string(index=False))
+    if note := notes.perfect({"here": scores}):
+        print(note)
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -135,24 +135,34 @@ def parts(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 
 def quality(scores: pd.DataFrame, measures: Sequence[str] | None = None) -> dict[Key, Estimate]:
     """Return one method's means by (bucket, metric); infinite where every image was filled without an error."""
-    infinite = {bucket: np.isinf(part[measures_of(part)]).all() for bucket, part in parts(scores)}
-    found = {}
+    infinite, found = _infinite(scores), {}
     for bucket, part in parts(capped(scores)):
         for metric in measures or measures_of(scores):
             values = part[metric].dropna()
             mean = estimate(values.to_numpy(), clusters=part.cluster[values.index])
-            if infinite[bucket][metric]:
+            if (bucket, metric) in infinite:
                 mean = mean._replace(mean=math.inf, low=math.nan, high=math.nan)
             found[bucket, metric] = mean
     return found
 
 
 def means(scores: pd.DataFrame) -> dict[Key, float]:
-    """Return one method's means by (bucket, metric), without their intervals."""
+    """Return the means of ``quality`` without their intervals."""
+    infinite = _infinite(scores)
     return {
-        (bucket, metric): float(part[metric].mean())
+        (bucket, metric): math.inf if (bucket, metric) in infinite else float(part[metric].mean())
         for bucket, part in parts(capped(scores))
         for metric in measures_of(scores)
+    }
+
+
+def _infinite(scores: pd.DataFrame) -> set[Key]:
+    """Return the (bucket, metric) in which every image is without an error, whose mean stays infinite."""
+    return {
+        (bucket, metric)
+        for bucket, part in parts(scores)
+        for metric in measures_of(part)
+        if np.isinf(part[metric]).all()
     }
 
 

@@ -26,8 +26,9 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
     """
     known = [name for name in dict.fromkeys(metrics) if least_of(name, least) is not None]
     sizes = ", ".join(f"{least_of(name, least):g}{UNITS.get(name, '')} in {NAMES[name]}" for name in known)
+    test = "swaps" if {family_of(name) for name in metrics} == {"miou"} else "sign flips"
     text = (
-        f"p < {LEVEL} in a test paired by image (sign flips; swaps for mIoU) after Holm's correction for all {count} "
+        f"p < {LEVEL} in a test paired by image (random {test}) after Holm's correction for all {count} "
         f"comparisons of {of}, and a difference above what training with another seed moves by itself "
         f"(`regression.least`: {sizes or 'not given'}"
     )
@@ -54,10 +55,11 @@ def clusters(n: int, count: int) -> str:
             "cluster are not independent, so intervals and tests draw whole clusters."
         )
     if count < 2:
-        return f"{text} One cluster has neither interval nor test."
+        return f"{text} A single one has neither interval nor test."
     if count < FEWEST_CLUSTERS:
+        units = "clusters" if count < n else "images"
         text += (
-            f" With fewer than {FEWEST_CLUSTERS} clusters no test can reach p < {LEVEL}: nothing is decided, and the "
+            f" With fewer than {FEWEST_CLUSTERS} {units} no test can reach p < {LEVEL}: nothing is decided, and the "
             "intervals are too narrow."
         )
     return text

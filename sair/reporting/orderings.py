@@ -194,9 +194,10 @@ def _page(
         for line in against_itself.itertuples()
     ]
     counts = frame.verdict.value_counts()
-    summary = ", ".join(f"{counts.get(name, 0)} {name}" for name in (HOLDS, FAILS, UNDECIDED, NOT_RUN))
     reasons = frame.reason[frame.verdict == UNDECIDED].value_counts()
     why = f" ({'; '.join(f'{count} {reason}' for reason, count in reasons.items())})" if len(reasons) else ""
+    words = {HOLDS: HOLDS, FAILS: FAILS, UNDECIDED: f"{UNDECIDED}{why}", NOT_RUN: NOT_RUN}
+    summary = ", ".join(f"{counts.get(name, 0)} {said}" for name, said in words.items())
     budget = f"{config['training']['steps']} steps" if config["training"].get("steps") else "the config's epochs"
     datasets = [
         f"`{name}`, n = {part.n.max()} per bucket.{notes.clusters(part.n.max(), part.clusters.max())}"
@@ -211,7 +212,7 @@ def _page(
         + (tabulate(contradicted, headers[:-1], tablefmt="pipe", disable_numparse=True) if contradicted else "None.")
         + "\n\n"
         + "".join(f"- The paper against itself, {slip}\n" for slip in slips)
-        + f"- Over all measures of the tables: {summary}{why}; {len(against_itself)} cells, listed above, in which the "
+        + f"- Over all measures of the tables: {summary}; {len(against_itself)} cells, listed above, in which the "
         "paper's number contradicts its sentence: these are not judged. SSIM, L1 and LPIPS: claims.csv.\n"
         '- A claim is the sentence "better > worse" in the measure\'s own direction, whatever the size printed. It '
         f"holds, or does not, if {rule}.\n"
