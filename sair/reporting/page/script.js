@@ -117,7 +117,7 @@ const byNumber = (read) => (x, y, sign) => {
 function qualityTable(table) {
   const list = make('div', { class: 'scroll' });
   const region = make('select', { 'aria-label': `What ${table.title} is measured over` });
-  const regions = { '': 'whole picture', _hole: 'hole only', _raw: 'whole picture, not composited' };
+  const regions = { '': 'whole image', _hole: 'hole only', _raw: 'whole image, not composited' };
   for (const part of table.regions) region.append(make('option', { value: part }, regions[part]));
   const render = () => list.replaceChildren(grid(table, region.value));
   region.addEventListener('change', render);
