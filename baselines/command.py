@@ -1,31 +1,40 @@
-"""Any program as a method: it gets a folder of pictures and one of masks, and leaves a folder of filled pictures.
+"""Any program as a method: it gets a folder of images and one of masks, and leaves a folder of filled images.
 
-The program runs where it likes, in a conda environment of its own if it needs one. What it is given is declared in its
-own terms (which colour marks the hole, what lies under it, what size), so that nothing has to be guessed; what it
-leaves is checked picture by picture.
+The program runs in its own environment, in a conda environment for example. What it is given is declared in its own
+terms (what marks the hole, what lies under it, what size), so that nothing has to be guessed; what it leaves is checked
+image by image.
 """
 
 from __future__ import annotations
 
+import difflib
+import math
 import os
+import re
 import shlex
 import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from baselines.checkout import Checkout
 from sair.data.samples import to_tensor
 from sair.files import InputError, refuse
 from sair.images import read_rgb, write_png
+from sair.listing import IMAGES, list_output, normal
 
 LAST_LINES = 15  # of a failed program's output that the error shows
 FILLS = {"black": 0.0, "grey": 0.5, "white": 1.0}
+FOLDERS = ("images", "masks", "output", "checkout")
+# ${images} is left to the shell; {{images}} stands for the very word {images}.
+PLACEHOLDER = re.compile(r"(?<!\$)(\{?)\{(\w+)\}(\}?)")
 
 
 class Command:
@@ -33,17 +42,20 @@ class Command:
 
     Args:
         command: the command line, a list of words. ``{images}``, ``{masks}`` and ``{output}`` stand for the folders,
-            ``{checkout}`` for the absolute path of ``checkout.folder``.
-        hole: colour of the hole in the masks that the program wants, ``white`` or ``black``.
-        fill: colour under the hole in its pictures: ``black``, ``grey``, ``white``.
-        size: side of the square pictures that it is shown; None shows them as they are. Its answers are brought back.
-        image_name, mask_name, output_name: how it names its files; ``{id}`` is the picture's number.
-        together: masks lie in the pictures' folder.
+            ``{checkout}`` for the absolute path of ``checkout.folder``. All other braces are the program's.
+        hole: colour of the hole in the masks that the program expects, ``white`` or ``black``.
+        fill: colour under the hole in its images: ``black``, ``grey``, ``white``.
+        size: side of the square images that it is shown; None shows them as they are. Its answers are resized back.
+        image_name, mask_name, output_name: how it names its files; ``{id}`` is the number of the image.
+        together: masks lie in the folder of the images.
         environment: name of a conda environment to run it in.
-        checkout: ``{folder, repository, commit}`` of the program's code, which must be there before it can run, and
-            in whose folder it is run.
+        checkout: the program's code, which must be there before it can run, and in whose folder it is run
+            (``baselines.checkout.Checkout``): ``{folder, repository, commit}``.
         timeout: seconds after which it is stopped.
-        batch: pictures that one call of the program gets.
+        batch: images per call of the program.
+
+    Raises:
+        InputError: a parameter that cannot be right; the message names it.
     """
 
     def __init__(
@@ -58,27 +70,41 @@ class Command:
         output_name: str = "{id}.png",
         together: bool = False,
         environment: str | None = None,
-        checkout: Mapping[str, str] | None = None,
+        checkout: Mapping[str, Any] | None = None,
         timeout: float = 3600,
         batch: int = 512,
     ) -> None:
         if hole not in ("white", "black"):
             raise InputError(f"hole {hole!r}: expected white or black.")
-        if fill not in FILLS:
+        if not isinstance(fill, str) or fill not in FILLS:
             raise InputError(f"fill {fill!r}: expected one of {', '.join(FILLS)}.")
         if together and image_name == mask_name:
-            raise InputError("`together` puts pictures and masks into one folder: give them different names.")
-        self.command, self.hole, self.fill, self.size = list(command), hole, FILLS[fill], size
+            raise InputError("`together` puts images and masks into one folder: give them different names.")
+        if not isinstance(together, bool):
+            raise InputError(f"together: {together!r}; expected true or false.")
+        if environment is not None and not (isinstance(environment, str) and environment):
+            raise InputError(f"environment: {environment!r}; expected the name of a conda environment, or null.")
+        if not _is_number(timeout) or not 0 < timeout < math.inf:
+            raise InputError(f"timeout: {timeout!r}; expected a positive number of seconds.")
+        _check_count("batch", batch)
+        if size is not None:
+            _check_count("size", size)
+        self.command, self.hole, self.fill, self.size = _words(command), hole, FILLS[fill], size
         self.names = {"image": image_name, "mask": mask_name, "output": output_name}
-        self.together, self.environment, self.checkout = together, environment, checkout
+        for kind, name in self.names.items():
+            _check_name(f"{kind}_name", name, batch)
+        self.together, self.environment = together, environment
+        self.checkout = None if checkout is None else Checkout.of(checkout)
+        if self.checkout is None and any("checkout" in _placeholders(word) for word in self.command):
+            raise InputError("command: has {checkout}, but no `checkout` is given. Give its folder and commit.")
         self.timeout, self.batch = timeout, batch
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
         """Have the program fill the holes; see ``sair.methods.Inpainter``.
 
         Raises:
-            InputError: its code is not there, it fails, takes too long, leaves a picture out, leaves one too many, or
-                leaves one of another size or that cannot be read.
+            InputError: its code is not there or not the declared one, it fails, takes too long, leaves an image out or
+                one too many, or leaves one of another size or that cannot be read.
         """
         with tempfile.TemporaryDirectory(prefix="sair-") as folder:
             root = Path(folder)
@@ -94,7 +120,7 @@ class Command:
         return F.interpolate(answers, images.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
 
     def _name(self, kind: str, number: int) -> str:
-        return self.names[kind].format(id=f"{number:05d}")
+        return _filled(self.names[kind], {"id": f"{number:05d}"})
 
     def _write(self, images: Tensor, masks: Tensor, folders: Mapping[str, Path]) -> None:
         if self.size is not None:
@@ -113,9 +139,9 @@ class Command:
         places = {name: str(path) for name, path in folders.items()}
         where = None
         if self.checkout is not None:
-            where = self._checked_out()
+            where = self.checkout.checked()
             places["checkout"] = str(where)
-        words = [word.format(**places) for word in self.command]
+        words = [_filled(word, places) for word in self.command]
         if self.environment is not None:
             words = ["conda", "run", "--no-capture-output", "-n", self.environment, *words]
         shown = shlex.join(words)
@@ -140,30 +166,81 @@ class Command:
                 lines = log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
                 raise InputError("\n".join([f"the command {shown!r} ended with status {status}:", *lines]))
 
-    def _checked_out(self) -> Path:
-        folder = Path(self.checkout["folder"]).resolve()
-        if not folder.is_dir():
-            repository, commit = self.checkout["repository"], self.checkout["commit"]
-            raise InputError(
-                f"{self.checkout['folder']}: the program's code is not there. Get it: git clone {repository} "
-                f"{self.checkout['folder']} && git -C {self.checkout['folder']} checkout {commit}"
-            )
-        return folder
-
     def _read(self, count: int, output: Path) -> Tensor:
         wanted = [self._name("output", number) for number in range(count)]
-        found = {str(path.relative_to(output)) for path in output.rglob("*") if path.is_file()}
+        # Logs and other files beside the images are the program's own business; an image too many is a fault.
+        found = {normal(path.relative_to(output).as_posix()) for path in list_output(output)}
         faults = [f"the program left no {name}" for name in wanted if name not in found]
-        faults += [f"the program left {name}, which nobody asked for" for name in sorted(found - set(wanted))]
+        faults += [f"the program left {name}, which was not expected" for name in sorted(found - set(wanted))]
         refuse(faults)
         answers = [to_tensor(read_rgb(output / name)) for name in wanted]
         sizes = {tuple(answer.shape) for answer in answers}
         if len(sizes) > 1:
-            raise InputError(f"the program left pictures of different sizes: {sorted(s[1:] for s in sizes)}.")
+            raise InputError(f"the program left images of different sizes: {sorted(s[1:] for s in sizes)}.")
         answers = torch.stack(answers)
         if self.size is not None and answers.shape[-2:] != (self.size, self.size):
-            raise InputError(f"the program left pictures of {tuple(answers.shape[-2:])}, not of {self.size} (`size`).")
+            raise InputError(f"the program left images of {tuple(answers.shape[-2:])}, not of {self.size} (`size`).")
         return answers
+
+
+def _placeholders(text: str) -> list[str]:
+    return [name for before, name, after in PLACEHOLDER.findall(text) if not (before and after)]
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    """Put values in place of their placeholders; braces around anything else stay."""
+
+    def put(match: re.Match[str]) -> str:
+        before, name, after = match.groups()
+        if before and after:
+            return f"{{{name}}}" if _like(name, FOLDERS) else match[0]
+        return before + values.get(name, f"{{{name}}}") + after
+
+    return PLACEHOLDER.sub(put, text)
+
+
+def _like(name: str, known: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(name, known, cutoff=0.6)
+
+
+def _words(command: Any) -> list[str]:
+    """Check a command line and return its words."""
+    if isinstance(command, str) or not isinstance(command, Sequence) or not command:
+        raise InputError(f"command: {command!r}; expected a list of words, such as [python, test.py, '{{images}}'].")
+    for word in command:
+        if not isinstance(word, str):
+            raise InputError(f"command: {word!r} is no text; write it in quotes, '{word}'.")
+        for name in _placeholders(word):
+            if name not in FOLDERS and (meant := _like(name, FOLDERS)):
+                raise InputError(
+                    f"command: {{{name}}} is no placeholder. Did you mean {' or '.join(f'{{{m}}}' for m in meant)}? If "
+                    f"the program expects these braces, write {{{{{name}}}}}."
+                )
+    return list(command)
+
+
+def _check_name(key: str, name: Any, batch: int) -> None:
+    if not isinstance(name, str):
+        raise InputError(f"{key}: {name!r}; expected a file name such as '{{id}}.png'.")
+    places = _placeholders(name)
+    if unknown := [place for place in places if place != "id"]:
+        raise InputError(f"{key}: {name!r} has {{{unknown[0]}}}; the only placeholder of a name is {{id}}.")
+    if batch > 1 and not places:
+        raise InputError(
+            f"{key}: {name!r} has no {{id}}, so all images would have one name. Add {{id}}, or `batch: 1`."
+        )
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts or not IMAGES.fullmatch(path.suffix) or path.name.startswith("."):
+        raise InputError(f"{key}: {name!r}; expected the name of an image inside its folder, such as '{{id}}.png'.")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _check_count(key: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"{key}: {value!r}; expected a whole number of at least 1.")
 
 
 def _stop(process: subprocess.Popen) -> None:

@@ -205,8 +205,8 @@ def test_part_masks_are_painted_as_the_authors_do(tmp_path, config):
     ("change", "message"),
     [
         ({"classes": ["background", "skin"]}, "2 names, but its `parts` make 19 ids"),
-        ({"stretch": True, "crop": 100}, "should not be valid"),
-        ({"test_list": "a.txt", "test_images": "b"}, "should not be valid"),
+        ({"stretch": True, "crop": 100}, "give `crop` or `stretch`, not both"),
+        ({"test_list": "a.txt", "test_images": "b"}, "give `test_images` or `test_list`, not both"),
     ],
 )
 def test_a_config_that_cannot_be_meant_is_refused(config, change, message):
