@@ -71,12 +71,17 @@ def _check_semantics(config: dict[str, Any]) -> None:
             f"config, semantics.dataset: {dataset!r} has no labels, which semantic encoders are trained on. Name a "
             "dataset with `labels` and `classes`, or `faces`."
         )
-    for name, table in config["tables"].items():
-        if all_claims()[table["claims"]]["measure"] == "segmentation" and table["dataset"] != dataset:
+    compared = {
+        f"tables.{name}": table
+        for name, table in config["tables"].items()
+        if all_claims()[table["claims"]]["measure"] == "segmentation"
+    }
+    compared |= {f"figures.{name}": figure for name, figure in config["figures"].items() if name == "semantic_maps"}
+    for place, use in compared.items():
+        if use["dataset"] != dataset:
             raise InputError(
-                f"config, tables.{name}.dataset: {table['dataset']!r}, but a table of segmentation compares with the "
-                f"classes of `semantics.dataset`, which is {dataset!r}. Give both the same dataset, or leave {name} to "
-                f"{dataset!r}."
+                f"config, {place}.dataset: {use['dataset']!r}, but it compares labels with the classes of "
+                f"`semantics.dataset`, which is {dataset!r}. Give both the same dataset."
             )
 
 

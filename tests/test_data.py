@@ -123,7 +123,7 @@ def test_one_name_twice(folder):
 
 def test_a_test_picture_in_the_training_set_is_refused(folder, tmp_path):
     write_png(folder / "images/11.png", read_rgb(folder / "images/00.png"))
-    with pytest.raises(InputError, match=r"1 test pictures are also training pictures.*11 = 00"):
+    with pytest.raises(InputError, match=r"1 test images are also train images.*11 = 00"):
         write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
 
 

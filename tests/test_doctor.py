@@ -8,9 +8,13 @@ import yaml
 
 from sair import doctor
 from sair.cli import main
+from sair.data import checks
+from sair.data.freeze import write_manifest, write_pictures
 from sair.data.sources import pictures
 from sair.data.strokes import draw_strokes
-from sair.images import write_png
+from sair.files import InputError
+from sair.images import read_rgb, write_png
+from sair.methods import merge
 from sair.project import Project
 
 CLASSES = ["sky", "face"]
@@ -43,9 +47,7 @@ def sets(tmp_path):
 
 
 def examined(sets, config):
-    from sair.methods import merge
-
-    project = Project(merge(config, sets), "workflow/schemas/config.schema.yaml")
+    project = Project(merge(config, sets))
     return list(doctor.examine(project.config, project.encoders))
 
 
@@ -78,7 +80,7 @@ def test_what_is_missing_is_named_with_its_source_and_terms(sets, config, tmp_pa
         ("datasets", {"test": 9}, "dataset mine, images", "8 files, but the config asks for 15"),
         ("datasets", {"crop": 49}, "dataset mine, images", "48x48 pixels, but a 49-pixel crop"),
         ("datasets", {"classes": ["a"], "first_class": 7}, "dataset mine, labels", "none of the 1 classes"),
-        ("masks", {"hole": "black"}, "masks mine", "is it the right colour"),
+        ("masks", {"hole": "black"}, "masks mine", "The declared polarity cannot be right: change `hole`"),
         ("masks", {"known": "nvidia"}, "masks mine", "30 files, but this set has 12000"),
     ],
 )
@@ -95,12 +97,108 @@ def test_a_label_map_that_is_not_there_is_found(sets, config, tmp_path):
 
 
 def test_a_label_map_that_is_not_there_is_found_though_it_was_not_opened(sets, config, tmp_path, monkeypatch):
-    monkeypatch.setattr(doctor, "SAMPLES", 2)
+    monkeypatch.setattr(checks, "SAMPLES", 2)
+    monkeypatch.setattr(doctor, "FINISHED", 0)
     assert faults(examined(sets, config)) == []
     sorted((tmp_path / "labels").iterdir())[1].unlink()
     findings = examined(sets, config)
     assert faults(findings) == [("wrong", "dataset mine, labels")]
-    assert "1 of 8 pictures have no label map" in next(one.said for one in findings if one.state == "wrong")
+    assert "1 of 8 images have no label map" in next(one.said for one in findings if one.state == "wrong")
+
+
+def rename(folder, names):
+    """Give the images of a folder, in their order, other names."""
+    for path, name in zip(sorted(folder.iterdir()), names, strict=True):
+        (folder / name).parent.mkdir(exist_ok=True)
+        path.rename(folder / name)
+
+
+def redraw(folder, draw):
+    for number, path in enumerate(sorted(folder.iterdir())):
+        write_png(path, draw(number, read_rgb(path)[..., 0]))
+
+
+def line(number, _):
+    mask = np.zeros((512, 512), np.uint8)
+    mask[16 * number + 3] = 255  # between the rows that nearest neighbour keeps at 32 pixels
+    return mask
+
+
+WRONG_SETS = {
+    "masks that are not square": ("masks", lambda f: redraw(f / "masks", lambda _, m: m[:40]), {}, "48x40 pixels"),
+    "masks below image_size": ("masks", lambda f: redraw(f / "masks", lambda _, m: m[:24, :24]), {}, "24x24 pixels"),
+    "grey masks": ("masks", lambda f: redraw(f / "masks", lambda _, m: m // 2 + 9), {}, "0 and 255 only"),
+    "lines that vanish": ("masks", lambda f: redraw(f / "masks", line), {}, "no mask has a hole ratio of 0-20 %"),
+    "no mask left for training": (
+        "masks", lambda f: [p.unlink() for p in sorted((f / "masks").iterdir())[6:]], {}, "none is left for training",
+    ),
+    "train larger than the set": ("images", None, {"train": 100}, "8 files, but the config asks for 104"),
+    "test larger than the set": ("images", None, {"test": 100}, "8 files, but the config asks for 104"),
+    "ids that collide": (
+        "split",
+        lambda f: rename(f / "images", ["a/b.png", "a__b.png", *(f"{n}.png" for n in range(6))]),
+        {},
+        "a__b",
+    ),
+    "a count that is not the known set's": ("images", None, {"known": "ade20k"}, "this set has 20210"),
+    "a cut image": (
+        "images",
+        lambda f: next((f / "images").iterdir()).write_bytes(next((f / "images").iterdir()).read_bytes()[:300]),
+        {},
+        "not a readable",
+    ),
+    "an image that is too small": (
+        "images", lambda f: write_png(f / "images/zz.png", np.zeros((20, 30, 3), np.uint8)), {}, "30x20 pixels",
+    ),
+    "an image in training and test": (
+        "images", lambda f: shutil.copy(min((f / "images").iterdir()), f / "images/zz.png"), {}, "also train images",
+    ),
+    "no class in the label maps": ("labels", None, {"classes": ["a"], "first_class": 7}, "none of the 1 classes"),
+    "a list of what is not there": ("split", None, {"train_list": "nothing.txt"}, "nothing.txt"),
+    "clusters in both": ("clusters", None, {"clusters": "folder"}, "is for training and"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", WRONG_SETS)
+def test_doctor_and_the_run_refuse_the_same(sets, config, tmp_path, name):
+    place, spoil, change, message = WRONG_SETS[name]
+    sets["datasets"]["mine"] |= {"test": 3, "train": 3, "validation": 1} | change
+    if place != "labels":
+        del sets["datasets"]["mine"]["labels"], sets["datasets"]["mine"]["classes"]
+        sets["semantics"] = {"dataset": "faces"}
+        for use in (sets["tables"]["table5"], sets["figures"]["semantic_maps"]):
+            use["dataset"] = "faces"
+    if spoil:
+        spoil(tmp_path)
+    findings = [finding for finding in examined(sets, config) if finding.state != doctor.OK]
+    assert any(message in finding.said for finding in findings), findings
+    dataset, masks = sets["datasets"]["mine"], sets["masks"]["mine"]
+    with pytest.raises(InputError) as refused:
+        checks.check_sets(dataset, masks, 32, config["buckets"])
+        write_pictures(dataset, 32, tmp_path / "run/pictures.csv")
+    assert message in str(refused.value)
+    if name != "an image in training and test":
+        assert not (tmp_path / "run").exists(), "refused before the first image is finished"
+
+
+def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config, tmp_path):
+    """The same folder under two names, split in another way: test images of one are training images of the other."""
+    sets["datasets"]["learnt"] = sets["datasets"]["mine"] | {"train": 6, "validation": 0, "test": 2}
+    sets["datasets"]["mine"] = sets["datasets"]["mine"] | {"train": 3, "validation": 0, "test": 4}
+    sets["semantics"] = {"dataset": "learnt"}
+    for use in (sets["tables"]["table5"], sets["figures"]["semantic_maps"]):
+        use["dataset"] = "learnt"
+    found = [finding for finding in examined(sets, config) if finding.state != doctor.OK]
+    assert [finding.what for finding in found] == ["dataset mine, test"]
+    assert "2 test images are training images of 'learnt'" in found[0].said
+    for name in ("mine", "learnt"):
+        write_pictures(sets["datasets"][name], 32, tmp_path / name / "pictures.csv")
+    tables = [tmp_path / "mine" / name for name in ("pictures.csv", "manifest.csv", "training_masks.csv")]
+    masks = {"source": "strokes", "train": 2}
+    with pytest.raises(InputError, match="2 test images are training images of 'learnt'"):
+        write_manifest(tables[0], masks, config["buckets"], *tables[1:], learnt=tmp_path / "learnt/pictures.csv")
+    project = Project(merge(config, sets))
+    assert project.learnt_from("mine") == ["results/learnt/pictures.csv"] and project.learnt_from("learnt") == []
 
 
 def test_the_command_tells_by_its_exit_status(sets, tmp_path, capsys):

@@ -33,37 +33,80 @@ def write_pictures(dataset: dict[str, Any], size: int, table: str | Path, thread
     Raises:
         InputError: an unreadable or too small picture; a test picture that is also a training picture.
     """
+    write_csv(finished(dataset, size, Path(table).parent, threads), table)
+
+
+def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, threads: int = 1) -> pd.DataFrame:
+    """Finish every image of an image set, below ``folder`` or, without one, for their hashes alone.
+
+    Args:
+        dataset, size, threads: same as in ``write_pictures``, also the errors.
+
+    Returns:
+        The rows of pictures.csv.
+    """
     total = dataset["train"] + dataset["validation"] + dataset["test"]
     with ThreadPoolExecutor(threads) as pool:
-        rows = pool.map(partial(_finish, Path(table).parent), makers(dataset, size))
-        frame = pd.DataFrame(progress(rows, total=total, desc="pictures", unit="picture"), columns=PICTURE_COLUMNS)
-    _refuse_leaks(frame)
-    write_csv(frame, table)
+        rows = pool.map(partial(_finish, folder), makers(dataset, size))
+        frame = pd.DataFrame(progress(rows, total=total, desc="images", unit="image"), columns=PICTURE_COLUMNS)
+    refuse_leaks(frame)
+    return frame
 
 
-def _finish(folder: Path, make: Callable[[], Picture]) -> list[str]:
-    """Make a picture, write it below ``folder`` and return its row."""
+def _finish(folder: Path | None, make: Callable[[], Picture]) -> list[str]:
+    """Make an image, write it below ``folder`` and return its row."""
     picture = make()
     image = f"images/{picture.split}/{picture.id}.png"
-    write_png(folder / image, picture.pixels)
+    if folder:
+        write_png(folder / image, picture.pixels)
     labels, labels_sha256 = "", ""
     if picture.labels is not None:
         labels, labels_sha256 = f"labels/{picture.split}/{picture.id}.png", pixel_sha256(picture.labels)
-        write_png(folder / labels, picture.labels)
+        if folder:
+            write_png(folder / labels, picture.labels)
     cluster = picture.cluster or picture.id
     sha256 = pixel_sha256(picture.pixels)
     return [picture.id, picture.split, cluster, image, sha256, labels, labels_sha256, picture.caption]
 
 
-def _refuse_leaks(frame: pd.DataFrame) -> None:
-    seen = frame[frame.split == "train"].drop_duplicates("sha256").set_index("sha256")["id"]
-    test = frame[(frame.split == "test") & frame.sha256.isin(seen.index)]
-    if len(test):
-        pairs = ", ".join(f"{row.id} = {seen[row.sha256]}" for row in test.head(5).itertuples())
+def refuse_leaks(images: pd.DataFrame) -> None:
+    """Refuse images of pictures.csv that are in two splits, by the hash of their pixels.
+
+    Raises:
+        InputError: an image of one split is also one of another.
+    """
+    for split, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
+        same = _same(images[images.split == split], images[images.split == other])
+        if same:
+            raise InputError(
+                f"{len(same)} {split} images are also {other} images ({split} = {other}: {', '.join(same[:5])}). "
+                "Remove them, or name the others in `train_list`."
+            )
+
+
+def refuse_learnt(test: pd.DataFrame, learnt: pd.DataFrame, dataset: str) -> None:
+    """Refuse test images that the semantic encoder is trained on, as images of another dataset.
+
+    Args:
+        test: rows of the tested dataset's pictures.csv.
+        learnt: rows of the pictures.csv that the encoder learns from.
+        dataset: the name of that one, for the message.
+
+    Raises:
+        InputError: an image is in both.
+    """
+    same = _same(test[test.split == "test"], learnt[learnt.split == "train"])
+    if same:
         raise InputError(
-            f"{len(test)} test pictures are also training pictures (test = train: {pairs}). Remove them, or name the "
-            "others in `train_list`."
+            f"{len(same)} test images are training images of {dataset!r}, on which the semantic encoder is trained "
+            f"(test = {dataset}: {', '.join(same[:5])}). Split both datasets alike, for example by `train_list` and "
+            "`test_list`, or name another `semantics.dataset`."
         )
+
+
+def _same(images: pd.DataFrame, others: pd.DataFrame) -> list[str]:
+    known = others.drop_duplicates("sha256").set_index("sha256")["id"]
+    return [f"{row.id} = {known[row.sha256]}" for row in images[images.sha256.isin(known.index)].itertuples()]
 
 
 def write_manifest(
@@ -72,6 +115,7 @@ def write_manifest(
     buckets: Sequence[tuple[int, int]],
     manifest: str | Path,
     training_masks: str | Path,
+    learnt: str | Path | None = None,
 ) -> None:
     """Pair every test picture with one mask of every bucket, and freeze the pairs and the training masks.
 
@@ -80,9 +124,15 @@ def write_manifest(
         masks: a mask set of the config.
         buckets: half-open intervals of hole ratio in percent.
         manifest, training_masks: the tables to write.
+        learnt: pictures.csv of another dataset, in a folder of its name, on which the semantic encoder is trained.
+
+    Raises:
+        InputError: an unsuitable mask; a test image that the semantic encoder is trained on.
     """
     folder = Path(manifest).parent
     test = read_table(pictures_table, PICTURE_COLUMNS).query("split == 'test'")
+    if learnt is not None:
+        refuse_learnt(test, read_table(learnt, PICTURE_COLUMNS), Path(learnt).parent.name)
     size = read_rgb(folder / test.image.iloc[0]).shape[0]
     mask_set = MaskSet(masks, size, as_buckets(buckets), len(test))
     rows = []

@@ -37,6 +37,11 @@ class MaskSet:
         source = {"strokes": _Strokes, "folder": _MaskFolder}[spec["source"]]
         self._source = source(spec, size, buckets, count)
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """Masks of a folder by the label of their bucket, ``""`` for those outside all."""
+        return self._source.counts
+
     def test(self, bucket: Bucket) -> Iterator[np.ndarray]:
         """The test masks of a bucket, bool (size, size), True = hole."""
         return self._source.test(bucket)
@@ -75,6 +80,7 @@ class _MaskFolder:
         by_bucket: dict[str, list[Path]] = {bucket.label: [] for bucket in buckets}
         for path, hole_pixels in zip(files, holes, strict=True):
             by_bucket.setdefault(bucket_of(hole_pixels, size**2, buckets), []).append(path)
+        self.counts = {label: len(paths) for label, paths in by_bucket.items()}
         by_bucket.pop("", None)
         self._chosen = {}
         for label, candidates in by_bucket.items():

@@ -7,7 +7,7 @@ is any folder of pictures.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sair.data.clusters import clusters_of
 from sair.data.faces import CLASSES, draw_face
 from sair.data.lists import read_list
 from sair.data.photos import Crop, cut, regions
@@ -93,11 +94,18 @@ def _photo(crop: Crop, split: str, size: int) -> Picture:
 
 
 def _folder(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
-    for split, files in split_folder(spec).items():
+    splits = split_folder(spec)
+    clusters = clusters_of(spec, splits)
+    for split, files in splits.items():
         apart = split == "test" and "test_images" in spec
         root, labels = (spec["test_images"], spec.get("test_labels")) if apart else (spec["images"], spec.get("labels"))
         for identifier, path in files:
-            yield partial(_file, identifier, path, split, root, labels, spec, size)
+            make = partial(_file, identifier, path, split, root, labels, spec, size)
+            yield partial(_clustered, make, clusters.get(path, ""))
+
+
+def _clustered(make: Callable[[], Picture], cluster: str) -> Picture:
+    return replace(make(), cluster=cluster)
 
 
 def _file(
@@ -273,14 +281,20 @@ def square(
         InputError: the picture is smaller than the crop, or than the size and may not be enlarged.
     """
     height, width = pixels.shape[:2]
+    side = crop_side(height, width, size, path, spec)
+    if not spec.get("stretch"):
+        top, left = (height - side) // 2, (width - side) // 2
+        pixels = pixels[top : top + side, left : left + side]
+    method = Image.Resampling.BICUBIC if pixels.ndim == 3 else Image.Resampling.NEAREST
+    return np.array(Image.fromarray(pixels).resize((size, size), method))
+
+
+def crop_side(height: int, width: int, size: int, path: str | Path, spec: Mapping[str, Any]) -> int:
+    """Return the side of the square that ``square`` cuts out of an image of this size; its arguments and errors."""
     side = spec.get("crop") or min(height, width)
     if min(height, width) < side or (side < size and not spec.get("enlarge")):
         raise InputError(
             f"{path}: {width}x{height} pixels, but a {side}-pixel crop resized to {size} is wanted. Lower `crop` or "
             "`image_size`, remove the picture, or set `enlarge: true`, where the crop itself fits."
         )
-    if not spec.get("stretch"):
-        top, left = (height - side) // 2, (width - side) // 2
-        pixels = pixels[top : top + side, left : left + side]
-    method = Image.Resampling.BICUBIC if pixels.ndim == 3 else Image.Resampling.NEAREST
-    return np.array(Image.fromarray(pixels).resize((size, size), method))
+    return side

@@ -19,6 +19,7 @@ rule manifest:
     """Freeze the test: every test picture under one mask of every bucket."""
     input:
         pictures=rules.pictures.output.table,
+        learnt=lambda w: project.learnt_from(w.dataset),
     output:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         training_masks=f"{RESULTS}/{{dataset}}/training_masks.csv",

@@ -1,6 +1,10 @@
 from sair.job import job
 
 with job(snakemake):
+    from sair.data.checks import check_sets
     from sair.data.freeze import write_pictures
 
-    write_pictures(snakemake.params.dataset, snakemake.params.size, snakemake.output.table, snakemake.threads)
+    # Not a parameter of the rule: other masks or buckets change no image.
+    config, dataset = snakemake.config, snakemake.params.dataset
+    check_sets(dataset, config["masks"][dataset["masks"]], snakemake.params.size, config["buckets"])
+    write_pictures(dataset, snakemake.params.size, snakemake.output.table, snakemake.threads)
