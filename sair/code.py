@@ -244,7 +244,7 @@ class _Names(ast.NodeVisitor):
         """Keep what may name a file: an ending, or a path with a part that is fixed; what varies is a star."""
         if len(text) > 200 or text.startswith("/") or any(letter.isspace() for letter in text):
             return
-        fixed = [part for part in text.split("/") if part and "*" not in part]
+        fixed = [part for part in text.split("/") if part.strip(".") and "*" not in part]
         if re.search(r"\.\w+$", text) or ("/" in text and fixed):
             self.names.add(text)
 
