@@ -113,13 +113,13 @@ class Project:
         dataset = self.config["semantics"]["dataset"]
         return f"{self.results}/{dataset}/{encoder}/checkpoint.safetensors" if encoder else []
 
-    def learnt_from(self, dataset: str) -> list[str]:
-        """Return the pictures.csv of another dataset that a semantic encoder of this one's methods is trained on."""
+    def learnt_from(self, dataset: str) -> str | list[str]:
+        """Return pictures.csv of another dataset on which this one's semantic encoders are trained, if there is one."""
         source = self.config["semantics"]["dataset"]
         uses = [(use["dataset"], self.rows(name)) for name, use in self.config["tables"].items()]
         uses += [(use["dataset"], use["methods"]) for use in self.config["figures"].values()]
         semantic = any(self.method(name)["semantics"] for on, names in uses if on == dataset for name in names)
-        return [f"{self.results}/{source}/pictures.csv"] if semantic and dataset != source else []
+        return f"{self.results}/{source}/pictures.csv" if semantic and dataset != source else []
 
     def checkpoint(self, name: str | None, dataset: str, seed: int | str) -> str | list[str]:
         """A method's weights: trained here, or the file that it names; an empty list for what has none."""

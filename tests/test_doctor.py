@@ -198,7 +198,7 @@ def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config
     with pytest.raises(InputError, match="2 test images are training images of 'learnt'"):
         write_manifest(tables[0], masks, config["buckets"], *tables[1:], learnt=tmp_path / "learnt/pictures.csv")
     project = Project(merge(config, sets))
-    assert project.learnt_from("mine") == ["results/learnt/pictures.csv"] and project.learnt_from("learnt") == []
+    assert project.learnt_from("mine") == "results/learnt/pictures.csv" and project.learnt_from("learnt") == []
 
 
 def test_the_command_tells_by_its_exit_status(sets, tmp_path, capsys):
