@@ -151,7 +151,7 @@ def cut(crop: Crop, size: int) -> np.ndarray:
 def average_down(square: np.ndarray, size: int) -> np.ndarray:
     """Reduce uint8 (side, side, 3) to (size, size, 3) by the exact mean over each target pixel's area, half rounded up.
 
-    All sums are whole numbers below 2**53, so float64 holds them exactly and no library's order of summation matters.
+    Whole numbers only, so that no library's order of summation matters; nor does a matrix product start threads.
 
     Raises:
         ValueError: ``size`` is larger than the side, or the input is not square.
@@ -159,14 +159,20 @@ def average_down(square: np.ndarray, size: int) -> np.ndarray:
     side = square.shape[0]
     if square.shape != (side, side, 3) or not 1 <= size <= side:
         raise ValueError(f"cannot average {square.shape} down to {size} x {size}")
-    # In steps of 1 / (side * size), a source pixel is ``size`` steps long and a target pixel ``side`` steps.
-    source, target = np.arange(side) * size, np.arange(size)[:, None] * side
-    overlap = np.minimum(source + size, target + side) - np.maximum(source, target)
-    weights = np.maximum(overlap, 0).astype(np.float64)
-    sums = weights @ (weights @ square.transpose(2, 0, 1).astype(np.float64)).transpose(0, 2, 1)
+    sums = _integrate(square.astype(np.int64), size)
+    sums = _integrate(sums.transpose(1, 0, 2), size).transpose(1, 0, 2)
     area = side * side
-    rounded = (2 * sums.astype(np.int64) + area) // (2 * area)
-    return np.ascontiguousarray(rounded.astype(np.uint8).transpose(2, 1, 0))
+    return ((2 * sums + area) // (2 * area)).astype(np.uint8)
+
+
+def _integrate(values: np.ndarray, size: int) -> np.ndarray:
+    """Sums of (side, ...) over each of ``size`` equal stretches of the first axis, in steps of 1 / (side * size)."""
+    # In these steps a source value is ``size`` long and a stretch ``side``.
+    whole, rest = np.divmod(np.arange(size + 1) * len(values), size)
+    nothing = np.zeros_like(values[:1])
+    before = np.concatenate([nothing, values.cumsum(axis=0)])
+    rest = rest.reshape(-1, *[1] * (values.ndim - 1))
+    return np.diff(size * before[whole] + rest * np.concatenate([values, nothing])[whole], axis=0)
 
 
 def _longest_side(photo: Photo, split: Split) -> int:
