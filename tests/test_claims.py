@@ -203,8 +203,9 @@ def table(tmp_path, config):
     clip = overlaps(tmp_path / "clip.csv", ["complete", "masked"], [15, 5])
     output = SimpleNamespace(markdown=tmp_path / "t.md", latex=tmp_path / "t.tex", csv=tmp_path / "t.csv")
 
-    def write(methods, files, figures=(), **changes):
-        tables.write_quality_table("table1", config | changes, methods, files, {}, manifest, clip, figures, output)
+    def write(methods, files, figures=(), distances=None, **changes):
+        settings = config | changes
+        tables.write_quality_table("table1", settings, methods, files, distances or {}, manifest, clip, figures, output)
         frame = pd.read_csv(output.csv, keep_default_na=False, na_values=[""])
         return output.markdown.read_text(), frame, output.latex.read_text()
 
@@ -251,6 +252,26 @@ def test_crops_of_few_photographs_are_not_counted_as_many(table, tmp_path):
     text, frame, _ = table(methods, files)
     assert line(text, "SAIR")[1].startswith("<u>") and "They form 4 clusters" in text and "fewer than 6" in text
     assert set(frame[frame.method == "sair"].query("metric == 'psnr'").clusters) == {4}
+
+
+@pytest.mark.parametrize("cluster", [None, 8])
+def test_kid_has_an_interval_only_where_images_are_independent(table, tmp_path, cluster):
+    """Its jackknife leaves out one image at a time."""
+    lines = [[bucket, IMAGES, 9.0, 0.5, 0.4, 0.6] for bucket in (*BUCKETS, "all")]
+    fid = pd.DataFrame(lines, columns=["bucket", "n", "fid", "kid", "kid_low", "kid_high"])
+    fid.to_csv(tmp_path / "fid.csv", index=False)
+    files = {"sair": [scores(tmp_path / "sair.csv", cluster=cluster)]}
+    _, frame, _ = table({"sair": method("SAIR")}, files, distances={"sair": [tmp_path / "fid.csv"]})
+    kid = frame[(frame.method == "sair") & (frame.metric == "kid")]
+    assert (kid["mean"] == 0.5).all() and kid.low.isna().all() == (cluster is not None)
+    assert (kid.clusters == (cluster or IMAGES)).all()
+
+
+def test_a_measure_that_no_image_has_is_a_dash(table, tmp_path):
+    path = scores(tmp_path / "sair.csv")
+    pd.read_csv(path).assign(lpips=math.nan).to_csv(path, index=False)
+    text, _, latex = table({"sair": method("SAIR")}, {"sair": [path]})
+    assert line(text, "SAIR")[4] == "– (0.016)" and "nan" not in text + latex
 
 
 def test_one_perfect_image_keeps_its_method_in_the_column(table, tmp_path):

@@ -310,7 +310,8 @@ def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], t
             f"another unit that size is taken relative to the mean. {_decided(scored)} Intervals, and all mask ratios "
             "together: conventions.csv.\n",
             *(f"## Holes of {bucket} %\n\n{means_table(scored, bucket)}" for bucket in buckets),
-            "In parentheses: the place among the methods, where it is another one than by ours; controls have none. "
+            "In parentheses: the place among the methods, where it is another one than by ours. In italics, without "
+            "one: controls and what sees the ground truth. "
             f"{MARKDOWN.dash}: the window does not fit into the pictures.\n",
             f"## What each computes\n\n{_explained()}",
         ]

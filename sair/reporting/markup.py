@@ -74,7 +74,7 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
         for key in shape.columns:
             decimals = METRICS[key[1]].decimals
             text = markup.dash
-            if key in row.cells:
+            if key in row.cells and not math.isnan(row.cells[key].mean):  # no LPIPS of very small images
                 text = number(row.cells[key].mean, decimals, markup.infinity)
                 if math.isfinite(row.spread.get(key, math.nan)):
                     text += f" {markup.spread} {row.spread[key]:.{decimals}f}"

@@ -186,8 +186,9 @@ def same_images(scores: Mapping[str, pd.DataFrame]) -> None:
     Raises:
         InputError: two of them have different (bucket, id), or another hole ratio for one.
     """
-    (first, reference), *others = scores.items()
-    for name, frame in others:
+    first = next(iter(scores), "")
+    for name, frame in scores.items():
+        reference = scores[first]
         pairs = [set(zip(part.bucket, part.id, strict=True)) for part in (reference, frame)]
         if different := pairs[0] ^ pairs[1]:
             raise InputError(
