@@ -58,9 +58,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sair {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    inpaint = commands.add_parser("inpaint", help="fill the hole of one picture")
-    inpaint.add_argument("image", help="picture of any size")
-    inpaint.add_argument("mask", nargs="?", help="black-and-white picture of the same size; none with --scale alone")
+    inpaint = commands.add_parser("inpaint", help="fill the hole of one image")
+    inpaint.add_argument("image", help="image of any size")
+    inpaint.add_argument("mask", nargs="?", help="black-and-white image of the same size; none with --scale alone")
     inpaint.add_argument("-o", "--output", required=True, help="PNG to write")
     inpaint.add_argument("--method", default="sair", help="method to use (default: sair)")
     inpaint.add_argument("--dataset", default="faces", help="dataset that it was trained on (default: faces)")
@@ -169,8 +169,9 @@ def _takes_config(parser: argparse.ArgumentParser) -> None:
 
 def _inpaint(options: argparse.Namespace) -> None:
     from sair.loading import load
-    from sair.single import inpaint_file
+    from sair.single import check_request, inpaint_file
 
+    check_request(options.output, options.size, options.scale)
     if options.checkpoint:
         method, spec, size = load(Path(options.checkpoint))
     else:

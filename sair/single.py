@@ -1,8 +1,9 @@
-"""Inpaint one picture of any size."""
+"""Inpaint one image of any size."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sair.data.samples import to_tensor
-from sair.files import InputError
+from sair.files import InputError, check_output
 from sair.images import read_mask, read_rgb, write_png
 from sair.methods import Inpainter
 from sair.prediction import composite, run, to_pixels
+
+MOST_RENDERED = 2**27  # pixels of one output; a rendering takes some 40 bytes for each
 
 
 def inpaint_file(
@@ -29,43 +32,61 @@ def inpaint_file(
     size: int | None = None,
     scale: float = 1.0,
 ) -> None:
-    """Fill the hole of one picture; at its own size, known pixels keep their bytes.
+    """Fill the hole of one image; at its own size, known pixels keep their bytes.
 
     Args:
-        image: any picture file.
-        mask: black-and-white picture of the same size; None where there is no hole and only ``scale`` is wanted.
+        image: any image file.
+        mask: black-and-white image of the same size; None where there is no hole and only ``scale`` is wanted.
         output: PNG to write.
         method, spec: a method and its specification.
-        hole: colour of the hole in the mask, ``white`` or ``black``.
+        hole: what marks the hole in the mask (``sair.images.read_mask``).
         size: the shorter side that the method is shown (``inpaint_any_size``).
-        scale: side of the output / side of the picture, for implicit methods; then every pixel is the method's.
+        scale: side of the output / side of the image, for implicit methods; then every pixel is the method's.
 
     Raises:
-        InputError: an unreadable file, a mask of another size or without a hole, an output that would not be PNG, or a
-            scale for a method that knows only its input's pixels.
+        InputError: an unreadable file, a mask of another size or without a hole, an output that would not be PNG or
+            cannot be written, a size or scale that means nothing or is too large, or a scale for a method that renders
+            only its input's pixels.
     """
-    if Path(output).suffix.lower() != ".png":
-        raise InputError(
-            f"{output}: the output is written as PNG, so that known pixels keep their bytes. Name it .png."
-        )
-    if scale <= 0:
-        raise InputError(f"a scale of {scale:g}: expected a positive number, such as 2.5.")
+    check_request(output, size, scale)
     if scale != 1 and not _renders_any_size(method):
         raise InputError(f"method {spec['name']} renders only its input's pixels; `--scale` needs an implicit method.")
     if mask is None and scale == 1:
         raise InputError("nothing to do: name a mask whose hole to fill, or a `--scale` other than 1.")
     pixels = read_rgb(image)
+    if scale != 1 and scale * scale * pixels.shape[0] * pixels.shape[1] > MOST_RENDERED:
+        raise InputError(
+            f"{image}: `--scale {scale:g}` of {pixels.shape[1]}x{pixels.shape[0]} pixels is more than "
+            f"{MOST_RENDERED // 10**6} megapixels, the limit for one rendering. Lower the scale, or cut the image."
+        )
     holes = np.zeros(pixels.shape[:2], dtype=bool) if mask is None else read_mask(mask, hole)
     if pixels.shape[:2] != holes.shape:
         raise InputError(
             f"{mask}: {holes.shape[1]}x{holes.shape[0]} pixels, but {image} has {pixels.shape[1]}x{pixels.shape[0]}. "
-            "Resize the mask to the picture with nearest neighbour."
+            "Resize the mask to the image with nearest neighbour."
         )
     if mask is not None and not holes.any():
         raise InputError(f"{mask}: no pixel is a hole with `--hole {hole}`. Check the polarity.")
-    # Without a hole there is no structure to guess at a known scale: the picture is shown as it is.
+    # Without a hole there is no structure to guess at a known scale: the image is shown as it is.
     filled = inpaint_any_size(method, spec, pixels, holes, None if mask is None else size, scale)
     write_png(output, filled if scale != 1 else composite(pixels, filled, holes))
+
+
+def check_request(output: str | Path, size: int | None, scale: float) -> None:
+    """Refuse an output that could not be written and sizes that mean nothing, before any work.
+
+    Raises:
+        InputError: which of them, and what is expected.
+    """
+    if Path(output).suffix.lower() != ".png":
+        raise InputError(
+            f"{output}: the output is written as PNG, so that known pixels keep their bytes. Name it .png."
+        )
+    if size is not None and size < 1:
+        raise InputError(f"a size of {size}: expected a positive number of pixels, such as 256.")
+    if not 0 < scale < math.inf:
+        raise InputError(f"a scale of {scale:g}: expected a positive number, such as 2.5.")
+    check_output(output)
 
 
 def _renders_any_size(method: Inpainter) -> bool:
@@ -80,17 +101,17 @@ def inpaint_any_size(
     size: int | None = None,
     scale: float = 1.0,
 ) -> np.ndarray:
-    """Render a whole picture with its hole filled.
+    """Render a whole image with its hole filled.
 
-    A network knows structures of the scale that it was trained on. So a larger picture is shown to it reduced to
+    A network knows structures of the scale that it was trained on. So a larger image is shown to it reduced to
     about that scale. An implicit method then renders the full size from there; another's answer is enlarged.
 
     Args:
         method, spec: a method and its specification.
         pixels: uint8 (H, W, 3).
         holes: bool (H, W), True = hole.
-        size: the shorter side that the method is shown, in pixels; None, or a smaller picture, is shown as it is.
-        scale: side of the output / side of the picture; other than 1 for implicit methods only.
+        size: the shorter side that the method is shown, in pixels; None, or a smaller image, is shown as it is.
+        scale: side of the output / side of the image; other than 1 for implicit methods only.
 
     Returns:
         uint8 (round(scale * H), round(scale * W), 3)

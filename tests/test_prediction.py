@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from baselines.controls import Biharmonic, GroundTruth, MeanFill
 from sair.cli import main
@@ -212,6 +213,71 @@ def test_memory_is_bounded_by_chunks(mini):
     torch.testing.assert_close(
         method.inpaint(images, masks, chunk=7), method.inpaint(images, masks), atol=1e-6, rtol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--scale", "nan"], "a scale of nan: expected a positive number"),
+        (["--scale", "inf"], "a scale of inf"),
+        (["--scale", "-1"], "a scale of -1"),
+        (["--scale", "400"], "`--scale 400` of 101x75 pixels is more than 134 megapixels"),
+        (["--scale", "1e300"], "is more than 134 megapixels"),
+        (["--size", "0"], "a size of 0: expected a positive number of pixels"),
+        (["--size", "-4"], "a size of -4"),
+        (["-o", "photo.png/out.png"], "is a file"),
+        (["-o", "folder.png"], "a folder has this name"),
+        (["-o", "x" * 252 + ".png"], "at most 255 bytes"),
+    ],
+)
+def test_numbers_and_outputs_that_cannot_be_meant(tmp_path, liif, photo, capsys, monkeypatch, options, message):
+    (tmp_path / "folder.png").mkdir()
+    arguments = [str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "--checkpoint", str(liif)]
+    monkeypatch.setattr("sair.single.run", None)  # nothing is computed
+    if options[0] == "-o":
+        options = ["-o", str(tmp_path / options[1])]
+    else:
+        arguments += ["-o", str(tmp_path / "out.png")]
+    assert main(["inpaint", *arguments, *options]) == 1
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out.png").exists()
+
+
+@pytest.mark.parametrize("method", ["biharmonic", "mean_fill"])
+@pytest.mark.parametrize("kind", ["all hole", "one known pixel", "one column known"])
+def test_controls_fill_every_mask(tmp_path, photo, method, kind):
+    pixels, hole = photo
+    hole[:] = True
+    hole[{"all hole": slice(0), "one known pixel": (40, 50), "one column known": (slice(None), 7)}[kind]] = False
+    write_png(tmp_path / "mask.png", hole.astype(np.uint8) * 255)
+    paths = [str(tmp_path / name) for name in ("photo.png", "mask.png", "out.png")]
+    assert main(["inpaint", *paths[:2], "-o", paths[2], "--method", method]) == 0
+    filled = read_rgb(paths[2])
+    assert (filled[~hole] == pixels[~hole]).all()
+    if kind != "one column known":
+        expected = pixels[~hole].mean(0) if kind == "one known pixel" else 127.5
+        assert np.abs(filled[hole] - expected).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["deep", "transparent"])
+def test_inpaint_reads_its_files_through_the_gate(tmp_path, photo, kind, capsys):
+    pixels, hole = photo
+    arguments = [str(tmp_path / name) for name in ("photo.png", "mask.png")]
+    arguments += ["-o", str(tmp_path / "out.png"), "--method", "mean_fill"]
+    if kind == "deep":
+        grey = np.linspace(0, 65535, 75 * 101).astype(np.uint16).reshape(75, 101)
+        Image.fromarray(grey).save(tmp_path / "photo.png")
+        assert main(["inpaint", *arguments]) == 0
+        found = read_rgb(tmp_path / "out.png")[..., 0]
+        assert np.abs(found[~hole] - grey[~hole] / 257).max() <= 0.5
+    else:
+        alpha = np.where(hole, 0, 255).astype(np.uint8)  # erased from a white layer
+        Image.fromarray(np.dstack([np.full_like(alpha, 255)] * 3 + [alpha])).save(tmp_path / "mask.png")
+        assert main(["inpaint", *arguments]) == 1
+        assert "--hole transparent" in capsys.readouterr().err
+        assert main(["inpaint", *arguments, "--hole", "transparent"]) == 0
+        found = read_rgb(tmp_path / "out.png")
+        assert (found[~hole] == pixels[~hole]).all() and (found[hole] != pixels[hole]).any()
 
 
 def test_methods_command_lists_the_registry(capsys):

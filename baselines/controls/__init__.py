@@ -36,11 +36,15 @@ class Biharmonic:
     """Smooth continuation into the hole: scikit-image's biharmonic inpainting (Damelin and Hoang, 2018)."""
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], (B, 1, H, W), 1 = hole -> (B, 3, H, W) in [0, 1]."""
+        """(B, 3, H, W) in [0, 1], (B, 1, H, W), 1 = hole -> (B, 3, H, W); an image that is all hole becomes grey."""
         filled = [
-            inpaint_biharmonic(
-                image.movedim(0, -1).double().cpu().numpy(), mask[0].bool().cpu().numpy(), channel_axis=-1
-            )
+            _biharmonic(image.movedim(0, -1).double().cpu().numpy(), mask[0].bool().cpu().numpy())
             for image, mask in zip(images, masks, strict=True)
         ]
         return torch.from_numpy(np.stack(filled)).movedim(-1, 1).clamp(0, 1).to(images)
+
+
+def _biharmonic(image: np.ndarray, hole: np.ndarray) -> np.ndarray:
+    if hole.all():  # nothing to continue from; grey, same as in MeanFill
+        return np.full_like(image, 0.5)
+    return inpaint_biharmonic(image, hole, channel_axis=-1)
