@@ -131,12 +131,27 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def tree_sha256(folder: str | Path) -> str:
-    """SHA-256 of a folder: of its files' relative paths and their bytes; hidden files do not count."""
+    """Return the SHA-256 of a folder: of its files' relative paths and their bytes, through links too.
+
+    Hidden files and folders do not count, nor what Python compiles.
+    """
     folder = Path(folder)
     digest = hashlib.sha256()
-    for path in sorted(path for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")):
+    for path in sorted(_tree(folder, ())):
         digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
     return digest.hexdigest()
+
+
+def _tree(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    if folder.resolve() in above:  # a link to where it lies in
+        return
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name == "__pycache__":
+            continue
+        if path.is_dir():
+            yield from _tree(path, (*above, folder.resolve()))
+        elif path.is_file():
+            yield path
 
 
 def file_sha256(path: str | Path) -> str:

@@ -44,16 +44,16 @@ def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
     driver.watch()
     started, log = time.monotonic(), Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
-    record_of(log).unlink(missing_ok=True)
+    record_of(log, snakemake.config["results"]).unlink(missing_ok=True)
     with open(log, "w", encoding="utf-8") as stream:
         terminal, sys.stderr = sys.stderr, _Tee(sys.stderr, stream)
         try:
-            from sair.runtime import own_gpus, set_up
+            from sair.runtime import conditions, own_gpus, set_up
 
             own_gpus(snakemake.params.get("device", "cpu"), gpus)
             set_up(snakemake.threads)
             yield
-            record(snakemake, started)
+            record(snakemake, started, conditions())
         except InputError as error:
             print(f"\nerror: {error}\n", file=sys.stderr)
             raise SystemExit(1) from None

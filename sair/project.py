@@ -14,8 +14,10 @@ from sair.code import fingerprint
 from sair.config import SCHEMA, check_config, check_name, check_schema, read_schema
 from sair.data.sources import classes_of
 from sair.files import InputError, near
+from sair.inputs import checkouts, digests, named_inputs
 from sair.methods import METHODS, SEMANTICS, ancestors, load_method, method_names, processes
 from sair.reporting.claims import all_claims
+from sair.training.launch import UPKEEP
 from sair.weights.sources import entry, local
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -58,6 +60,7 @@ class Project:
         check_name("conventions.table", config["conventions"]["table"], dict.fromkeys(self.tables("quality")))
         for name in chain.from_iterable(config["conventions"]["pairs"]):
             check_name("conventions.pairs", name, self.conventions())
+        self._upkeep = {"method": _take_upkeep(self.methods), "encoder": _take_upkeep(self.encoders)}
 
     def _load(self, name: str, folder: Path, changes: dict[str, Any] | None = None) -> dict[str, Any]:
         return load_method(name, folder, self.config["preset"], self.config["training"], changes)
@@ -72,9 +75,35 @@ class Project:
             raise InputError(f"unknown method {name!r}: there is no {METHODS / name}.yaml. {near(name, self.methods)}")
         return self.methods[name]
 
-    def recipe(self, name: str) -> dict[str, Any]:
-        """The part of a specification that decides what a method computes; its labels and places do not."""
-        return {key: self.method(name)[key] for key in RECIPE}
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The config without what changes no result, for rules that print from it."""
+        config = {key: value for key, value in self.config.items() if key not in ("shards", "variant", "against")}
+        config["training"] = _without_upkeep(config["training"])
+        # Which method was changed in what way is part of the methods' specifications.
+        config.pop("methods", None)
+        return dict(sorted(config.items()))  # a key of a --configfile comes before those of config.yaml
+
+    def recipe(self, spec: dict[str, Any]) -> dict[str, Any]:
+        """Return the part of a specification that decides what it computes; its labels and places do not."""
+        return {key: spec[key] for key in RECIPE}
+
+    def upkeep(self, kind: str, name: str, key: str) -> int:
+        """Return a setting of a ``method``'s or ``encoder``'s training that decides no weight; 0 without training."""
+        return self._upkeep[kind][name].get(key, 0)
+
+    def inputs(self, spec: dict[str, Any]) -> list[str]:
+        """Return the files and folders that a specification's parameters name; {} names none."""
+        return named_inputs(spec.get("parameters", {}))
+
+    def content(self, spec: dict[str, Any]) -> dict[str, str]:
+        """Return digests of all that a specification names: its inputs, weights and checkouts of foreign code."""
+        weights = [spec["weights"]] if spec.get("weights") and Path(spec["weights"]).is_file() else []
+        return digests([*self.inputs(spec), *weights], checkouts(spec.get("parameters", {})))
+
+    def predictor(self, name: str) -> dict[str, Any]:
+        """Return what prediction builds a method from: its specification, or {} where that is all in its checkpoint."""
+        return {} if self.learns(name) else self.method(name)
 
     def learns(self, name: str) -> bool:
         """Whether a method has to be trained."""
@@ -152,6 +181,13 @@ class Project:
         self.method(variant)
         return [variant, *ancestors(variant, METHODS)]
 
+    def reference(self, variant: str) -> list[str]:
+        """Return the files of the stored reference that a variant is compared with."""
+        folder = Path(self.config["regression"]["reference"])
+        kept = (sorted(folder.glob(f"{name}/seed*/scores.csv")) for name in self.against(variant))
+        files = [folder / "reference.yaml", *next(filter(None, kept), [])]
+        return [str(path) for path in files if path.is_file()]
+
     @property
     def conventions_dataset(self) -> str:
         """Dataset whose pictures the table of conventions is about."""
@@ -207,6 +243,17 @@ class Project:
         names = [encoder, *(spec["semantics"] for spec in specs)]
         specs += [self.encoders[name] for name in names if name is not None]
         return fingerprint(ROOT / "workflow/scripts" / f"{script}.py", chain.from_iterable(map(_classes, specs)))
+
+
+def _take_upkeep(specs: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
+    """Take out of specifications what decides no weight, and return it by their names."""
+    return {
+        name: {key: spec["training"].pop(key) for key in UPKEEP if spec["training"]} for name, spec in specs.items()
+    }
+
+
+def _without_upkeep(training: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in training.items() if key not in UPKEEP}
 
 
 def _classes(value: Any) -> Iterator[str]:

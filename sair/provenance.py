@@ -1,8 +1,9 @@
 """What made a result: every job of the workflow leaves a record of itself beside the results.
 
 ``results/provenance/<as the log>.json`` names the rule, the git commit, the config, the SHA-256 of everything that went
-in and came out, the pretrained weights, library versions, device, wall time and peak memory. ``sair verify`` reads the
-records: a file that is no longer what its rule wrote, or was made from something else than what lies there, is found.
+in and came out, the pretrained weights, library versions, device, precision, wall time and peak memory. ``sair verify``
+reads the records and finds a file that is no longer what its rule wrote, or was made from something else than what
+lies there.
 """
 
 from __future__ import annotations
@@ -20,72 +21,62 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sair.files import file_sha256, tree_sha256, write_text
+from sair.files import write_text
+from sair.inputs import again, content
 
 ROOT = Path(__file__).resolve().parent.parent
-LIBRARIES = (
+LIBRARIES = (  # whose versions can move a number
     "torch",
     "torchvision",
     "numpy",
+    "scipy",
     "scikit-image",
     "pillow",
+    "lightning",
+    "timm",
     "open_clip_torch",
     "lpips",
     "pytorch-fid",
-    "snakemake",
 )
 
 
-def record_of(log: str | Path) -> Path:
-    """Where the record of the job that writes ``log`` lies: ``results/logs/a.log`` -> ``results/provenance/a.json``."""
-    parts = list(Path(log).with_suffix(".json").parts)
-    parts[len(parts) - 1 - parts[::-1].index("logs")] = "provenance"
-    return Path(*parts)
+def record_of(log: str | Path, results: str | Path) -> Path:
+    """Return where the record of a job lies: of ``results/logs/a.log``, ``results/provenance/a.json``."""
+    return Path(results, "provenance", Path(log).relative_to(Path(results, "logs")).with_suffix(".json"))
 
 
-def record(job: Any, started: float) -> None:
+def record(job: Any, started: float, conditions: dict[str, Any]) -> None:
     """Write the record of a finished job.
 
     Args:
         job: Snakemake's own object of it.
         started: ``time.monotonic()`` at its begin.
+        conditions: under what it computed (``sair.runtime.conditions``).
     """
     facts = {
         "rule": job.rule,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(time.monotonic() - started, 1),
         "peak_memory_mib": round(max(_peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN))),
-        **_device(),
+        "device": processor(),
+        **conditions,
         "threads": job.threads,
         "commit": commit(),
         "versions": versions(),
         "weights": _weights(),
-        "inputs": _hashes(job.input),
+        "inputs": _hashes(job.input) | dict(job.params.get("content", {})),
         "outputs": _hashes(job.output),
         "config": job.config,
     }
-    write_text(record_of(job.log[0]), json.dumps(facts, indent=1) + "\n")
+    write_text(record_of(job.log[0], job.config["results"]), json.dumps(facts, indent=1) + "\n")
 
 
 def _peak(who: int) -> float:
     return resource.getrusage(who).ru_maxrss / 1024
 
 
-def _device() -> dict[str, Any]:
-    torch = _loaded("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return {"device": processor()}
-    memory = round(torch.cuda.max_memory_allocated() / 2**20)
-    return {"device": torch.cuda.get_device_name(), "peak_gpu_memory_mib": memory}
-
-
-def _loaded(module: str) -> Any:
-    """A module if the job has imported it; a record imports nothing heavy for itself."""
-    return sys.modules.get(module)
-
-
 def _weights() -> list[str]:
-    module = _loaded("sair.weights")
+    module = sys.modules.get("sair.weights")  # a record imports nothing heavy for itself
     return module.used() if module else []
 
 
@@ -112,26 +103,30 @@ def commit() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the libraries that numbers depend on."""
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in LIBRARIES}
+    """Return the versions of Python, of Snakemake, and of the installed libraries that numbers depend on."""
+    names = [name for name in (*LIBRARIES, "snakemake") if _is_installed(name)]
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def _hashes(paths: Any) -> dict[str, str]:
-    return {str(path): sha256(path) for path in dict.fromkeys(map(str, paths))}
-
-
-def sha256(path: str | Path) -> str:
-    """SHA-256 of a file, or of a folder's names and files."""
-    return tree_sha256(path) if Path(path).is_dir() else file_sha256(path)
+    return {str(path): content(path) for path in dict.fromkeys(map(str, paths))}
 
 
 def changed(results: str | Path) -> Iterator[tuple[str, str]]:
-    """Files that are not what the records say, with what is wrong; what is not there any more is no fault here."""
+    """Yield (file, what is wrong) of files that differ from their records; one that is gone is no fault here."""
     seen: dict[str, str] = {}
 
-    def now(path: str) -> str:
+    def now(path: str, digest: str) -> str:
         if path not in seen:
-            seen[path] = sha256(path)
+            seen[path] = again(path, digest)
         return seen[path]
 
     for file in sorted(Path(results, "provenance").rglob("*.json")):
@@ -139,10 +134,10 @@ def changed(results: str | Path) -> Iterator[tuple[str, str]]:
         inputs, outputs = (_lying_in(results, facts["config"]["results"], facts[key]) for key in ("inputs", "outputs"))
         made = [path for path in outputs if Path(path).exists()]
         for path in made:
-            if now(path) != outputs[path]:
+            if now(path, outputs[path]) != outputs[path]:
                 yield path, f"changed since rule {facts['rule']} made it ({file})"
         for path, digest in inputs.items():
-            if made and Path(path).exists() and now(path) != digest:
+            if made and Path(path).exists() and now(path, digest) != digest:
                 yield made[0], f"rule {facts['rule']} made it from another {path} than the one that is there ({file})"
 
 

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import torch
 from torch import Tensor, distributed
@@ -19,6 +19,7 @@ from sair.files import InputError
 
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # docs/speed.md measures both
+_conditions: dict[str, Any] = {}  # of this process; see ``conditions``
 _held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
 
 
@@ -28,6 +29,8 @@ def set_up(threads: int) -> None:
     torch.use_deterministic_algorithms(True)
     # A debugging aid that comes with it and fills every new tensor with NaN first.
     torch.utils.deterministic.fill_uninitialized_memory = False
+    # PyTorch's defaults, declared: convolutions of float32 may round their inputs to TF32 on a GPU, matrices may not.
+    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _keep_memory()
 
@@ -113,10 +116,17 @@ def fast_bfloat16(on: torch.device) -> bool:
     return on.type == "cpu" and not BFLOAT16_FLAGS.isdisjoint(flags)
 
 
-def autocast(precision: str, on: torch.device) -> torch.autocast:
-    """The context of a config's ``precision``: ``bf16``, ``fp32``, or ``auto``, bfloat16 where it is fast."""
-    wanted = fast_bfloat16(on) if precision == "auto" else precision == "bf16"
-    return torch.autocast(on.type, torch.bfloat16, enabled=wanted)
+def precision(wanted: str, on: torch.device) -> str:
+    """Return what a config's ``precision`` is on a device, ``bf16`` or ``fp32``; ``auto`` is bf16 where it is fast."""
+    if wanted == "auto":
+        return "bf16" if fast_bfloat16(on) else "fp32"
+    return wanted
+
+
+def autocast(wanted: str, on: torch.device) -> torch.autocast:
+    """Return the context of a config's ``precision`` on a device."""
+    _conditions["precision"] = precision(wanted, on)
+    return torch.autocast(on.type, torch.bfloat16, enabled=_conditions["precision"] == "bf16")
 
 
 def device(wanted: str) -> torch.device:
@@ -129,4 +139,25 @@ def device(wanted: str) -> torch.device:
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
     if wanted == "cuda" and not torch.cuda.is_available():
         raise InputError("device: cuda, but torch finds no GPU on this machine. Use `device: auto`, or `device: cpu`.")
+    _conditions["device_type"] = wanted
     return torch.device(wanted)
+
+
+def conditions() -> dict[str, Any]:
+    """Return under what this process has computed so far: type of device, precision, and on a GPU its name and TF32."""
+    found = {"device_type": "cpu", "precision": "fp32"} | _conditions
+    if found["device_type"] == "cuda" and torch.cuda.is_initialized():
+        found |= {
+            "device": torch.cuda.get_device_name(),
+            "tf32": {
+                "convolutions": torch.backends.cudnn.allow_tf32,
+                "matrices": torch.backends.cuda.matmul.allow_tf32,
+            },
+            "peak_gpu_memory_mib": round(torch.cuda.max_memory_allocated() / 2**20),
+        }
+    return found
+
+
+def adopt(found: dict[str, Any]) -> None:
+    """Take over the conditions of processes that computed for this one."""
+    _conditions.update(found)

@@ -15,10 +15,11 @@ from __future__ import annotations
 import math
 import signal
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import lightning
@@ -36,6 +37,7 @@ from sair.files import InputError, discard, file_sha256, write_csv
 from sair.methods import build
 from sair.progress import progress
 from sair.training import checkpoint, parallel
+from sair.training.launch import UPKEEP
 
 LOG_EVERY = 50
 LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # then the method's own, by name
@@ -69,7 +71,7 @@ class Run:
         spec: the method's specification (``sair.methods.load_method``).
         seed: of initial weights, samples and steps.
         state: file of the running state; removed when the run is complete.
-        identity: what else a running state must share with this run to be continued: data, code.
+        identity: what else a running state must share with this run to be continued: data, code, device, precision.
         semantics: checkpoint of the trained semantic encoder, for a method that names one.
         over: checkpoint of the method that this one is built over, if it names one.
     """
@@ -84,6 +86,10 @@ class Run:
         over: str | Path | None = None,
     ) -> None:
         self.seed, self.state_file, self.identity = seed, state, identity
+        self.training = spec["training"]
+        # Neither the weights' own description nor a running state's depends on how the training is run.
+        if self.training is not None:
+            spec = spec | {"training": {key: value for key, value in self.training.items() if key not in UPKEEP}}
         torch.manual_seed(mix("initial weights", seed))
         self.spec, below = spec, None
         if over is not None:
@@ -166,6 +172,7 @@ def train(
     over: str | Path | None = None,
     device: str = "auto",
     code: str = "",
+    content: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Train one method on one dataset with one seed.
 
@@ -179,6 +186,7 @@ def train(
         over: checkpoint of the method that this one is built over, if it names one; it becomes its ``generator``.
         device: ``auto``, ``cpu`` or ``cuda``.
         code: fingerprint of the code; a killed run of other code is started anew, not continued.
+        content: digests of the files that the specification names, such as ``pretrained``; likewise.
 
     Raises:
         InputError: an altered sample, a damaged checkpoint, or a loss that is not finite.
@@ -186,6 +194,10 @@ def train(
     output, training = Path(output), spec["training"]
     samples, validation = (Samples(pictures, masks, split, seed) for split in ("train", "validation"))
     identity = [code, *(file_sha256(path) for path in (pictures, masks, semantics, over) if path is not None)]
+    if training is not None:  # what `auto` became here: a run does not go on in another precision, or on another device
+        on = runtime.device(device)
+        identity += [on.type, runtime.precision(training["precision"], on)]
+    identity += [f"{path} {digest}" for path, digest in sorted(content.items())]
     run = Run(spec, seed, output.with_name("running.safetensors"), identity, semantics, over)
     steps = 0
     if training is not None:  # else pretrained: nothing to learn, and the next rules need not know
@@ -213,7 +225,7 @@ class Stepper:
 
     def __init__(self, run: Run, fabric: lightning.Fabric, optimizers: dict[str, torch.optim.Optimizer]) -> None:
         self._run, self._fabric, self._optimizers = run, fabric, optimizers
-        self._parts, self._clip = (run.spec["training"][key] for key in ("accumulate", "clip_gradient"))
+        self._parts, self._clip = (run.training[key] for key in ("accumulate", "clip_gradient"))
         self._part, self._ids = 0, ()
 
     def begin(self, part: int, ids: Sequence[str]) -> bool:
@@ -251,7 +263,7 @@ def _steps(
     run: Run, fabric: lightning.Fabric, samples: Samples, validation: Samples, steps: int, stop: threading.Event
 ) -> None:
     """Take a run from where it is to ``steps``, or to where ``stop`` is set."""
-    training = run.spec["training"]
+    training = run.training
     method = run.method.train()
     optimizers = {name: fabric.setup_optimizers(optimizer) for name, optimizer in run.optimizers.items()}
     step = Stepper(run, fabric, optimizers)
@@ -294,7 +306,7 @@ def _fabric(processes: int, device: str) -> lightning.Fabric:
 
 def _after_step(run: Run, scalars: dict[str, Tensor], validation: Samples, steps: int, leave: bool, bar: tqdm) -> None:
     """Validate, log and save when it is time, and leave when asked to."""
-    training, last = run.spec["training"], run.done == steps
+    training, last = run.training, run.done == steps
     if runtime.writes() and (run.done % training["validate_every"] == 0 or last):
         run.psnr = validation_psnr(run.method, validation)
         run.method.train()

@@ -1,4 +1,4 @@
-"""One of several processes that share a training: ``python -m sair.training.worker FILE``, started by ``launch``.
+"""One of several processes that share a training: ``python -m sair.training.worker TASK CONDITIONS``, from ``launch``.
 
 Apart from ``launch``, because watching the driver changes no number and so must not count as code of the training.
 """
@@ -14,15 +14,19 @@ from sair.files import InputError
 from sair.training.launch import train_here
 
 
-def work(file: str) -> None:
-    """Train as the JSON file says (``threads``, ``arguments``)."""
+def work(task: str, conditions: str) -> None:
+    """Train as one JSON file says (``threads``, ``arguments``); the first process writes its conditions to another."""
     driver.watch()
     try:
-        train_here(**json.loads(Path(file).read_text(encoding="utf-8")))
+        train_here(**json.loads(Path(task).read_text(encoding="utf-8")))
     except InputError as error:
         print(f"\nerror: {error}\n", file=sys.stderr)
         raise SystemExit(1) from None
+    from sair import runtime
+
+    if runtime.writes():
+        Path(conditions).write_text(json.dumps(runtime.conditions()), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    work(sys.argv[1])
+    work(*sys.argv[1:])

@@ -1,5 +1,7 @@
 rule pictures:
     """Finish every picture of an image set, and list them with their hashes."""
+    input:
+        named=lambda w: named(named_files(config["datasets"][w.dataset])),
     output:
         table=f"{RESULTS}/{{dataset}}/pictures.csv",
     log:
@@ -9,6 +11,7 @@ rule pictures:
     threads: 8  # at most: pictures side by side
     params:
         dataset=lambda w: config["datasets"][w.dataset],
+        content=lambda w: digests(named_files(config["datasets"][w.dataset])),
         size=config["image_size"],
         code=project.code("pictures"),
     script:

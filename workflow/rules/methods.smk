@@ -9,6 +9,7 @@ rule semantic_encoder:
     input:
         pictures=f"{RESULTS}/{SEMANTICS}/pictures.csv",
         masks=f"{RESULTS}/{SEMANTICS}/training_masks.csv",
+        named=lambda w: named(project.inputs(project.encoders[w.encoder])),
     output:
         checkpoint=f"{RESULTS}/{SEMANTICS}/{{encoder}}/checkpoint.safetensors",
         log=f"{RESULTS}/{SEMANTICS}/{{encoder}}/train.csv",
@@ -18,8 +19,13 @@ rule semantic_encoder:
     conda:
         "../envs/sair.yaml"
     threads: 1
+    resources:  # which Snakemake does not compare: no weight depends on them
+        workers=lambda w: project.upkeep("encoder", w.encoder, "workers"),
+        save_every=lambda w: project.upkeep("encoder", w.encoder, "save_every"),
+        validate_every=lambda w: project.upkeep("encoder", w.encoder, "validate_every"),
     params:
-        spec=lambda w: project.encoders[w.encoder],
+        spec=lambda w: project.recipe(project.encoders[w.encoder]),
+        content=lambda w: project.content(project.encoders[w.encoder]),
         seed=0,
         device=config["device"],
         code=lambda w: project.code("train", encoder=w.encoder),
@@ -77,6 +83,7 @@ rule train:
         over=lambda w: project.checkpoint(
             project.method(w.method)["over"], w.dataset, w.seed
         ),
+        named=lambda w: named(project.inputs(project.method(w.method))),
     output:
         checkpoint=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/checkpoint.safetensors",
         log=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/train.csv",
@@ -85,8 +92,13 @@ rule train:
     conda:
         "../envs/sair.yaml"
     threads: lambda w: project.training_threads(w.method)
+    resources:  # which Snakemake does not compare: no weight depends on them
+        workers=lambda w: project.upkeep("method", w.method, "workers"),
+        save_every=lambda w: project.upkeep("method", w.method, "save_every"),
+        validate_every=lambda w: project.upkeep("method", w.method, "validate_every"),
     params:
-        spec=lambda w: project.recipe(w.method),
+        spec=lambda w: project.recipe(project.method(w.method)),
+        content=lambda w: project.content(project.method(w.method)),
         seed=lambda w: int(w.seed),
         device=config["device"],
         code=lambda w: project.code("train", w.method),
@@ -99,6 +111,7 @@ rule predict:
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         weights=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
+        named=lambda w: named(project.inputs(project.predictor(w.method))),
     output:
         predictions=directory(
             f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/predictions"
@@ -109,7 +122,8 @@ rule predict:
         "../envs/sair.yaml"
     threads: 1
     params:
-        spec=lambda w: project.recipe(w.method),
+        spec=lambda w: project.recipe(project.method(w.method)),
+        content=lambda w: project.content(project.predictor(w.method)),
         device=config["device"],
         code=lambda w: project.code("predict", w.method),
     script:

@@ -25,6 +25,7 @@ rule regression_report:
             for seed in project.seeds(w.method)
         ],
         manifest=f"{RESULTS}/{CHECK['dataset']}/manifest.csv",
+        named=lambda w: named(project.reference(w.method)),
     output:
         markdown=f"{RESULTS}/regression/{{method}}.md",
         csv=f"{RESULTS}/regression/{{method}}.csv",
@@ -36,6 +37,7 @@ rule regression_report:
     params:
         against=lambda w: project.against(w.method),
         reference=CHECK["reference"],
+        content=lambda w: digests(project.reference(w.method)),
         least=CHECK["least"],
         code=project.code("regression_report"),
     script:

@@ -1,10 +1,10 @@
 rule quality_table:
     """Aggregate the scores of all rows, beside the paper's numbers."""
     input:
-        unpack(lambda w: project.measured(w.table)),
+        measured=lambda w: flat(project.measured(w.table)),
         manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
         clip=rules.segmentation_by_clip.output.table,
-        distances=lambda w: sum(distances(w.table).values(), []),
+        distances=lambda w: flat(distances(w.table)),
         figures=lambda w: project.figures("qualitative", dataset_of(w.table)),
     output:
         markdown=f"{RESULTS}/{{table}}.md",
@@ -21,7 +21,7 @@ rule quality_table:
     conda:
         "../envs/sair.yaml"
     params:
-        config=config,
+        config=project.deciding,
         measured=lambda w: project.measured(w.table),
         distances=lambda w: distances(w.table),
         methods=lambda w: specifications(w.table),
@@ -33,7 +33,7 @@ rule quality_table:
 rule segmentation_table:
     """Does SIR know what is in the hole? mIoU of masked pictures without it and with it."""
     input:
-        unpack(lambda w: project.measured(w.table)),
+        measured=lambda w: flat(project.measured(w.table)),
         manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
         clip=rules.segmentation_by_clip.output.table,
         figures=lambda w: project.figures("semantic_maps", dataset_of(w.table)),
@@ -52,7 +52,7 @@ rule segmentation_table:
     conda:
         "../envs/sair.yaml"
     params:
-        config=config,
+        config=project.deciding,
         measured=lambda w: project.measured(w.table),
         methods=lambda w: specifications(w.table),
         code=project.code("segmentation_table"),
@@ -159,11 +159,7 @@ rule training_curves:
 rule claims:
     """Which of the paper's orderings appear: claimed beside measured differences, paired by picture."""
     input:
-        [
-            files
-            for table in config["tables"]
-            for files in project.measured(table).values()
-        ],
+        measured=[flat(project.measured(table)) for table in config["tables"]],
         clip=rules.segmentation_by_clip.output.table,
     output:
         markdown=f"{RESULTS}/claims.md",
@@ -177,7 +173,7 @@ rule claims:
     conda:
         "../envs/sair.yaml"
     params:
-        config=config,
+        config=project.deciding,
         methods=project.methods,
         measured={table: project.measured(table) for table in config["tables"]},
         code=project.code("claims"),
@@ -188,7 +184,7 @@ rule claims:
 rule conventions:
     """How much of a gain is convention? The same pictures under every published metric convention."""
     input:
-        unpack(lambda w: project.conventions()),
+        measured=list(project.conventions().values()),
         manifest=f"{RESULTS}/{project.conventions_dataset}/manifest.csv",
     output:
         markdown=f"{RESULTS}/conventions.md",
@@ -198,7 +194,7 @@ rule conventions:
     conda:
         "../envs/sair.yaml"
     params:
-        config=config,
+        config=project.deciding,
         methods=specifications(config["conventions"]["table"]),
         measured=project.conventions(),
         code=project.code("conventions"),
@@ -221,7 +217,7 @@ rule report:
     conda:
         "../envs/sair.yaml"
     params:
-        config=config,
+        config=project.deciding,
         methods=project.methods,
         sources=project.report(),
         code=project.code("report"),

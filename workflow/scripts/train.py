@@ -2,11 +2,12 @@ from sair.job import job
 from sair.methods import processes
 
 with job(snakemake, gpus=processes(snakemake.params.spec)):
-    from sair.training.launch import train
+    from sair.training.launch import UPKEEP, train
 
     train(
         snakemake.threads,
         snakemake.params.spec,
+        upkeep={key: snakemake.resources[key] for key in UPKEEP},
         pictures=snakemake.input.pictures,
         masks=snakemake.input.masks,
         seed=snakemake.params.seed,
@@ -16,4 +17,5 @@ with job(snakemake, gpus=processes(snakemake.params.spec)):
         over=snakemake.input.get("over") or None,
         device=snakemake.params.device,
         code=snakemake.params.code,
+        content=snakemake.params.content,
     )
