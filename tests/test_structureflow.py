@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from parity import assert_golden, pictures, seeded, uniform
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines.networks import plain_state
 from baselines.structureflow import (
@@ -17,6 +18,7 @@ from baselines.structureflow import (
     FlowGenerator,
     StructureFlow,
     StructureGenerator,
+    dissection,
     gaussian_resample,
     load_authors_checkpoint,
     structure,
@@ -166,14 +168,65 @@ def test_resampling_has_the_right_gradient():
 # Structure images ----------------------------------------------------------------------------------------------------
 
 
-def test_both_solvers_give_the_same_structure(monkeypatch):
-    images, masks = samples(1)
+@pytest.fixture
+def on_a_gpu(monkeypatch):
+    """The solver that is taken on other devices than a CPU."""
+    monkeypatch.setattr(structure, "_diffuse", lambda right, below, x: dissection.solve(right[:, 0], below[:, 0], x))
+
+
+def test_all_solvers_give_the_same_structure(monkeypatch, request):
+    images, masks = samples(2)
     images, masks = images[..., :40], masks[..., :40]
     banded = structure_images(images, masks)
-    monkeypatch.setattr(structure, "BANDED_UP_TO", 0)
-    assert torch.allclose(structure_images(images, masks), banded, atol=1e-6)
     turned = structure_images(images.transpose(2, 3), masks.transpose(2, 3)).transpose(2, 3)
     assert torch.allclose(turned, banded, atol=1e-6)
+    monkeypatch.setattr(structure, "BANDED_UP_TO", 0)
+    assert torch.allclose(structure_images(images, masks), banded, atol=1e-6)
+    request.getfixturevalue("on_a_gpu")
+    assert torch.allclose(structure_images(images, masks), banded, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 1), (2, 3), (5, 5), (13, 8), (33, 64), (61, 77)], ids=str)
+@pytest.mark.parametrize("weights", ["smooth", "rough", "none", "holes"])
+def test_dissection_solves_the_equations(size, weights):
+    """Put back into the equations; weights differ by 1e6, more than those of structure images do."""
+    torch.manual_seed(0)
+    right, below = (10 ** (6 * torch.rand(2, *size, dtype=torch.double) - 2) for _ in range(2))
+    if weights != "rough":
+        right, below = (torch.full_like(x, 0.0 if weights == "none" else 7500.0) for x in (right, below))
+    if weights == "holes":
+        hole = torch.rand(2, *size) < 0.3
+        right, below = right.masked_fill(hole, 0), below.masked_fill(hole, 0)
+    right[..., -1], below[:, -1] = 0, 0
+    wanted = torch.rand(2, 3, *size)
+    found = dissection.solve(right, below, wanted)
+    assert found.shape == wanted.shape and found.dtype == torch.double
+    across, down = found.diff(dim=-1) * right[:, None, :, :-1], found.diff(dim=-2) * below[:, None, :-1]
+    again = found.clone()
+    again[..., :-1] -= across
+    again[..., 1:] += across
+    again[..., :-1, :] -= down
+    again[..., 1:, :] += down
+    assert (again - wanted).abs().max() < 1e-8
+    if weights == "none":
+        assert torch.allclose(found, wanted.double())
+    assert torch.allclose(dissection.solve(right[1:], below[1:], wanted[1:])[0], found[1], atol=1e-12)
+
+
+class WithoutWaiting(TorchDispatchMode):
+    """Refuses what makes a process wait for its GPU."""
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        assert function.__name__.partition(".")[0] not in {"_local_scalar_dense", "nonzero", "is_nonzero", "equal"}
+        return function(*args, **(kwargs or {}))
+
+
+def test_structure_images_never_wait_for_the_gpu(on_a_gpu):
+    images, masks = samples(2, 48)
+    wanted = structure_images(images, masks)
+    with WithoutWaiting():
+        found = structure_images(images, masks)
+    assert torch.equal(found, wanted)
 
 
 def test_texture_goes_and_edges_stay():

@@ -1,4 +1,4 @@
-"""Structure images: a picture without its texture, by relative total variation (Xu et al., SIGGRAPH Asia 2012)."""
+"""Structure images: images without their texture, by relative total variation (Xu et al., SIGGRAPH Asia 2012)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import numpy as np
 import torch
 from scipy import sparse
 from scipy.linalg import solveh_banded
-from scipy.ndimage import correlate1d
 from scipy.sparse.linalg import splu
 from torch import Tensor
+
+from baselines.structureflow import dissection
 
 SMALLEST = 1e-3  # bounds the weight of an edge in a flat, blurred neighbourhood
 BANDED_UP_TO = 128  # shorter side, in pixels, up to which a banded factorisation beats a sparse one
 
 
+@torch.no_grad()
 def structure_images(
     images: Tensor,
     masks: Tensor | None = None,
@@ -25,78 +27,98 @@ def structure_images(
     sharpness: float = 0.001,
     iterations: int = 3,
 ) -> Tensor:
-    """Smooth pictures on the CPU, one thread a picture as far as torch's threads go.
+    """Smooth images on their own device, in float64.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
-        masks: (B, 1, H, W), 1 = hole: known pixels are smoothed as if the holes were the picture's border, and what
-            stands in the holes reaches none of them. None: the whole picture, as published.
+        masks: (B, 1, H, W), 1 = hole: known pixels are smoothed as if the holes were the image's border, and what
+            stands in the holes reaches none of them. None: the whole image, as published.
         strength: of the smoothing, the paper's lambda.
         sigma: standard deviation in pixels of the first window that texture is told from structure by; it halves with
             every iteration down to 0.5.
         sharpness: mean gradient below which an edge is smoothed no more for being weak.
-        iterations: of weighing edges by the last result and smoothing the picture.
+        iterations: of weighing edges by the last result and smoothing the image.
 
     Returns:
         (B, 3, H, W) in [0, 1], without gradient; hole pixels are zero.
     """
-    pixels = images.detach().double().permute(0, 2, 3, 1).cpu().numpy()
-    holes = [None] * len(pixels) if masks is None else list(masks[:, 0].detach().cpu().numpy() > 0.5)
-
-    def work(image: np.ndarray, hole: np.ndarray | None) -> np.ndarray:
-        return smooth(image, hole, strength, sigma, sharpness, iterations)
-
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # the solvers let other threads run
-        smoothed = np.stack(list(pool.map(work, pixels, holes)))
-    return torch.from_numpy(smoothed).permute(0, 3, 1, 2).to(images).clamp(0, 1)
+    with torch.autocast(images.device.type, enabled=False):
+        known = torch.ones_like(images[:, :1]) if masks is None else (masks <= 0.5)
+        smoothed = _smooth(images.double(), known.double(), strength, sigma, sharpness, iterations)
+    return smoothed.to(images).clamp(0, 1)
 
 
-def smooth(
-    image: np.ndarray, hole: np.ndarray | None, strength: float, sigma: float, sharpness: float, iterations: int
-) -> np.ndarray:
-    """One picture (H, W, C), float64, and its hole (H, W), bool or None; otherwise as ``structure_images``."""
-    known = np.ones(image.shape[:2]) if hole is None else 1.0 - hole
+def _smooth(images: Tensor, known: Tensor, strength: float, sigma: float, sharpness: float, iterations: int) -> Tensor:
     # Edges between neighbours, each stored at its left or upper end: only those that join two known pixels.
-    right, below = np.zeros_like(known), np.zeros_like(known)
-    right[:, :-1] = known[:, :-1] * known[:, 1:]
-    below[:-1] = known[:-1] * known[1:]
-    image = image * known[..., None]
-    smoothed = image
+    right, below = torch.zeros_like(known), torch.zeros_like(known)
+    right[..., :-1] = known[..., :-1] * known[..., 1:]
+    below[..., :-1, :] = known[..., :-1, :] * known[..., 1:, :]
+    images = torch.where(known > 0, images, 0)
+    smoothed = images
     for _ in range(iterations):
         dx, dy = _differences(smoothed, right, below)
-        gradient = np.maximum(np.sqrt(dx**2 + dy**2).mean(2), sharpness)
-        # Without a hole the quotient is one, and the window darkens at the picture's border, as published.
-        share = _blur(np.ones_like(known), sigma) / np.maximum(_blur(known, sigma), np.finfo(float).tiny)
-        dx, dy = _differences(_blur(smoothed, sigma) * share[..., None], right, below)
+        gradient = (dx.square() + dy.square()).sqrt().mean(1, keepdim=True).clamp_min(sharpness)
+        blur = _Blur(sigma, known)
+        # Without a hole the quotient is one, and the window darkens at the image's border, as published.
+        share = blur(torch.ones_like(known)) / blur(known).clamp_min(torch.finfo(known.dtype).tiny)
+        dx, dy = _differences(blur(smoothed) * share, right, below)
         strengths = strength / 2 / gradient
-        smoothed = _diffuse(image, right * strengths / _texture(dx), below * strengths / _texture(dy))
+        weights = (edge * strengths / _texture(change) for edge, change in ((right, dx), (below, dy)))
+        smoothed = _diffuse(*weights, images)
         sigma = max(sigma / 2, 0.5)
     return smoothed
 
 
-def _differences(picture: np.ndarray, right: np.ndarray, below: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    dx, dy = np.zeros_like(picture), np.zeros_like(picture)
-    dx[:, :-1] = np.diff(picture, axis=1)
-    dy[:-1] = np.diff(picture, axis=0)
-    return dx * right[..., None], dy * below[..., None]
+def _differences(images: Tensor, right: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+    dx, dy = torch.zeros_like(images), torch.zeros_like(images)
+    dx[..., :-1] = images.diff(dim=-1)
+    dy[..., :-1, :] = images.diff(dim=-2)
+    return dx * right, dy * below
 
 
-def _texture(change: np.ndarray) -> np.ndarray:
-    return np.maximum(np.abs(change).mean(2), SMALLEST)
+def _texture(change: Tensor) -> Tensor:
+    return change.abs().mean(1, keepdim=True).clamp_min(SMALLEST)
 
 
-def _blur(picture: np.ndarray, sigma: float) -> np.ndarray:
-    half = (int(5 * sigma + 0.5) | 1) // 2
-    kernel = np.exp(-(np.arange(-half, half + 1) ** 2) / (2 * sigma**2))
-    kernel /= kernel.sum()
-    return correlate1d(correlate1d(picture, kernel, 0, mode="constant"), kernel, 1, mode="constant")
+class _Blur:
+    """Gaussian window over images of one size, zero outside: a matrix for each axis."""
+
+    def __init__(self, sigma: float, like: Tensor) -> None:
+        half = (int(5 * sigma + 0.5) | 1) // 2
+        taps = torch.exp(-torch.arange(-half, half + 1, dtype=like.dtype).square() / (2 * sigma**2))
+        kernel = (taps / taps.sum()).to(like.device)
+        self.rows, self.columns = (self._matrix(kernel, half, length) for length in like.shape[-2:])
+
+    @staticmethod
+    def _matrix(kernel: Tensor, half: int, length: int) -> Tensor:
+        position = torch.arange(length, device=kernel.device)
+        offset = position[None] - position[:, None] + half
+        inside = (offset >= 0) & (offset <= 2 * half)
+        return torch.where(inside, kernel[offset.clamp(0, 2 * half)], 0)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return self.rows @ images @ self.columns.T
 
 
-def _diffuse(image: np.ndarray, right: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """Solve (1 + L) x = image for each channel, L the Laplacian of the grid whose edges weigh ``right``, ``below``."""
+def _diffuse(right: Tensor, below: Tensor, images: Tensor) -> Tensor:
+    """Solve (1 + L) x = images for each channel, L the Laplacian of the grid whose edges weigh ``right``, ``below``.
+
+    On a CPU by a factorisation for each image, one thread an image as far as torch's threads go; elsewhere all images
+    at once on the device, which needs more operations but waits for nothing.
+    """
+    if images.device.type != "cpu":
+        return dissection.solve(right[:, 0], below[:, 0], images)
+    arrays = [x.permute(0, 2, 3, 1).numpy() for x in (right, below, images)]
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # the solvers let other threads run
+        solved = np.stack(list(pool.map(_factorised, *arrays)))
+    return torch.from_numpy(solved).permute(0, 3, 1, 2).contiguous()
+
+
+def _factorised(right: np.ndarray, below: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """Solve for one image (H, W, C) and weights (H, W, 1)."""
     height, width, channels = image.shape
     if width > height:  # the shorter side is the matrix's bandwidth
-        return _diffuse(image.swapaxes(0, 1), below.T, right.T).swapaxes(0, 1)
+        return _factorised(*(x.swapaxes(0, 1) for x in (below, right, image))).swapaxes(0, 1)
     diagonal = 1 + right + below
     diagonal[:, 1:] += right[:, :-1]
     diagonal[1:] += below[:-1]
