@@ -15,54 +15,113 @@ from types import SimpleNamespace
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from sair.file_kinds import (
+    ARCHIVE,
+    PYTORCH,
+    SAFETENSORS,
+    TORCHSCRIPT,
+    kind_of,
+    largest_unpacked,
+    safetensors_metadata,
+    unpacked_size,
+)
 from sair.files import InputError
+from sair.tensors import unfit_values
+
+COUNTER = ".num_batches_tracked"
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """What a ``.pth``, ``.pt`` or ``.ckpt`` file of an author holds, without running anything that is stored in it.
+    """Return what an author's ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file holds, without running anything.
 
     Raises:
-        InputError: missing, damaged, or not a PyTorch checkpoint.
+        InputError: missing, damaged, or not such a file; several files where one is expected.
     """
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file. Fetch it from where the method's card.yaml says.")
-    if zipfile.is_zipfile(path):
-        names = zipfile.ZipFile(path).namelist()
-        # Anything but a plain zip checkpoint would take other readers inside torch.load.
-        if not any(name.endswith("/data.pkl") for name in names) or any(n.endswith("/constants.pkl") for n in names):
-            raise InputError(
-                f"{path}: not a readable PyTorch checkpoint (a TorchScript file such as big-lama.pt, another format, "
-                "or an incomplete download)."
-            )
+    if not isinstance(path, str | Path):
+        named = isinstance(path, Mapping)
+        given = ", ".join(f"{name}=" for name in path) if named else ", ".join(map(str, path))
+        wanted = "without a name in front of it, " if named else ""
+        raise InputError(f"one file is expected here, {wanted}but {given} is given.")
+    kind = kind_of(path)
+    if kind == SAFETENSORS:
+        return _read_safetensors(path)
+    if kind != PYTORCH:
+        raise InputError(_other(path, kind))
+    if zipfile.is_zipfile(path) and unpacked_size(path) > largest_unpacked(path):
+        raise InputError(f"{path}: refused: far larger when it is unpacked. Do not trust this file.")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         return _load_inert(path)
     except Exception as error:  # an old or damaged file fails in any way
+        raise _unreadable(path, error) from None
+
+
+def _other(path: str | Path, kind: str) -> str:
+    """Say what a file is that holds no weights, and what to do about it."""
+    if kind == "no such file":
+        return f"{path}: no such file. Fetch it from where the method's card.yaml says."
+    remedy = "Fetch it again."
+    if kind == TORCHSCRIPT:
+        remedy = "Such a file, big-lama.pt for example, is a program. Fetch the checkpoint that it was made from."
+    elif kind == "a folder":
+        remedy = "Name the file of weights in it."
+    elif kind.startswith(ARCHIVE):
+        remedy = "Unpack it, and name the file of weights in it."
+    return f"{path}: not a readable PyTorch checkpoint but {kind}. {remedy}"
+
+
+def _read_safetensors(path: str | Path) -> dict[str, Tensor]:
+    if "sair" in safetensors_metadata(path):
         raise InputError(
-            f"{path}: not a readable PyTorch checkpoint ({type(error).__name__}: {error}). Fetch it again."
-        ) from None
+            f"{path}: a checkpoint of this project already. Use it as it is: `weights: {path}` in a method's file, or "
+            f"sair inpaint IMAGE MASK -o OUT.png --checkpoint {path}"
+        )
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _unreadable(path: str | Path, error: Exception) -> InputError:
+    said = " ".join(str(error).split())[:200]
+    return InputError(f"{path}: not a readable PyTorch checkpoint ({type(error).__name__}: {said}). Fetch it again.")
 
 
 def state_of(content: Any, path: str | Path, *keys: str) -> dict[str, Tensor]:
-    """The weights inside a checkpoint: below ``keys`` where the file nests them, else the file itself.
+    """Return the weights inside a checkpoint: below ``keys`` where the file nests them, else the file itself.
 
-    ``module.`` in front of every name, which DataParallel leaves, is removed.
+    What wrappers put into the names is removed: ``module`` (DataParallel), ``_orig_mod`` (torch.compile), and a key of
+    ``keys`` in front of every name.
 
     Raises:
         InputError: no mapping from names to tensors there.
     """
     for key in keys:
-        if isinstance(content, Mapping) and key in content and isinstance(content[key], Mapping):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     state = dict(content) if isinstance(content, Mapping) else {}
     if not state or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
-        raise InputError(f"{path}: no weights by name inside (looked below {', '.join(keys) or 'the top level'}).")
-    if all(name.startswith("module.") for name in state):
-        state = {name.removeprefix("module."): value for name, value in state.items()}
-    return state
+        kind = "foreign object" if isinstance(content, _Inert) else type(content).__name__
+        found = ", ".join(map(str, list(state)[:5])) or f"a {kind}"
+        raise InputError(
+            f"{path}: no weights by name inside (looked below {', '.join(keys) or 'the top level'}, found {found})."
+        )
+    plain = {_without_wrappers(name): value for name, value in state.items()}
+    if len(plain) < len(state):
+        raise InputError(f"{path}: holds several weights under one name once `module.` and `_orig_mod.` are removed.")
+    for key in keys:
+        if all(name.startswith(f"{key}.") for name in plain):
+            plain = {name.removeprefix(f"{key}."): value for name, value in plain.items()}
+    return plain
+
+
+def _without_wrappers(name: str) -> str:
+    return ".".join(part for part in name.split(".") if part not in ("module", "_orig_mod"))
 
 
 def fold_spectral_norm(state: Mapping[str, Tensor], transposed: Iterable[str] = ()) -> dict[str, Tensor]:
@@ -91,10 +150,15 @@ def fold_spectral_norm(state: Mapping[str, Tensor], transposed: Iterable[str] = 
 def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
     """Copy weights into a module, all of them or none.
 
+    Counters of batch normalisation that are missing become zero: PyTorch before 0.4.1 stored none, and no result
+    depends on them.
+
     Raises:
-        InputError: names that are missing, left over, or of another shape; the message lists them.
+        InputError: names that are missing, left over, of another shape or not finite; the message lists them.
     """
     own = module.state_dict()
+    counters = {name: torch.zeros_like(value) for name, value in own.items() if name.endswith(COUNTER)}
+    state = {**counters, **state}
     problems = {
         "missing": sorted(own.keys() - state.keys()),
         "left over": sorted(state.keys() - own.keys()),
@@ -104,6 +168,7 @@ def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: str | Pa
             if own[name].shape != state[name].shape
         ],
     }
+    problems["unusable"] = [] if any(problems.values()) else unfit_values(own, state)
     if any(problems.values()):
         found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
         raise InputError(f"{path}: does not fit {type(module).__name__}. {found}. Nothing was loaded.")
@@ -115,9 +180,7 @@ def _load_inert(path: str | Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)
     except Exception as error:  # A crafted file can make the placeholders fail in any way.
-        raise InputError(
-            f"{path}: not a readable PyTorch checkpoint ({type(error).__name__}: {error}). Fetch it again."
-        ) from None
+        raise _unreadable(path, error) from None
 
 
 class _Inert:

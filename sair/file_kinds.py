@@ -10,6 +10,7 @@ from typing import Any
 
 SAFETENSORS = "a safetensors file"
 PYTORCH = "a PyTorch file"
+TORCHSCRIPT = "a TorchScript file"
 ARCHIVE = "a zip archive with "  # then the name of its first member
 _STARTS = {
     PYTORCH: tuple(bytes([0x80, protocol]) for protocol in range(2, 6)),
@@ -54,10 +55,11 @@ def _kind_of_zip(path: Path) -> str:
     except (zipfile.BadZipFile, OSError, NotImplementedError):
         return "an incomplete PyTorch file or zip archive"
     if any(name.endswith("/constants.pkl") for name in names):
-        return "a TorchScript file"
+        return TORCHSCRIPT
     if any(name.endswith("/data.pkl") for name in names):
         return PYTORCH
-    return f"{ARCHIVE}{names[0] if names else 'nothing'} in it"
+    inside = next((name for name in names if not name.endswith("/")), "nothing")
+    return f"{ARCHIVE}{inside} in it"
 
 
 def _is_tar(path: Path) -> bool:
@@ -65,6 +67,17 @@ def _is_tar(path: Path) -> bool:
         return tarfile.is_tarfile(path)
     except (OSError, EOFError):
         return False
+
+
+def unpacked_size(path: str | Path) -> int:
+    """Return how many bytes a zip announces to hold; its readers stop there."""
+    with zipfile.ZipFile(path) as archive:
+        return sum(member.file_size for member in archive.infolist())
+
+
+def largest_unpacked(path: str | Path) -> int:
+    """Return how many bytes an archive may hold: weights are hardly compressible, and a bomb is a thousandfold."""
+    return 20 * Path(path).stat().st_size + (64 << 20)
 
 
 def safetensors_metadata(path: str | Path) -> dict[str, Any]:

@@ -276,5 +276,7 @@ def build(spec: dict[str, Any]) -> Inpainter:
         raise InputError(f"method {spec['name']}: {cls.__name__}: {error}. Name it in `parameters`.") from None
     try:
         return cls(**spec["parameters"])
+    except InputError:
+        raise
     except ValueError as error:
         raise InputError(f"method {spec['name']}: {error}") from error

@@ -17,7 +17,6 @@ from baselines.losses import IMAGENET_MEAN, IMAGENET_STD
 from sair import weights
 
 WEIGHTS = "ade20k_resnet50"
-COUNTER = "num_batches_tracked"  # batch norm's; the file may be older than it, and evaluation does not read it
 
 
 class DilatedResNet50(nn.Module):
@@ -60,8 +59,7 @@ def load_encoder(path: str | Path) -> DilatedResNet50:
     """
     with torch.random.fork_rng(devices=[]):  # its initial weights must not move the training's random numbers
         network = DilatedResNet50()
-    counters = {name: value for name, value in network.state_dict().items() if name.endswith(COUNTER)}
-    load_strictly(network, {**counters, **state_of(read_checkpoint(path), path)}, path)
+    load_strictly(network, state_of(read_checkpoint(path), path), path)
     return network.eval().requires_grad_(False)
 
 
