@@ -21,7 +21,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from sair.files import write_text
+from sair.files import InputError, write_text
 from sair.inputs import again, content
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,6 +120,21 @@ def _hashes(paths: Any) -> dict[str, str]:
     return {str(path): content(path) for path in dict.fromkeys(map(str, paths))}
 
 
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the record of a job.
+
+    Raises:
+        InputError: it is no record.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError):
+        facts = None
+    if not isinstance(facts, dict) or not {"rule", "config", "inputs", "outputs", "versions", "device"} <= facts.keys():
+        raise InputError(f"{path}: not the record of a job. Delete it; its results then count as not recorded.")
+    return facts
+
+
 def changed(results: str | Path) -> Iterator[tuple[str, str]]:
     """Yield (file, what is wrong) of files that differ from their records; one that is gone is no fault here."""
     seen: dict[str, str] = {}
@@ -130,7 +145,7 @@ def changed(results: str | Path) -> Iterator[tuple[str, str]]:
         return seen[path]
 
     for file in sorted(Path(results, "provenance").rglob("*.json")):
-        facts = json.loads(file.read_text(encoding="utf-8"))
+        facts = read_record(file)
         inputs, outputs = (_lying_in(results, facts["config"]["results"], facts[key]) for key in ("inputs", "outputs"))
         made = [path for path in outputs if Path(path).exists()]
         for path in made:

@@ -19,6 +19,7 @@ from sair.evaluation.score import score_conventions, score_predictions
 from sair.files import InputError
 from sair.progress import progress
 from sair.project import Project
+from sair.reporting import conditions
 from sair.reporting.conventions import write_conventions
 from sair.reporting.measured import DISTANCES, read_distances, read_stored
 from sair.reporting.orderings import write_orderings
@@ -27,6 +28,7 @@ from sair.reporting.rows import read_frame
 from sair.reporting.tables import write_quality_table, write_segmentation_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
+MIXED = "mixed"  # backed, but by rows that differ in device, precision or versions; the table says so itself
 DIGITS = 1e-9  # scores are stored with ten significant digits
 
 
@@ -69,6 +71,10 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
             yield Finding(NOT_MADE, f"{output}.md")
             continue
         yield from _compared(f"{output}{{}}", (".md", ".tex", ".csv"), lambda made, t=table: _table(project, t, made))
+        if differ := conditions.differences(
+            {project.method(m)["label"]: f for m, f in project.measured(table).items()}
+        ):
+            yield Finding(MIXED, f"{output}.md", f"its rows differ in what made them. {differ}")
     for path, said in provenance.changed(project.results):
         yield Finding(NOT_BACKED, path, said)
     claims = f"{project.results}/claims"

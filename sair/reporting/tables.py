@@ -19,7 +19,7 @@ from sair.evaluation.fid import ENOUGH, FEWEST
 from sair.evaluation.metrics import CONVENTION
 from sair.evaluation.statistics import Difference, Estimate
 from sair.files import write_csv, write_text
-from sair.reporting import notes
+from sair.reporting import conditions, notes
 from sair.reporting.claims import all_claims
 from sair.reporting.markup import markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
@@ -204,6 +204,7 @@ def write_quality_table(
     rows = collect(table, methods, measured, seeds, claims)
     rows = [row._replace(spread=seed_spread(scores.get(row.method, ()))) for row in rows]
     result = describe(table, config, methods, rows, claims, manifest, clip)
+    result += conditions.notes({row.label: scores[row.method] for row in rows if row.method in scores})
     shape = Shape([ALL] if claims["buckets"] == [ALL] else buckets, claims["metrics"])
     title = f"Inpainting on {config['tables'][table]['dataset']}"
 
@@ -260,6 +261,7 @@ def write_segmentation_table(
     spread = {name: segmentation_spread(paths, "completed") for name, paths in completed.items()}
     rows = [row._replace(spread=spread.get(row.method, {})) for row in rows]
     result = describe(table, config, methods, rows, claims, manifest, clip)
+    result += conditions.notes({row.label: completed[row.method] for row in rows if row.method in completed})
     metrics = ["miou", "miou_hole"]
     shape = Shape([ALL, *buckets], metrics)
     title = f"Segmentation of masked images of {config['tables'][table]['dataset']}"

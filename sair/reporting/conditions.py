@@ -1,0 +1,105 @@
+"""Under what a table's rows were computed: device, precision and library versions, as the records of their jobs say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sair.provenance import LIBRARIES, read_record
+
+# What a job does for a row, by the file that the row is read from and the rule's name (without `_shard`).
+STEPS = {
+    "scores.csv": {"train": "training", "predict": "prediction", "score": "scores"},
+    "segmentation.csv": {"train": "training", "segmentation": "segmentation"},
+}
+
+Facts = dict[str, list[str]]  # what was recorded of a row: a step, or a library -> its values
+
+
+def facts_of(files: Sequence[str | Path]) -> Facts:
+    """Read what made one row of a table; empty where nothing was recorded, as of results from elsewhere.
+
+    Args:
+        files: its scores.csv or segmentation.csv, one a seed.
+    """
+    found: dict[str, dict[str, None]] = {}
+    for step, record in _records(files):
+        found.setdefault(step, {})[_computed_on(record)] = None
+        for name in LIBRARIES:
+            if name in record["versions"]:
+                found.setdefault(name, {})[record["versions"][name]] = None
+    order = ("training", "prediction", "scores", "segmentation", *LIBRARIES)
+    return {what: sorted(found[what]) for what in order if what in found}
+
+
+def notes(rows: Mapping[str, Sequence[str | Path]]) -> list[str]:
+    """Say what made the rows of a table: what they share, in what they differ, and of which nothing was recorded.
+
+    Args:
+        rows: label -> its scores.csv or segmentation.csv, one a seed.
+    """
+    facts = {label: facts_of(files) for label, files in rows.items()}
+    shared, _ = _sorted_out(facts)
+    steps = {what: value for what, value in shared.items() if what not in LIBRARIES}
+    result = []
+    if shared:
+        together: dict[str, list[str]] = {}
+        for step, value in steps.items():
+            together.setdefault(value, []).append(step)
+        said = [f"{', '.join(names)} on {value}" for value, names in together.items()]
+        versions = [f"{what} {value}" for what, value in shared.items() if what in LIBRARIES]
+        result.append(f"All rows: {'; '.join([*said, *([', '.join(versions)] if versions else [])])}.")
+    if differ := differences(rows):
+        result.append(f"Rows differ in what made them. {differ}")
+    if unknown := [label for label, found in facts.items() if not found]:
+        result.append(f"Device, precision and versions are not recorded: {', '.join(unknown)}.")
+    return result
+
+
+def differences(rows: Mapping[str, Sequence[str | Path]]) -> str:
+    """Name everything in which rows differ, and which rows have what; "" if they differ in nothing that was recorded.
+
+    Args:
+        rows: as of ``notes``.
+    """
+    _, mixed = _sorted_out({label: facts_of(files) for label, files in rows.items()})
+    sentences = []
+    for what, values in mixed.items():
+        groups = (f"{' and '.join(value)} ({', '.join(labels)})" for value, labels in values.items())
+        sentences.append(f"{what.capitalize() if what not in LIBRARIES else what}: {', '.join(groups)}.")
+    return " ".join(sentences)
+
+
+def _sorted_out(facts: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[tuple[str, ...], list[str]]]]:
+    """Return what all rows share, and of the rest which rows have which values; a row without a fact has no say."""
+    shared, mixed = {}, {}
+    for what in dict.fromkeys(what for found in facts.values() for what in found):
+        groups: dict[tuple[str, ...], list[str]] = {}
+        for label, found in facts.items():
+            if what in found:
+                groups.setdefault(tuple(found[what]), []).append(label)
+        if len(groups) == 1 and len(next(iter(groups))) == 1:
+            shared[what] = next(iter(groups))[0]
+        else:
+            mixed[what] = groups
+    return shared, mixed
+
+
+def _records(files: Sequence[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    for file in map(Path, files):
+        seed, method, dataset = file.parent, file.parent.parent, file.parent.parent.parent
+        folder = dataset.parent / "provenance" / dataset.name / method.name / seed.name
+        for path in sorted(folder.glob("*.json")):
+            record = read_record(path)
+            step = STEPS.get(file.name, {}).get(record["rule"].removesuffix("_shard"))
+            if step is not None:
+                yield step, record
+
+
+def _computed_on(record: Mapping[str, Any]) -> str:
+    """Return a job's device with its precision."""
+    parts = [record["device"], record.get("precision", "precision not recorded")]
+    if rounded := [name for name, allowed in record.get("tf32", {}).items() if allowed]:
+        parts.append(f"TF32 in {' and '.join(rounded)}")
+    return ", ".join(parts)
