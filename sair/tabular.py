@@ -91,7 +91,9 @@ def _number(cell: str, allowed: Number, where: str, remedy: str) -> float:
     try:
         value = float(cell) if cell else math.nan
     except ValueError:
-        raise InputError(f"{where}: {cell!r} is not a number. {remedy}") from None
+        value = None
+    if value is None or "_" in cell:  # float() takes 1_000 for a number
+        raise InputError(f"{where}: {cell!r} is not a number. {remedy}")
     if math.isnan(value) and not allowed.missing:
         raise InputError(f"{where}: {cell!r}, but every row needs a number here. {remedy}")
     if math.isinf(value) and not (allowed.infinite and value > 0):

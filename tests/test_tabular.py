@@ -44,7 +44,7 @@ def test_names_are_never_taken_for_values(tmp_path):
     assert found.id.tolist() == NAMES and found.x.tolist() == [k / 7 for k in range(len(NAMES))]
 
 
-@pytest.mark.parametrize("text", ["inf", "nan", "", "-inf", "abc", "1,5", "0x1"])
+@pytest.mark.parametrize("text", ["inf", "nan", "", "-inf", "abc", "1,5", "0x1", "1_0"])
 def test_a_bad_cell_is_named_with_its_line(tmp_path, text):
     (tmp_path / "a.csv").write_text(f'id,x\na,1\n"b\nb",2\nc,"{text}"\n')
     with pytest.raises(InputError, match=r"a\.csv, line 5, x: "):
@@ -180,6 +180,18 @@ def test_scores_of_other_conventions(tmp_path):
     assert outcomes(one, two, "edgeconnect_ssim", ssim=0.003) == {}
     with pytest.raises(InputError, match="have no measure in common"):
         compare(one, stored(tmp_path, frame(), "scores.csv"))
+
+
+def test_files_without_a_common_number_are_refused(tmp_path):
+    one = stored(tmp_path, frame()[["id", "lpips"]].iloc[:30].assign(lpips=math.nan))
+    with pytest.raises(InputError, match="no image has a number in both"):
+        compare(one, one)
+
+
+def test_seeds_of_other_clusters_are_refused(tmp_path):
+    clustered = stored(tmp_path, frame().assign(cluster=[f"c{k % 10}" for k in range(60)]), "b.csv")
+    with pytest.raises(InputError, match=r"b\.csv: names other clusters than .*scores\.csv"):
+        read_scores([stored(tmp_path, frame()), clustered])
 
 
 def test_an_infinite_score_is_compared(tmp_path):

@@ -74,6 +74,8 @@ def compare(
     columns = [(bucket, metric) for bucket in [*buckets, ALL] for metric in printed]
     differences = quality_differences(second, first, columns)
     columns = [key for key in columns if differences[key].n]  # LPIPS does not exist for small images
+    if not columns:
+        raise InputError(f"{names['variant']} and {names['reference']}: no image has a number in both.")
     decisions = decide(
         [differences[key] for key in columns],
         [0.0 if least is None else least_of(metric, least) for _, metric in columns],

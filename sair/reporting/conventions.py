@@ -1,4 +1,4 @@
-"""The same pictures under every metric convention: how far one method's number moves, how far a gain, and who is ahead.
+"""The same images under every metric convention: how much it alone changes a score, a gain, and the ranking.
 
 The CSV holds every convention's means, places and gains; the page shows conventions that are one number in one column.
 """
@@ -45,7 +45,7 @@ Pair = tuple[str, str]
 
 
 class Column(NamedTuple):
-    """A number that conventions ask for: its family, its name in the score files, and who asks for it by what name."""
+    """One distinct measure: its family, its column in conventions.csv, and the conventions and names that ask for it."""
 
     kind: str
     name: str
@@ -233,7 +233,7 @@ def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
             texts, apart = _extremes([(mean, f"{c.text(mean)} ({c.who.split(', ')[0]})") for mean, c in means])
             sizes, _ = _extremes([(g.relative if family == "l1" else g.difference.mean, g.text(c)) for g, c in gains])
             ours = abs(gains[0][0].difference.mean)
-            # Of an L1 it would be the factor between two units.
+            # For L1 the ratio would only reflect a difference in units, so it is omitted.
             times = f"{apart / ours:.1f}" if ours and math.isfinite(apart) and family != "l1" else MARKDOWN.dash
             others = {moved for c in columns for moved in scored.moved(bucket, c)}
             pairs = math.comb(len(scored.place(bucket, columns[0])), 2)
@@ -291,7 +291,7 @@ def _explained() -> str:
     lines = []
     for convention in CONVENTIONS.values():
         measures = "; ".join(f"{name.upper()} {measure.says}" for name, measure in convention.measures.items())
-        lines.append(f"- **{convention.label}** (`{convention.source}`): {measures}. Pictures: {convention.cast}.\n")
+        lines.append(f"- **{convention.label}** (`{convention.source}`): {measures}. Images: {convention.cast}.\n")
     return "".join(lines)
 
 
@@ -312,7 +312,7 @@ def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], t
             *(f"## Holes of {bucket} %\n\n{means_table(scored, bucket)}" for bucket in buckets),
             "In parentheses: the place among the methods, where it is another one than by ours. In italics, without "
             "one: controls and what sees the ground truth. "
-            f"{MARKDOWN.dash}: the window does not fit into the pictures.\n",
+            f"{MARKDOWN.dash}: the window does not fit into the images.\n",
             f"## What each computes\n\n{_explained()}",
         ]
     )

@@ -104,13 +104,13 @@ def to_markdown(
     notes: Sequence[str],
     images: str,
 ) -> str:
-    """A Markdown page: the table, what stands under it, what is missing and why, the notes, the pictures."""
+    """Return a Markdown page: the table, what stands under it, the notes, the images."""
     table = markdown_table(rows, shape, marks)
     return f"# {title}\n\n{table}\n\n{more}" + "".join(f"- {note}\n" for note in notes) + images
 
 
 def markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]]) -> str:
-    """The table alone; arguments as of ``grid``."""
+    """Return the table alone; arguments same as in ``grid``."""
     headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
     labels = [row.label.replace("|", r"\|") for row in rows]  # a bare bar would start another cell
     labels = [label if row.group != "control" else f"*{label}*" for row, label in zip(rows, labels, strict=True)]

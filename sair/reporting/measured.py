@@ -78,6 +78,8 @@ def read_scores(paths: str | Path | Sequence[str | Path], required: Sequence[str
     for path, frame in zip(paths, frames, strict=True):
         if not frame[["bucket", "id"]].equals(mean[["bucket", "id"]]):
             raise InputError(f"{path}: scores other images than {paths[0]}. Delete the older one and run again.")
+        if not frame.cluster.equals(mean.cluster):
+            raise InputError(f"{path}: names other clusters than {paths[0]}. Delete the older one and run again.")
     measures = measures_of(mean)
     infinite = [np.isinf(frame[measures]) for frame in frames]
     values = sum(capped(frame)[measures] for frame in frames) / len(frames)

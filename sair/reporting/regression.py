@@ -1,4 +1,4 @@
-"""The regression check: a variant, or a new commit, against stored reference results, paired picture by picture.
+"""The regression check: a variant, or a new commit, against stored reference results, paired image by image.
 
 ``results/reference/`` holds the scores of a finished default run and ``reference.yaml``, which says what made them.
 They serve as long as the frozen test split is the same; another manifest is refused.
@@ -26,7 +26,7 @@ from sair.reporting.measured import WHOLE, capped, read_scores
 from sair.tabular import ANY, TEXT, read_csv
 
 FACTS = "reference.yaml"
-MOVED = 3  # pictures of the grid that lost most, and as many that gained most
+MOVED = 3  # images of the grid that lost most, and as many that gained most
 
 
 def keep(
@@ -38,7 +38,7 @@ def keep(
         config: the whole config.
         dataset: whose scores they are.
         manifest: its manifest.csv.
-        scores: score files of each method, one a seed.
+        scores: score files of each method, one per seed.
         folder: of the reference.
     """
     if not scores:
@@ -120,12 +120,12 @@ def check(
     least: Mapping[str, float],
     output: Any,
 ) -> None:
-    """Compare a variant with the reference and show the pictures that moved most.
+    """Compare a variant with the reference and show the images that moved most.
 
     Args:
         variant: method that was run.
         candidates: methods of the reference to compare it with, in order of preference.
-        scores: the variant's score files, one a seed, beside their predictions.
+        scores: the variant's score files, one per seed, beside their predictions.
         manifest: manifest.csv of the run.
         reference: folder of the reference.
         least: by measure, the difference that training again with another seed gives by itself. The test pairs images
@@ -174,7 +174,7 @@ def _moved(reference: pd.DataFrame, variant: pd.DataFrame) -> pd.DataFrame:
 
 
 def _predictions(variant: str, against: str, own: Path) -> dict[str, Path]:
-    """Column title -> predictions. The reference keeps scores alone; its pictures are those of this run, if there."""
+    """Return predictions by column title. The reference keeps only scores; its images are those of this run, if any."""
     theirs = own.parent.parent / against / own.name / "predictions"
     before = {against: theirs} if against != variant and theirs.is_dir() else {}
     return before | {variant: own / "predictions"}
@@ -202,9 +202,9 @@ def _grid(moved: pd.DataFrame, manifest: str | Path, predictions: Mapping[str, P
         truth = checked_rgb(Path(manifest).parent / row.image, row.image_sha256)
         hole = checked_mask(Path(manifest).parent / row.mask, row.mask_sha256)
         masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
-        pictures = [read_rgb(folder / "composited" / row.prediction) for folder in predictions.values()]
-        values = [f"{line.psnr_before:.2f} dB", f"{line.psnr_now:.2f} dB ({line.moved:+.2f})"][-len(pictures) :]
-        lines.append([(masked, row.id), *zip(pictures, values, strict=True), (truth, "")])
+        images = [read_rgb(folder / "composited" / row.prediction) for folder in predictions.values()]
+        values = [f"{line.psnr_before:.2f} dB", f"{line.psnr_now:.2f} dB ({line.moved:+.2f})"][-len(images) :]
+        lines.append([(masked, row.id), *zip(images, values, strict=True), (truth, "")])
     return draw_grid(
         ["Masked input", *predictions, "Ground truth"], [f"{line.bucket} %" for line in moved.itertuples()], lines
     )

@@ -1,4 +1,4 @@
-"""The tables: aggregate per-picture scores, set the paper's numbers beside them, and say under what terms.
+"""The tables: aggregate per-image scores, set the paper's numbers beside them, and say under what terms.
 
 The CSV holds everything (means, intervals, n, hole-only and raw columns, reasons for missing numbers); Markdown and
 LaTeX show the headline. Nothing is computed from anything but the scores on disk.
@@ -185,11 +185,11 @@ def write_quality_table(
         table: its name in the config, such as ``table1``.
         config: the whole config.
         methods: specifications of the methods that the table shows.
-        scores: their score files, one a seed.
-        distance_files: their fid.csv, one a seed; empty where FID and KID were not computed.
+        scores: their score files, one per seed.
+        distance_files: their fid.csv, one per seed; empty where FID and KID were not computed.
         manifest: manifest.csv of the dataset.
         clip: segmentation.csv of the dense CLIP (``sair.segmentation``).
-        figures: picture grids to show under the table.
+        figures: image grids to show under the table.
         output: paths to write, with the attributes ``markdown``, ``latex`` and ``csv``.
     """
     claims = all_claims()[config["tables"][table]["claims"]]
@@ -239,11 +239,11 @@ def write_segmentation_table(
     figures: Sequence[str],
     output: Any,
 ) -> None:
-    """Write the paper's Table 5: how well masked pictures are segmented, without SIR and with it.
+    """Write the paper's Table 5: how well masked images are segmented, without SIR and with it.
 
     Args:
         completed: segmentation.csv of every method, one per seed.
-        table, config, methods, manifest, clip, figures, output: as of ``write_quality_table``.
+        table, config, methods, manifest, clip, figures, output: same as in ``write_quality_table``.
     """
     claims = all_claims()[config["tables"][table]["claims"]]
     least = config["regression"]["least"]
