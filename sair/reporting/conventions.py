@@ -45,7 +45,7 @@ Pair = tuple[str, str]
 
 
 class Column(NamedTuple):
-    """One distinct measure: its family, its column in conventions.csv, and the conventions and names that ask for it."""
+    """One distinct measure: its family, its column in conventions.csv, and what conventions ask for it."""
 
     kind: str
     name: str
