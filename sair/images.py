@@ -19,7 +19,7 @@ from PIL import Image, ImageOps
 from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION, SAMPLESPERPIXEL
 
 from sair.files import InputError, atomic
-from sair.listing import list_images as list_images
+from sair.progress import warn
 
 # What every Pillow decodes without loss. Other formats (Pillow knows sixty, one of which starts a program) are refused.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
@@ -64,6 +64,11 @@ def read_rgb(path: str | Path) -> np.ndarray:
             f"{found.path}: has transparent pixels, whose colour is undefined. Flatten the image onto a background."
         )
     pixels = found.colours
+    if found.top == FULL and 0 < pixels.max() < 2**12:
+        warn(
+            f"{found.path.parent}: some 16-bit images there have no value above 4095 of 65535, so they are read as "
+            "almost black, which is what their format says. If their white is 255 or 4095, scale them first."
+        )
     if found.top != 255:
         pixels = (pixels.astype(np.uint32) * 255 + found.top // 2) // found.top
     pixels = pixels.astype(np.uint8)
@@ -177,6 +182,16 @@ def read_pixels(path: str | Path) -> np.ndarray:
     """
     with _opened(Path(path)) as image:
         return np.array(image)
+
+
+def stored_size(path: str | Path) -> tuple[int, int]:
+    """Return height and width by the file's header alone, before a camera's rotation flag is applied.
+
+    Raises:
+        InputError: missing, no image or larger than ``MOST_PIXELS``.
+    """
+    with _opened(Path(path).expanduser()) as image:
+        return image.height, image.width
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from sair.data.buckets import as_buckets
+from sair.data.clusters import clusters_of
 from sair.data.freeze import write_manifest, write_pictures
 from sair.data.manifest import read_manifest
 from sair.data.masks import MaskSet
@@ -181,7 +182,7 @@ def test_an_empty_bucket(folder):
         if 100 * read_mask(path).mean() >= 40:
             path.unlink()
     with pytest.raises(
-        InputError, match=r"no mask has a hole ratio of 40-60 % \(masks a bucket: 0-20: 8, 20-40: 8, 40-60: 0"
+        InputError, match=r"no mask has a hole ratio of 40-60 % \(masks per bucket: 0-20: 8, 20-40: 8, 40-60: 0"
     ):
         mask_set(folder)
 
@@ -335,6 +336,8 @@ def test_paths_may_begin_with_a_tilde(folder, monkeypatch):
     spec = dataset(folder, images="~/images", test_list="~/test.txt", test=1, labels="~/labels", classes=["a", "b"])
     found = list(pictures(spec, SIZE))
     assert [p.id for p in found if p.split == "test"] == ["03"] and all(p.labels is not None for p in found)
+    (folder / "clusters.txt").write_text("03.png one\n")
+    assert clusters_of(spec | {"clusters": "~/clusters.txt"}, split_folder(spec))
     spec = {"source": "folder", "path": "~/masks", "hole": "white", "train": 3}
     assert len(list(MaskSet(spec, SIZE, BUCKETS, 4).training())) == 3
 

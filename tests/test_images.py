@@ -84,6 +84,17 @@ def test_deep_pngs_are_scaled_by_their_range_and_rounded(tmp_path):
         assert (read_rgb(path) == eight_bits(colours if colour & 2 else grey)).all(), colour
 
 
+def test_deep_images_that_hold_shallow_values_are_said_once(tmp_path, capsys):
+    for number, most in enumerate((4095, 255, 4096, 0)):
+        png(tmp_path / f"{number}.png", np.full(SHAPE, most, np.uint16), 0)
+    for number in (3, 2):
+        read_rgb(tmp_path / f"{number}.png")
+    assert capsys.readouterr().err == ""
+    for number in (0, 1):
+        read_rgb(tmp_path / f"{number}.png")
+    assert capsys.readouterr().err.count("If their white is 255 or 4095, scale them first") == 1
+
+
 @pytest.mark.parametrize("order", "<>")
 def test_deep_tiffs_are_scaled_by_their_range_and_rounded(tmp_path, order):
     grey, colours = values(*SHAPE), values(*SHAPE, 3)

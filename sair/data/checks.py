@@ -15,14 +15,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import yaml
-from PIL import Image
 
 from sair.data.buckets import as_buckets
 from sair.data.clusters import clusters_of
 from sair.data.masks import MaskSet
 from sair.data.sources import classes_of, crop_side, label_file, labelled, makers, split_folder
 from sair.files import InputError
-from sair.images import list_images, read_mask, read_rgb
+from sair.images import read_mask, read_rgb, stored_size
+from sair.listing import list_images
 
 SAMPLES = 24  # images, and ten times as many masks, that are looked at closely, spread evenly over a set
 
@@ -119,21 +119,12 @@ def _spread(paths: Sequence[Path], count: int) -> list[Path]:
 
 def _opened(paths: Sequence[Path], size: int, spec: dict[str, Any]) -> str:
     for path in paths:
-        width, height = _size(path)
+        height, width = stored_size(path)
         crop_side(height, width, size, path, spec)
     some = _spread(paths, SAMPLES)
     for path in some:
         read_rgb(path)
     return f"{len(paths)} large enough for {size} pixels, {len(some)} of them opened: readable"
-
-
-def _size(path: Path) -> tuple[int, int]:
-    """Width and height from the header alone."""
-    try:
-        with Image.open(path) as image:
-            return image.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return read_rgb(path).shape[1::-1]  # which reads it in another way, or says what is wrong
 
 
 def _labels(spec: dict[str, Any], images: str, labels: str, known: dict[str, Any]) -> str:

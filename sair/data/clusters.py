@@ -47,7 +47,7 @@ def clusters_of(spec: Mapping[str, Any], split: Mapping[str, Sequence[tuple[str,
 
 def _base(spec: Mapping[str, Any]) -> Path:
     """The folder above all image folders, from which images of two folders have different names."""
-    roots = [Path(spec[key]).absolute().parent for key in ("images", "test_images") if key in spec]
+    roots = [Path(spec[key]).expanduser().absolute().parent for key in ("images", "test_images") if key in spec]
     return Path(os.path.commonpath(roots))
 
 
@@ -77,7 +77,7 @@ def _of_list(spec: Mapping[str, Any], files: Sequence[Path]) -> dict[Path, str]:
 
 def _names(spec: Mapping[str, Any], file: Path) -> Iterator[str]:
     """Yield what a line may call an image: its path below a folder or the whole, with the ending or without."""
-    tops = [Path(spec[key]).absolute() for key in ("images", "test_images") if key in spec]
+    tops = [Path(spec[key]).expanduser().absolute() for key in ("images", "test_images") if key in spec]
     whole = file.absolute()
     paths = [whole.relative_to(top) for top in (*tops, _base(spec)) if whole.is_relative_to(top)]
     for path in (*paths, whole):

@@ -1,4 +1,4 @@
-"""Mask sets: irregular strokes drawn from a seed, or any folder of mask pictures with a declared polarity.
+"""Mask sets: irregular strokes drawn from a seed, or any folder of mask images with a declared polarity.
 
 Either way the test gets the same number of masks in every bucket, and training gets other masks than the test.
 """
@@ -16,7 +16,8 @@ from sair.data.buckets import Bucket, bucket_of
 from sair.data.seeds import mix
 from sair.data.strokes import draw_strokes
 from sair.files import InputError
-from sair.images import HOLES, list_images, read_mask
+from sair.images import HOLES, read_mask
+from sair.listing import list_images
 from sair.progress import progress
 
 
@@ -27,7 +28,7 @@ class MaskSet:
         spec: a mask set of the config: ``source`` and its keys (config/README.md).
         size: side of the finished square masks in pixels.
         buckets: the hole-ratio buckets of the test.
-        count: test masks a bucket.
+        count: test masks per bucket.
 
     Raises:
         InputError: see the sources.
@@ -87,12 +88,12 @@ class _MaskFolder:
             if not candidates:
                 counts = ", ".join(f"{name}: {len(paths)}" for name, paths in by_bucket.items())
                 raise InputError(
-                    f"{spec['path']}: no mask has a hole ratio of {label} % (masks a bucket: {counts}). "
+                    f"{spec['path']}: no mask has a hole ratio of {label} % (masks per bucket: {counts}). "
                     "Add masks or change `buckets`."
                 )
             rng = np.random.Generator(np.random.PCG64(mix("test masks", spec.get("seed", 0), label)))
             order = rng.permutation(len(candidates))[: spec.get("test")]
-            # A small mask set serves several pictures with one mask; the manifest's hashes show it.
+            # If there are fewer masks than images, masks are reused; equal hashes in the manifest show where.
             self._chosen[label] = [candidates[order[n % len(order)]] for n in range(count)]
         test = {path for paths in self._chosen.values() for path in paths}
         usable = [path for paths in by_bucket.values() for path in paths]
@@ -100,7 +101,7 @@ class _MaskFolder:
         if not self._training:
             raise InputError(
                 f"{spec['path']}: all {len(usable)} masks are needed for the test and none is left for training. "
-                "Set the mask set's `test` to keep fewer for it (one then serves several pictures), or add masks."
+                "Set the mask set's `test` to keep fewer for it (one then serves several images), or add masks."
             )
 
     def _read(self, path: Path) -> np.ndarray:
@@ -109,7 +110,7 @@ class _MaskFolder:
         if height != width or height < self.size:
             raise InputError(
                 f"{path}: mask of {width}x{height} pixels; expected a square one of at least {self.size} pixels, as "
-                "the evaluated pictures are square. Crop the mask, or lower `image_size`."
+                "the evaluated images are square. Crop the mask, or lower `image_size`."
             )
         # Nearest neighbour: any smooth resize makes grey borders, and thresholding those dilates the hole.
         small = Image.fromarray(mask.astype(np.uint8)).resize((self.size, self.size), Image.Resampling.NEAREST)
@@ -121,7 +122,7 @@ class _MaskFolder:
         if declared < 0.5 < opposite:
             other = HOLES[self.hole]
             raise InputError(
-                f"{folder}: with `hole: {self.hole}` the masks hide {ratios.mean():.0%} of the picture on average and "
+                f"{folder}: with `hole: {self.hole}` the masks hide {ratios.mean():.0%} of the image on average and "
                 f"only {declared:.0%} of them fit any bucket; with `hole: {other}` {opposite:.0%} would. The declared "
                 "polarity cannot be right: change `hole`, or the buckets if the holes really are so large."
             )

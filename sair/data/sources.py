@@ -1,7 +1,7 @@
-"""Image sets: where pictures come from. Each source yields finished square pictures; nothing downstream sees a folder.
+"""Image sets. Each source yields finished square images, so that nothing downstream sees a folder.
 
 A source is named by ``source:`` in the config: ``faces`` and ``photos`` are embedded and need no download, ``folder``
-is any folder of pictures.
+is any folder of images.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from sair.listing import find, images_by_id
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = 255  # class id of a pixel that belongs to no class
-PARTS_A_FOLDER = 2000  # pictures whose part masks share a folder of CelebAMask-HQ
+PARTS_A_FOLDER = 2000  # images whose part masks share a folder of CelebAMask-HQ
 
 
 @dataclass(frozen=True)
 class Picture:
-    """One finished picture: uint8 (S, S, 3), perhaps with class labels, uint8 (S, S), a caption, and its cluster.
+    """One finished image: uint8 (S, S, 3), perhaps with class labels, uint8 (S, S), a caption, and its cluster.
 
     Images of one cluster are not independent of each other; an empty name means that the image is its own.
     """
@@ -46,7 +46,7 @@ class Picture:
 
 
 def classes_of(spec: dict[str, Any]) -> tuple[str, ...]:
-    """Names of a dataset's label classes by class id; empty for one without labels.
+    """Return the names of a dataset's label classes by class id; empty for one without labels.
 
     Ids of a folder's label maps that share a name are one class, numbered by its first.
     """
@@ -54,19 +54,19 @@ def classes_of(spec: dict[str, Any]) -> tuple[str, ...]:
 
 
 def pictures(spec: dict[str, Any], size: int) -> Iterator[Picture]:
-    """All pictures of an image set, (size, size), in a fixed order; the errors are those of ``makers``."""
+    """Yield all images of an image set, (size, size), in a fixed order; the errors are those of ``makers``."""
     return (make() for make in makers(spec, size))
 
 
 def makers(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
-    """A function for each picture of an image set, in a fixed order, that makes it; so several may be made at once.
+    """Yield a function for each image of an image set, in a fixed order, that makes it, so that several run at once.
 
     Args:
         spec: a dataset of the config: ``source`` and the keys of that source (config/README.md).
-        size: side of the finished pictures in pixels.
+        size: side of the finished images in pixels.
 
     Raises:
-        InputError: a folder is missing or has too few pictures; from a maker: the picture or its labels are unreadable
+        InputError: a folder is missing or has too few images; from a maker: the image or its labels are unreadable
             or do not fit.
     """
     return {"faces": _faces, "photos": _photos, "folder": _folder}[spec["source"]](spec, size)
@@ -120,17 +120,17 @@ def _file(
 
 
 def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: dict[str, Any]) -> np.ndarray:
-    """The label map of a picture as class ids, uint8 ``shape``, ``UNLABELLED`` where no class of the config lies.
+    """Return the label map of an image as class ids, uint8 ``shape``, ``UNLABELLED`` where no class of the config lies.
 
     Args:
-        path: the picture, somewhere below ``root``.
+        path: the image, somewhere below ``root``.
         shape: its height and width. Label maps may be smaller or larger (CelebAMask-HQ's are half as wide as its
-            pictures), but not of other proportions.
-        root, labels: folders of pictures and of equally named label maps, or of part masks.
+            images), but not of other proportions.
+        root, labels: folders of images and of equally named label maps, or of part masks.
         spec: the dataset, whose ``classes``, ``first_class`` and ``parts`` say what the ids mean.
 
     Raises:
-        InputError: no such map, one with colours, or one of other proportions than its picture.
+        InputError: no such map, one with colours, or one of other proportions than its image.
     """
     if "parts" in spec:
         file, ids = _parts(path, Path(labels).expanduser(), spec["parts"])
@@ -167,7 +167,7 @@ def label_file(path: Path, root: str, labels: str) -> Path:
 
 
 def _parts(path: Path, labels: Path, parts: list[str]) -> tuple[Path, np.ndarray]:
-    """Ids of CelebAMask-HQ's part masks, each painted over those before it, and the last of their files.
+    """Return the ids of CelebAMask-HQ's part masks, each painted over those before it, and the last of their files.
 
     A part that a face does not have has no file. Folders and names as in the authors' g_mask.py.
     """
@@ -190,17 +190,17 @@ def _parts(path: Path, labels: Path, parts: list[str]) -> tuple[Path, np.ndarray
 
 
 def _caption(labels: np.ndarray, classes: tuple[str, ...]) -> str:
-    """What a labelled picture shows, the largest first."""
+    """Return a caption of the classes that a labelled image shows, the largest first."""
     ids, counts = np.unique(labels[labels != UNLABELLED], return_counts=True)
     return "a photo of " + ", ".join(classes[k] for k in ids[np.argsort(-counts, kind="stable")])
 
 
 def split_folder(spec: dict[str, Any]) -> dict[str, list[tuple[str, Path]]]:
-    """Which picture belongs to which split, as (id, file): by lists, by a second folder, or the last ``test`` files.
+    """Return the images of each split as (id, file): by lists, by a second folder, or the last ``test`` files.
 
     Raises:
         InputError: a folder or a list is missing, a list names what is not there or what is in the other, or too few
-            pictures are left.
+            images are left.
     """
     root = Path(spec["images"]).expanduser()
     files = _identified(root)
@@ -268,17 +268,17 @@ def square(
 ) -> np.ndarray:
     """Centre-crop to a square and resize it to ``size``.
 
-    Pictures (H, W, 3) are resized by antialiased bicubic interpolation, label maps (H, W) by nearest neighbour.
+    Images (H, W, 3) are resized by antialiased bicubic interpolation, label maps (H, W) by nearest neighbour.
 
     Args:
-        pixels: picture or label map.
+        pixels: image or label map.
         size: side of the result in pixels.
         path: for messages.
         spec: the dataset: ``crop`` is the side of the square (default: the shorter side), ``stretch`` makes the whole
-            picture square instead, ``enlarge`` allows that it is smaller than ``size``.
+            image square instead, ``enlarge`` allows that it is smaller than ``size``.
 
     Raises:
-        InputError: the picture is smaller than the crop, or than the size and may not be enlarged.
+        InputError: the image is smaller than the crop, or than the size and may not be enlarged.
     """
     height, width = pixels.shape[:2]
     side = crop_side(height, width, size, path, spec)
@@ -295,6 +295,6 @@ def crop_side(height: int, width: int, size: int, path: str | Path, spec: Mappin
     if min(height, width) < side or (side < size and not spec.get("enlarge")):
         raise InputError(
             f"{path}: {width}x{height} pixels, but a {side}-pixel crop resized to {size} is wanted. Lower `crop` or "
-            "`image_size`, remove the picture, or set `enlarge: true`, where the crop itself fits."
+            "`image_size`, remove the image, or set `enlarge: true`, where the crop itself fits."
         )
     return side
