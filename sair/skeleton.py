@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import builtins
 import keyword
 import re
 from pathlib import Path
 
-from sair.files import InputError, write_text
+import yaml
+
+from sair.config import SCHEMA, check_schema, read_schema
+from sair.files import InputError, read_mapping, write_text
+from sair.methods import METHODS, SEMANTICS
+
+BASELINES = Path("baselines")
+LONGEST = 40  # characters of a name: the code written with it stays within a line
+# What YAML 1.1, pandas or a spreadsheet reads as a value although PyYAML takes it for text.
+_WORDS_OF_DATA = frozenset({"y", "n", "na", "nan", "none", "inf", "infinity"})
+_NAMES_OF_CODE = frozenset({"Any", "Callable", "F", "Tensor"})  # imported by the module that is written
 
 CODE = '''"""{name}: say here whose method it is, and where it is published."""
 
@@ -73,7 +84,7 @@ presets:
     parameters: {{channels: 64}}
 """
 
-TEST = '''"""{cls}: what sets it apart; the conformance suite finds every method of config/methods by itself."""
+TEST = '''"""{cls}: say here what is tested beside the conformance suite."""
 
 import torch
 
@@ -111,13 +122,12 @@ def write_skeleton(name: str, root: str | Path = ".") -> list[Path]:
     Raises:
         InputError: no such name can be, or one of the files exists.
     """
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise InputError(
-            f"method name {name!r}: expected lower-case letters, digits and underscores, such as my_method."
-        )
-    root, cls = Path(root), "".join(part.capitalize() for part in name.split("_"))
-    if not (root / "config/methods").is_dir():
-        raise InputError(f"{root.resolve()}: no folder config/methods. Call it in the project's folder.")
+    root = Path(root)
+    if not (root / METHODS).is_dir():
+        raise InputError(f"{root.resolve()}: no folder {METHODS}. Call it in the project's folder.")
+    cls = "".join(part.capitalize() for part in name.split("_"))
+    if fault := _fault(name, cls):
+        raise InputError(f"method name {name!r}: {fault} Choose another, such as my_method.")
     files = {
         root / f"config/methods/{name}.yaml": CONFIG,
         root / f"baselines/{name}/__init__.py": CODE,
@@ -126,6 +136,37 @@ def write_skeleton(name: str, root: str | Path = ".") -> list[Path]:
     for path in files:
         if path.exists():
             raise InputError(f"{path} exists. Choose another name, or remove it.")
+    if taken := _taken(name, root):
+        raise InputError(f"method name {name!r}: {taken} Choose another.")
+    if (root / SCHEMA).is_file():
+        check_schema("method name", name, read_schema(root / SCHEMA)["$defs"]["method"])
     for path, text in files.items():
         write_text(path, text.format(name=name, cls=cls))
     return list(files)
+
+
+def _fault(name: str, cls: str) -> str | None:
+    """Say why a name cannot be that of a YAML file, a module, a class and a test at once; None if it can."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > LONGEST:
+        return f"expected lower-case letters, digits and underscores, at most {LONGEST}."
+    if name in _WORDS_OF_DATA or not all(isinstance(yaml.safe_load(word), str) for word in (name, cls)):
+        return "YAML, tables and spreadsheets read this word as a value, not as a name."
+    if keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name):
+        return "Python has a meaning of its own for it."
+    if keyword.iskeyword(cls) or hasattr(builtins, cls) or cls in _NAMES_OF_CODE:
+        return f"its class would be {cls}, which has a meaning already."
+    if name == "test" or name.startswith(("test_", "tests")) or cls.startswith("Test"):
+        return "pytest would take it for a test."
+    return None
+
+
+def _taken(name: str, root: Path) -> str | None:
+    """Say what has this name already, in whatever case, for a file system may not tell cases apart; None if nothing."""
+    for folder, what in ((METHODS, "a method"), (SEMANTICS, "a semantic encoder"), (BASELINES, "a module")):
+        for path in sorted((root / folder).glob("*")):
+            if path.name.partition(".")[0].lower() == name:
+                return f"{folder / path.name} is {what} already."
+    config = root / "config/config.yaml"
+    if config.is_file() and name in read_mapping(config).get("datasets", {}):
+        return "config/config.yaml has a dataset of this name."
+    return None

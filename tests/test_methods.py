@@ -1,12 +1,16 @@
 """The registry: what a YAML may say, what is refused, and that every registered method conforms."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 import yaml
 
+import baselines
 from baselines.controls import Biharmonic, MeanFill
+from sair.cli import main
 from sair.conformance import check, samples
 from sair.files import InputError
 from sair.methods import build, load_method, merge, method_names
@@ -18,7 +22,7 @@ DEFAULTS = {"steps": 10, "scale": 1}
 
 
 def write(folder, name, text):
-    (folder / f"{name}.yaml").write_text(text)
+    (folder / f"{name}.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
 def test_the_registry_has_the_methods_of_table_1():
@@ -39,12 +43,35 @@ def test_an_unknown_name_lists_the_near_ones():
         ("extends: x\nlabel: X", "extends itself through x -> x"),
         ("extends: nothing", "unknown method 'nothing'"),
         ("label: X\nclass: a:b\npresets: {paper: {}}", "has no preset 'mini'"),
+        ("", r"x\.yaml: is empty"),
+        ("# nothing", r"x\.yaml: is empty"),
+        ("- a\n- b", r"x\.yaml: holds a list"),
+        ("text", r"x\.yaml: holds a str"),
+        ("label: X\nclass: a:b\nlabel: Y", r"x\.yaml: .*'label' stands twice"),
+        ("label: X\nclass: a:b\nparameters: {a: 1, a: 2}", r"x\.yaml: .*'a' stands twice"),
+        ("label: X\nclass: a:b\n\ttabs: 1", r"x\.yaml: not valid YAML"),
+        ("label: 5\nclass: a:b", "label: expected text, found 5"),
+        ("label: X\nclass: [a]", "class: expected text"),
+        ("label: X\nclass: baselines.lama", r"class: 'baselines.lama' should be module:Class"),
+        ("label: X\nclass: a:b\nparameters: [1]", "parameters: expected keys and values, found"),
+        ("label: X\nclass: a:b\nparameters: null", "parameters: expected keys and values, found None"),
+        ("label: X\nclass: a:b\ntables: table1", "tables: expected keys and values"),
+        ("label: X\nclass: a:b\ntraining: 5", "training: expected keys and values or null"),
+        ("label: X\nclass: a:b\nsees_truth: 'no'", "sees_truth: expected true or false, found 'no'"),
+        ("label: X\nclass: a:b\nover: [a]", "over: expected text or null"),
+        ("label: X\nclass: a:b\nsemantics: true", "semantics: expected text or null, found True"),
+        ("label: X\nclass: a:b\npresets: {mini: 5}", r"presets\.mini: expected keys and values"),
+        ("label: X\nclass: a:b\npresets: {mini: {paramters: {}}}", r"presets\.mini: unknown key 'paramters'"),
+        ("label: X\nclass: a:b\npresets: {mini: {training: 5}}", r"presets\.mini, training: expected"),
+        ("label: caf\xe9\nclass: a:b".encode("latin-1"), r"x\.yaml: not UTF-8"),
     ],
 )
 def test_a_faulty_file_is_refused(tmp_path, text, message):
     write(tmp_path, "x", text)
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(InputError, match=message) as error:
         load_method("x", tmp_path, "mini")
+    said = str(error.value)
+    assert "\n" not in said and ("x.yaml" in said or "unknown method 'nothing'" in said)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +79,11 @@ def test_a_faulty_file_is_refused(tmp_path, text, message):
     [
         ("sair.nowhere:Nothing", {}, "cannot be imported"),
         ("baselines.controls:Nothing", {}, "cannot be imported"),
+        ("sair.provenance:subprocess", {}, "is not a method: expected a class with `inpaint`"),
+        ("sair.files:atomic", {"path": "a"}, "is not a method"),
+        ("subprocess:Popen", {"args": ["touch", "ran"]}, "is not a method"),
+        ("baselines.edgeconnect:EdgeConnect", {"drawn_edges": "nowhere"}, "method x: drawn_edges 'nowhere'"),
+        ("baselines.command:Command", {}, "Command: missing a required argument: 'command'"),
         ("baselines.lama:LaMa", {"bloks": 3}, r"no parameter 'bloks'. Did you mean blocks"),
     ],
 )
@@ -281,3 +313,60 @@ def test_a_method_over_another_has_the_code_of_both(config):
     project = Project(config, "workflow/schemas/config.schema.yaml")
     assert len({project.code("train", name) for name in ("edgeconnect", "jpgnet", "jpgnet_rfrnet", "misf")}) == 4
     assert set(_classes(project.method("jpgnet_rfrnet"))) == {"baselines.jpgnet:JPGNet", "baselines.rfrnet:RFR"}
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder that looks like the project's to `sair new-method`."""
+    root = Path.cwd()
+    for folder in ("config/methods", "config/semantics", "baselines", "tests", "workflow"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("networks.py", "checkpoints.py", "command.py", "precomputed.py"):
+        (tmp_path / "baselines" / name).touch()
+    (tmp_path / "baselines/controls").mkdir()
+    (tmp_path / "config/methods/Mine.yaml").touch()
+    (tmp_path / "config/semantics/encoder.yaml").touch()
+    (tmp_path / "config/config.yaml").write_text("datasets: {portraits: {}}\n")
+    (tmp_path / "workflow/schemas").symlink_to(root / "workflow/schemas")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("networks", "checkpoints", "command", "precomputed", "controls"),
+        *("true", "false", "null", "none", "yes", "no", "on", "off", "nan", "na", "inf", "y", "n", "o_n", "y_e_s"),
+        *("class", "match", "case", "type", "list", "print", "exception", "value_error", "tensor", "callable", "f"),
+        *("test", "tests", "test_x", "testing", "images", "labels", "masks"),
+        *("mine", "encoder", "portraits", "", "A", "a-b", "a.b", "../a", "1a", "_a", "a b", "a\n", "é", "a" * 41),
+    ],
+)
+def test_a_name_that_breaks_something_is_not_given_to_a_new_method(project, capsys, name):
+    before = sorted(project.rglob("*"))
+    assert main(["new-method", name]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert sorted(project.rglob("*")) == before
+
+
+@pytest.mark.parametrize("name", ["a", "b_", "a__b", "x1", "nn", "module", "torch", "numpy", "random", "a" * 40])
+def test_a_new_method_of_any_other_name_passes_the_linter_and_conforms(project, monkeypatch, name):
+    assert main(["new-method", name]) == 0
+    settings = ["--config", "line-length=120", "--config", 'lint.isort.known-first-party=["sair", "baselines"]']
+    select = ["--select", "E,F,W,I,B,UP,SIM,RUF", "--no-cache"]
+    for command in (["check", *select, *settings], ["format", "--check", "--no-cache", *settings]):
+        run = subprocess.run([sys.executable, "-m", "ruff", *command, "baselines", "tests"], capture_output=True)
+        assert run.returncode == 0, run.stdout
+    monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(project / "baselines")])
+    spec = load_method(name, "config/methods", "mini", DEFAULTS)
+    check(builder(spec), spec, size=32)
+    compile((project / f"tests/test_{name}.py").read_text(), name, "exec")
+
+
+def test_outside_a_project_the_commands_say_where_they_looked(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for words in (["methods"], ["new-method", "mine"], ["convert", "rfrnet", "a.pth", "-o", "b.safetensors"]):
+        assert main(words) == 1
+        error = capsys.readouterr().err
+        assert str(tmp_path) in error and "folder" in error and error.count("\n") == 1
