@@ -301,9 +301,12 @@ def _weights_verify(options: argparse.Namespace) -> int:
 def _verify(options: argparse.Namespace) -> int:
     from tabulate import tabulate
 
-    from sair.verify import NOT_BACKED, verify
+    from sair.verify import NOT_BACKED, NOT_MADE, verify
 
-    findings = list(verify(_project(options.configfile, options.results), options.lpips))
+    project = _project(options.configfile, options.results)
+    findings = list(verify(project, options.lpips))
+    if all(finding.state == NOT_MADE for finding in findings):
+        raise InputError(f"{project.results}: holds no table, claims or report to verify. Run snakemake first.")
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
     return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
 

@@ -199,6 +199,7 @@ def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config
         write_manifest(tables[0], masks, config["buckets"], *tables[1:], learnt=tmp_path / "learnt/pictures.csv")
     project = Project(merge(config, sets))
     assert project.learnt_from("mine") == "results/learnt/pictures.csv" and project.learnt_from("learnt") == []
+    assert project.learnt_from("photos") == []
 
 
 def test_the_command_tells_by_its_exit_status(sets, tmp_path, capsys):

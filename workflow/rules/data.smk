@@ -6,6 +6,7 @@ rule pictures:
         table=f"{RESULTS}/{{dataset}}/pictures.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/pictures.log",
+    priority: 2  # what is wrong with a set is said before anything is trained
     conda:
         "../envs/sair.yaml"
     threads: 8  # at most: pictures side by side
@@ -28,6 +29,7 @@ rule manifest:
         training_masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/manifest.log",
+    priority: 2
     conda:
         "../envs/sair.yaml"
     params:
