@@ -294,6 +294,9 @@ def _weights_verify(options: argparse.Namespace) -> int:
     from sair.weights.sources import WRONG, verify
 
     verdicts = list(verify(Path(options.folder) if options.folder else None))
+    if not verdicts:
+        where = options.folder or "this machine"
+        raise InputError(f"{where}: none of the known files is here. `sair weights list` names them.")
     print(tabulate(verdicts, tablefmt="plain"))
     return 1 if any(verdict.state == WRONG for verdict in verdicts) else 0
 

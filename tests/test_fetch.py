@@ -235,6 +235,59 @@ def test_an_archive_that_would_escape_or_is_damaged_leaves_nothing(nowhere, tmp_
     assert left_in(tmp_path) == ["deep", "mine", "packed"]
 
 
+def bomb_zip(path):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("g_1.pth", bytes(100 << 20))
+
+
+def bomb_of_many(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(10_001):
+            archive.writestr(f"{number}.txt", b"")
+
+
+def bomb_tar(path):
+    class Zeros(io.RawIOBase):
+        def read(self, size=-1):
+            return bytes(size)
+
+    with tarfile.open(path, "w:gz", compresslevel=1) as archive:
+        member = tarfile.TarInfo("g_1.pth")
+        member.size = 100 << 20
+        archive.addfile(member, Zeros())
+
+
+@pytest.mark.parametrize(
+    ("write", "message"),
+    [
+        (bomb_zip, "far larger when it is unpacked"),
+        (bomb_of_many, "far larger when it is unpacked"),
+        (bomb_tar, "far larger when it is unpacked"),
+        (lambda path: path.write_text("<!DOCTYPE html><title>Quota exceeded</title>"), "neither .* but a web page"),
+        (lambda path: path.write_bytes(b""), "neither .* but an empty file"),
+        (lambda path: path.mkdir(), "a folder. Name the zip or tar"),
+        (lambda path: None, "no such file. Name the zip or tar"),
+    ],
+)
+def test_an_archive_that_is_none_or_a_bomb_is_refused(nowhere, tmp_path, write, message):
+    write(tmp_path / "packed")
+    with pytest.raises(InputError, match=f"packed: {message}") as error:
+        fetch.fetch("rfrnet", tmp_path / "mine", tmp_path / "packed")
+    assert "\n" not in str(error.value) and left_in(tmp_path / "mine") == []
+
+
+def test_weights_go_into_a_folder_and_are_verified_where_there_are_any(nowhere, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["weights", "fetch", "alexnet", "--to", str(tmp_path / "file")]) == 1
+    assert f"{tmp_path / 'file'}: a file, but weights go into a folder" in capsys.readouterr().err
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/other.pth").touch()
+    for words, where in (([str(tmp_path / "folder")], str(tmp_path / "folder")), ([], "this machine")):
+        assert main(["weights", "verify", *words]) == 1
+        captured = capsys.readouterr()
+        assert f"{where}: none of the known files is here" in captured.err and captured.out == ""
+
+
 @pytest.mark.parametrize("pack", [zipped, tarred])
 def test_an_authors_archive_becomes_a_folder(nowhere, tmp_path, capsys, pack):
     packed, mine = tmp_path / "packed", tmp_path / "mine"

@@ -10,11 +10,13 @@ import tarfile
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
+from sair.file_kinds import kind_of, largest_unpacked
 from sair.files import InputError, atomic
 from sair.progress import progress
 from sair.weights.sources import (
@@ -32,6 +34,7 @@ from sair.weights.sources import (
     weights_folder,
 )
 
+MOST_MEMBERS = 10_000  # files in an archive of weights; authors' have fewer than a hundred
 PATIENCE = 10  # seconds without a byte, after which a server counts as unreachable
 CHUNK = 1 << 20
 
@@ -144,6 +147,8 @@ def fetch(name: str, folder: Path, archive: Path | None = None) -> str:
         InputError: it cannot be had, it has a wrong hash, or only a browser can fetch it. Nothing of it stays.
     """
     facts = entry(name)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: a file, but weights go into a folder. Name a folder with --to.")
     folder.mkdir(parents=True, exist_ok=True)
     there = local(facts, folder)
     for found in there:
@@ -235,16 +240,19 @@ def unpack(archive: Path, folder: Path) -> None:
         folder: a new folder, which holds a part if a member is refused: the caller throws it away then.
 
     Raises:
-        InputError: a member would leave the folder (absolute path, ``..``, link) or is a device; no such archive.
+        InputError: a member would leave the folder (absolute path, ``..``, link) or is a device, all of them are far
+            larger than the archive, or there is no such archive.
     """
     folder.mkdir()
     with _refusals(archive):
+        if not archive.is_file():
+            raise InputError(f"{archive}: {kind_of(archive)}. Name the zip or tar that you have downloaded.")
         if zipfile.is_zipfile(archive):
             _unzip(archive, folder)
         elif tarfile.is_tarfile(archive):
             _untar(archive, folder)
         else:
-            raise InputError(f"{archive}: neither a zip nor a tar, or an incomplete one.")
+            raise InputError(f"{archive}: neither a zip nor a tar but {kind_of(archive)}. Download it again.")
 
 
 @contextmanager
@@ -259,7 +267,7 @@ def _refusals(archive: Path) -> Iterator[None]:
 
 def _unzip(archive: Path, folder: Path) -> None:
     with zipfile.ZipFile(archive) as packed:
-        for member in packed.infolist():
+        for member in _bounded(archive, packed.infolist(), lambda member: member.file_size):
             _stays_inside(archive, member.filename)
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -269,12 +277,23 @@ def _unzip(archive: Path, folder: Path) -> None:
 
 def _untar(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as packed:
-        for member in packed.getmembers():
+        # Listed one by one: to list all of a compressed tar is to unpack it once, however large it becomes.
+        for member in _bounded(archive, packed, lambda member: member.size):
             _stays_inside(archive, member.name)
             if not (member.isfile() or member.isdir()):
                 raise InputError(f"{archive}: {member.name!r} is a link or a device. Nothing of it was kept.")
         # Python's own filter as well, where there is one (3.11.4): it also drops odd permissions and owners.
         packed.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+
+
+def _bounded(archive: Path, members: Iterable[Any], size: Callable[[Any], int]) -> Iterator[Any]:
+    """Yield an archive's members until they are far larger or more than an archive of weights holds."""
+    left, most = largest_unpacked(archive), MOST_MEMBERS
+    for member in members:
+        left, most = left - size(member), most - 1
+        if left < 0 or most < 0:
+            raise InputError(f"{archive}: far larger when it is unpacked, so no archive of weights. Nothing was kept.")
+        yield member
 
 
 def _stays_inside(archive: Path, name: str) -> None:
