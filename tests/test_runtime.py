@@ -5,6 +5,11 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
+
+import torch
+
+from sair import runtime
 
 PROGRAM = """
 import os, sys, time
@@ -56,3 +61,23 @@ def test_a_job_ends_with_its_driver_but_not_with_another_machines():
     for host, status in ((socket.gethostname(), 143), ("elsewhere", 0)):
         environment = os.environ | {driver._VARIABLE: f"{pid}@{host}"}
         assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == status
+
+
+def test_precision_asks_the_device_that_computes(monkeypatch):
+    """A GPU beside a CPU without bfloat16 does not make the CPU's trainings bfloat16."""
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    monkeypatch.setattr(runtime, "CPUINFO", Path("/no/such/file"))
+    assert runtime.precision("auto", cpu) == "fp32" and runtime.precision("auto", torch.device("cuda")) == "bf16"
+    assert runtime.precision("bf16", cpu) == "bf16" and runtime.precision("fp32", torch.device("cuda")) == "fp32"
+
+
+def test_a_process_says_under_what_it_computed(monkeypatch):
+    monkeypatch.setattr(runtime, "_conditions", {})
+    assert runtime.conditions() == {"device_type": "cpu", "precision": "fp32"}
+    with runtime.autocast("bf16", runtime.device("cpu")):
+        pass
+    assert runtime.conditions() == {"device_type": "cpu", "precision": "bf16"}
+    runtime.adopt({"device": "a GPU of another process"})
+    assert runtime.conditions()["device"] == "a GPU of another process"

@@ -2,6 +2,7 @@
 
 import os
 import resource
+import shutil
 import signal
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from baselines.lama import LaMa
+from sair import runtime
 from sair.data.freeze import write_manifest, write_pictures
 from sair.files import InputError, file_sha256
 from sair.training import checkpoint, launch, loop
@@ -63,6 +65,21 @@ class Killed(BaseException):
     pass
 
 
+def killed(data, out, recipe, monkeypatch, at=5):
+    """Train until step ``at``, which is not taken."""
+    scale = loop.lr_scale
+
+    def dies(training, step, steps):
+        if step + 1 == at:
+            raise Killed
+        return scale(training, step, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "lr_scale", dies)
+        with pytest.raises(Killed):
+            run(data, out, recipe)
+
+
 @pytest.mark.parametrize(
     "recipe", [spec(), spec("baselines.lama:LaMa", LAMA), spec(workers=1)], ids=["liif", "lama", "workers"]
 )
@@ -70,17 +87,7 @@ class Killed(BaseException):
 def test_a_killed_and_resumed_run_gives_the_same_bytes(data, tmp_path, monkeypatch, recipe, kill_at):
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     expected = run(data, tmp_path / "whole", recipe)
-    scale = loop.lr_scale
-
-    def dies(training, step, steps):
-        if step + 1 == kill_at:
-            raise Killed
-        return scale(training, step, steps)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(loop, "lr_scale", dies)
-        with pytest.raises(Killed):
-            run(data, tmp_path / "killed", recipe)
+    killed(data, tmp_path / "killed", recipe, monkeypatch, kill_at)
     assert (tmp_path / "killed/running.safetensors").exists() == (kill_at > 3)
     assert not (tmp_path / "killed/checkpoint.safetensors").exists()
     assert run(data, tmp_path / "killed", recipe) == expected
@@ -106,6 +113,67 @@ def test_a_running_state_of_other_code_is_not_used(tmp_path):
         new = loop.Run(spec(), 0, state, identity)
         new.resume()
         assert new.done == done
+
+
+@pytest.mark.parametrize(
+    ("change", "goes_on"),
+    [
+        ({"workers": 1}, True),
+        ({"save_every": 2}, True),
+        ({"validate_every": 1}, True),
+        ({"batch": 1}, False),
+        ({"precision": "bf16"}, False),
+    ],
+    ids=str,
+)
+def test_a_running_state_goes_on_under_settings_that_decide_no_weight(data, tmp_path, monkeypatch, change, goes_on):
+    expected = run(data, tmp_path / "whole", spec(**change))
+    killed(data, tmp_path / "killed", spec(), monkeypatch)
+    begun = []
+    with monkeypatch.context() as patch:
+        scale = loop.lr_scale
+        patch.setattr(loop, "lr_scale", lambda *where: begun.append(where[1]) or scale(*where))
+        found = run(data, tmp_path / "killed", spec(**change))
+    assert (begun[0] == 3) == goes_on
+    if goes_on:
+        assert found[0] == expected[0] == run(data, tmp_path / "plain", spec())[0]
+
+
+@pytest.mark.parametrize("became", ["bf16", "fp32"])
+def test_a_running_state_belongs_to_the_precision_that_auto_became(data, tmp_path, monkeypatch, became):
+    """On another kind of machine `auto` is another precision, and its half would be another method's."""
+    monkeypatch.setattr(runtime, "fast_bfloat16", lambda on: became == "bf16")
+    killed(data, tmp_path / "killed", spec(precision="auto"), monkeypatch)
+    for fast, first in ((became == "bf16", 3), (became != "bf16", 0)):
+        shutil.copytree(tmp_path / "killed", tmp_path / str(fast))
+        begun = []
+        with monkeypatch.context() as patch:
+            scale = loop.lr_scale
+            patch.setattr(runtime, "fast_bfloat16", lambda on, fast=fast: fast)
+            patch.setattr(loop, "lr_scale", lambda *where: begun.append(where[1]) or scale(*where))  # noqa: B023
+            run(data, tmp_path / str(fast), spec(precision="auto"))
+        assert begun[0] == first
+
+
+def test_a_running_state_of_other_pretrained_files_is_not_used(data, tmp_path):
+    state = tmp_path / "running.safetensors"
+    files = {
+        "pictures": data / "pictures.csv",
+        "masks": data / "masks.csv",
+        "output": tmp_path / "checkpoint.safetensors",
+    }
+    seen = []
+
+    class Stop(loop.Run):
+        def __init__(self, *arguments):
+            seen.append(arguments[3])
+            raise Killed
+
+    for digest in ("1", "1", "2"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(loop, "Run", Stop)
+            loop.train(spec(), seed=0, log=state, content={"g.pth": digest}, **files)
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_seeds_differ_and_repeat(data, tmp_path):
