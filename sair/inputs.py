@@ -7,6 +7,8 @@ as a parameter, and a job runs again exactly when one of these digests changes.
 from __future__ import annotations
 
 import hashlib
+import os
+import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -35,8 +37,8 @@ def named_inputs(parameters: Mapping[str, Any]) -> list[str]:
 
 def checkouts(parameters: Mapping[str, Any]) -> list[str]:
     """Return the folders of foreign code (``checkout: {folder: ...}``) that a method's parameters name."""
-    found = [place["checkout"]["folder"] for place in _mappings(parameters) if _has_checkout(place)]
-    return sorted({folder for folder in found if Path(folder).is_dir()})
+    found = [_folder(place) for place in _mappings(parameters)]
+    return sorted({str(folder) for folder in found if folder is not None and folder.is_dir()})
 
 
 def digests(paths: Iterable[str], checkouts: Iterable[str] = ()) -> dict[str, str]:
@@ -74,7 +76,9 @@ def again(path: str, digest: str) -> str:
 
 def _git(folder: str | Path, *words: str) -> bytes:
     try:
-        return subprocess.run(["git", "-C", folder, *words], capture_output=True, check=True).stdout
+        # In a hook git would look at another repository than the folder's.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+        return subprocess.run(["git", "-C", folder, *words], env=environment, capture_output=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         said = getattr(error, "stderr", b"") or str(error).encode()
         raise InputError(f"{folder}: git cannot tell its commit ({said.decode(errors='replace').strip()}).") from None
@@ -102,19 +106,23 @@ def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
             yield from _mappings(inner)
 
 
-def _has_checkout(place: Mapping[str, Any]) -> bool:
-    return isinstance(place.get("checkout"), Mapping) and isinstance(place["checkout"].get("folder"), str)
+def _folder(place: Mapping[str, Any]) -> Path | None:
+    """Return the folder in which a mapping's program runs, if it declares a checkout."""
+    given = place.get("checkout")
+    folder = given.get("folder") if isinstance(given, Mapping) else None
+    return Path(folder).expanduser() if isinstance(folder, str) else None
 
 
 def _inputs(place: Mapping[str, Any], checkout: Path | None) -> Iterator[Path]:
     """Yield the files and folders that one mapping names, and those in it; programs run in their ``checkout``."""
-    if _has_checkout(place):
-        checkout = Path(place["checkout"]["folder"])
+    checkout = _folder(place) or checkout
     for key, value in place.items():
         if key in (*NO_PATHS, "checkout"):
             continue
         if key == "pretrained":
             yield from _unverified(place)
+        if key == "command" and isinstance(value, list) and not place.get("environment"):
+            yield from _program(value)
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, Mapping):
                 yield from _inputs(part, checkout)
@@ -122,6 +130,13 @@ def _inputs(place: Mapping[str, Any], checkout: Path | None) -> Iterator[Path]:
                 yield from _inputs({key: part}, checkout)
             elif isinstance(part, str):
                 yield from _of_word(part, checkout)
+
+
+def _program(words: list[Any]) -> Iterator[Path]:
+    """Yield the program that a command line starts, where it is found by its name."""
+    names = (word for word in words if isinstance(word, str) and word != "env" and "=" not in word)
+    if found := shutil.which(next(names, "")):
+        yield Path(found)
 
 
 def _of_word(word: str, checkout: Path | None) -> Iterator[Path]:

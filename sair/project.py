@@ -40,7 +40,7 @@ class Project:
         for name in changes:
             check_name("methods", name, dict.fromkeys(method_names(METHODS)))
         self.methods = {name: self._load(name, METHODS, changes) for name in method_names(METHODS)}
-        self.encoders = {name: self._load(name, SEMANTICS) for name in method_names(SEMANTICS)}
+        self.encoders = {name: self._load_encoder(name) for name in method_names(SEMANTICS)}
         check_schema(str(METHODS), self.methods, {"propertyNames": read_schema(schema)["$defs"]["method"]})
         check_schema(str(SEMANTICS), self.encoders, {"propertyNames": read_schema(schema)["$defs"]["method"]})
         keys = read_schema(schema)["$defs"]["training"]
@@ -64,6 +64,15 @@ class Project:
 
     def _load(self, name: str, folder: Path, changes: dict[str, Any] | None = None) -> dict[str, Any]:
         return load_method(name, folder, self.config["preset"], self.config["training"], changes)
+
+    def _load_encoder(self, name: str) -> dict[str, Any]:
+        spec = self._load(name, SEMANTICS)
+        if spec["weights"]:
+            raise InputError(
+                f"{SEMANTICS / name}.yaml, weights: an encoder's checkpoint is made by the workflow. Name a file of "
+                "pretrained weights in `parameters`: `pretrained`."
+            )
+        return spec
 
     def method(self, name: str) -> dict[str, Any]:
         """A method's specification.

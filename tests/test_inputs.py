@@ -1,0 +1,173 @@
+"""What method files name: which of it is an input, what of it counts, and that sair verify sees a change."""
+
+import json
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from sair import provenance
+from sair.files import InputError, tree_sha256
+from sair.inputs import checkouts, commit_of, digests, named_files, named_inputs
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """The working folder. Returns a function that writes a file of it."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def write(name, text="1"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def repository(folder):
+    who = ["-c", "user.name=a", "-c", "user.email=a@example.org", "-c", "commit.gpgsign=false"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "first"]):
+        subprocess.run(["git", *who, *words], cwd=folder, check=True)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "found"),
+    [
+        ({"folder": "theirs"}, ["theirs"]),
+        ({"pretrained": "g.pth"}, ["g.pth"]),
+        ({"pretrained": ["g.pth", "none.pth", "d.pth"]}, ["d.pth", "g.pth"]),
+        ({"pretrained": {"edge": "g.pth", "inpaint": "d.pth"}}, ["d.pth", "g.pth"]),
+        ({"generator": {"class": "a:B", "parameters": {"pretrained": "g.pth"}}}, ["g.pth"]),
+        ({"stages": [{"weights": "g.pth"}, [["d.pth"]]]}, ["d.pth", "g.pth"]),
+        ({"command": ["no-such-program", "fill.sh", "--model=g.pth", "{images}"]}, ["fill.sh", "g.pth"]),
+        ({"command": ["no-such-program", "model.path=theirs"]}, ["theirs"]),
+        ({"command": ["env", "HOME=theirs", "LIST=g.pth", "no-such-program"]}, ["g.pth"]),
+        ({"command": ["no-such-program", "."]}, []),
+        ({"command": ["no-such-program", "/"]}, []),
+        ({"name": "theirs", "class": "theirs", "environment": "theirs"}, []),
+        ({"architecture": "ViT", "text": "x" * 5000, "lr": 0.1, "on": True, "none": None, "nul": "a\0b"}, []),
+    ],
+)
+def test_what_parameters_name(here, parameters, found):
+    for name in ("theirs/0-20/a.png", "g.pth", "d.pth", "fill.sh"):
+        here(name)
+    assert named_inputs(parameters) == found
+
+
+def test_a_program_runs_in_its_checkout(here):
+    for name in ("external/fill.py", "external/model/g.pth", "fill.py"):
+        here(name)
+    parameters = {
+        "command": ["no-such-program", "fill.py", "{checkout}/model", "PYTHONPATH={checkout}", "other.py"],
+        "checkout": {"folder": "external", "repository": "", "commit": ""},
+    }
+    folder = here("external/fill.py").parent
+    assert named_inputs(parameters) == sorted(["fill.py", str(folder / "model")])
+    assert checkouts(parameters) == ["external"] and checkouts({"a": [parameters]}) == ["external"]
+    here("fill.py").unlink()
+    assert "external/fill.py" in named_inputs(parameters)
+
+
+def test_a_program_that_is_found_by_name_counts(here, monkeypatch):
+    program = here("bin/filltool")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent))
+    assert named_inputs({"command": ["env", "A=1", "filltool", "{images}"]}) == [str(program)]
+    assert named_inputs({"command": ["filltool"], "environment": "conda"}) == []
+
+
+def test_known_pretrained_files_count_unless_their_content_is_known(here, monkeypatch):
+    """A file of a published SHA-256 is checked whenever it is read; another one of that name may be anything."""
+    monkeypatch.setenv("SAIR_WEIGHTS", "weights")
+    here("weights/ViT-B-16.pt")
+    parameters = {"architecture": "ViT-B-16-quickgelu", "pretrained": "openai"}
+    assert named_inputs(parameters) == []
+    here("weights/ViT-B-16.pt").unlink()
+    here("weights/clip-vit-b-16-openai.safetensors")
+    assert named_inputs(parameters) == ["weights/clip-vit-b-16-openai.safetensors"]
+
+
+def test_files_of_a_data_set(here, tmp_path, monkeypatch):
+    here("test.txt"), here("images/a.png"), here("home/train.txt")
+    monkeypatch.setenv("HOME", str(here("home/train.txt").parent))
+    dataset = {"source": "folder", "images": "images", "test_list": "test.txt", "train_list": "~/train.txt", "train": 3}
+    assert named_files(dataset) == sorted(["test.txt", str(here("home/train.txt"))])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "counts"),
+    [
+        ("a/0.png", "2", True),
+        ("a/1.png", "1", True),
+        ("link/0.png", "2", True),
+        (".hidden", "1", False),
+        (".git/index", "1", False),
+        ("a/__pycache__/b.pyc", "1", False),
+    ],
+)
+def test_what_of_a_folder_counts(here, name, text, counts):
+    folder = here("theirs/a/0.png").parents[1]
+    here("elsewhere/0.png")
+    (folder / "link").symlink_to("../elsewhere")
+    (folder / "a/loop").symlink_to("..")
+    before = tree_sha256(folder)
+    here(f"theirs/{name}", text)
+    assert (tree_sha256(folder) != before) == counts
+
+
+def test_a_checkout_counts_by_commit_and_changes(here):
+    here("external/.gitignore", "*.log\n"), here("external/fill.py")
+    repository("external")
+    first = commit_of("external")
+    here("external/run.log"), here("external/untracked.txt")
+    assert commit_of("external") == first
+    here("external/fill.py", "2")
+    changed = commit_of("external")
+    here("external/fill.py", "3")
+    assert len({first, changed, commit_of("external")}) == 3
+    here("external/fill.py", "1")
+    assert commit_of("external") == first
+    here("broken/.git/HEAD", "?")
+    with pytest.raises(InputError, match="broken: git cannot tell its commit"):
+        commit_of("broken")
+
+
+@pytest.mark.parametrize("name", ["theirs/0-20/a.png", "g.pth", "external/fill.py", "reference/scores.csv", "test.txt"])
+def test_verify_sees_inputs_that_changed_since(here, name):
+    for file in (
+        "theirs/0-20/a.png",
+        "g.pth",
+        "external/fill.py",
+        "reference/scores.csv",
+        "test.txt",
+        "results/made.csv",
+    ):
+        here(file)
+    repository("external")
+    job = SimpleNamespace(
+        rule="predict",
+        log=["results/logs/made.log"],
+        config={"results": "results"},
+        threads=1,
+        input=["theirs", "g.pth", "reference/scores.csv", "test.txt"],
+        output=["results/made.csv"],
+        params={"content": digests(["theirs"], ["external"])},
+    )
+    provenance.record(job, 0, {"precision": "fp32"})
+    assert (
+        json.loads(here("other").with_name("results").joinpath("provenance/made.json").read_text())["precision"]
+        == "fp32"
+    )
+    assert list(provenance.changed("results")) == []
+    here(name, "2")
+    ((made, said),) = provenance.changed("results")
+    assert made == "results/made.csv" and f"from another {name.partition('/')[0]}" in said
+
+
+def test_a_record_lies_where_its_log_says():
+    """Also of a method or a data set called `logs`."""
+    found = provenance.record_of("a/logs/results/logs/faces/logs/seed0/train.log", "a/logs/results")
+    assert str(found) == "a/logs/results/provenance/faces/logs/seed0/train.json"
