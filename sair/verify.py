@@ -123,18 +123,22 @@ def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_o
         made = read_stored(again)
     if list(stored.columns) != list(made.columns):
         return Finding(NOT_BACKED, path, "its columns are not those that scoring writes")
-    names = ["id", "bucket", "cluster"]
+    names = ["id", "bucket"]
     if not stored[names].equals(made[names]):
         return Finding(NOT_BACKED, path, "its rows are not the manifest's")
     for column in made.columns.difference([*names, *left_out], sort=False):
-        same = np.isclose(stored[column], made[column], rtol=DIGITS, atol=0, equal_nan=True)
+        pair = stored[column], made[column]
+        same = pair[0] == pair[1] if column == "cluster" else np.isclose(*pair, rtol=DIGITS, atol=0, equal_nan=True)
         if not same.all():
             first = int(np.argmin(same))
+            found, wanted = (
+                value if column == "cluster" else f"{value:g}" for value in (pair[0][first], pair[1][first])
+            )
             return Finding(
                 NOT_BACKED,
                 path,
-                f"{column} of {stored.bucket[first]}/{stored.id[first]} is {stored[column][first]:g}, but its picture "
-                f"gives {made[column][first]:g} ({np.count_nonzero(~same)} such rows)",
+                f"{column} of {stored.bucket[first]}/{stored.id[first]} is {found}, but its picture gives {wanted} "
+                f"({np.count_nonzero(~same)} such rows)",
             )
     return Finding(BACKED, path, f"{len(made)} pictures")
 

@@ -37,6 +37,7 @@ ALL = "all"  # the bucket of every mask ratio together
 Key = tuple[str, str]  # bucket, metric
 
 FAMILIES = {name: name for name in METRICS} | {"mae": "l1"}  # what some published codes call MAE is an L1
+SCORE_AGAIN = "Expected a file of scores; score the images again."
 RATIO_DIGITS = 1e-6  # percent; score files hold ten digits
 WHOLE = ("psnr", "ssim", "l1")  # every image has these; the others may not exist (small image, empty hole)
 
@@ -73,7 +74,7 @@ def read_scores(paths: str | Path | Sequence[str | Path], required: Sequence[str
         InputError: a file is missing or is no score file; seeds that scored different images.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
-    frames = [read_stored(path, required) for path in paths]
+    frames = [_read_seed(path, required) for path in paths]
     mean = frames[0]
     for path, frame in zip(paths, frames, strict=True):
         if not frame[["bucket", "id"]].equals(mean[["bucket", "id"]]):
@@ -90,14 +91,22 @@ def read_scores(paths: str | Path | Sequence[str | Path], required: Sequence[str
 
 
 def read_stored(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
-    """Read one score file as it is stored; arguments and errors same as in ``read_scores``."""
+    """Read one score file as it is stored; arguments same as in ``read_scores``.
+
+    Raises:
+        InputError: the file is missing or is no score file; its rows are not compared with each other.
+    """
     numbers = {"ratio": FINITE} | {column: _allowed(column) for column in (*MEASURES, *all_measures())}
     texts = dict.fromkeys(("id", "bucket", "cluster"), TEXT)
     optional = [name for name in (*texts, *numbers) if name not in ("id", *required)]
-    remedy = "Expected a file of scores; score the images again."
-    frame = read_csv(path, texts | numbers, optional, remedy)
+    frame = read_csv(path, texts | numbers, optional, SCORE_AGAIN)
     if frame.empty or not measures_of(frame):
-        raise InputError(f"{path}: no {'rows' if frame.empty else 'measure that is known'}. {remedy}")
+        raise InputError(f"{path}: no {'rows' if frame.empty else 'measure that is known'}. {SCORE_AGAIN}")
+    return frame
+
+
+def _read_seed(path: str | Path, required: Sequence[str]) -> pd.DataFrame:
+    frame = read_stored(path, required)
     if "bucket" not in frame:
         frame["bucket"] = ""
     if "cluster" not in frame:
@@ -109,7 +118,7 @@ def read_stored(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
         "several clusters for": frame.groupby("id").cluster.transform("nunique") > 1,
     }.items():
         if rows.any():
-            raise InputError(f"{path}: {fault} the image {frame.id[rows.idxmax()]!r}. {remedy}")
+            raise InputError(f"{path}: {fault} the image {frame.id[rows.idxmax()]!r}. {SCORE_AGAIN}")
     return frame
 
 
