@@ -171,12 +171,14 @@ def test_scores_of_other_conventions(tmp_path):
     def table(shift):
         rows = frame(shift=shift)[["id", "bucket", "cluster"]]
         values = {c: np.linspace(0.2, 0.8, len(rows)) + shift / 10 for c in all_measures()}
-        values |= {"edgeconnect_ssim": math.nan}
+        values |= {"edgeconnect_ssim": math.nan, "mmagic_mae": 100 * values["ours_l1"]}
         return rows.assign(**values)
 
     one, two = stored(tmp_path, table(0), "0.csv"), stored(tmp_path, table(1), "1.csv")
     assert outcomes(one, two, "lama_ssim", ssim=0.003) == dict.fromkeys(("0-20", "20-40", "all"), "improved")
+    # An L1 in another unit: 0.1 more of about 0.5 is more than 0.003 of the same share, and less than 0.2.
     assert set(outcomes(one, two, "mmagic_mae", l1=0.003).values()) == {"worse"}
+    assert set(outcomes(one, two, "mmagic_mae", l1=0.2).values()) == {"no difference"}
     assert outcomes(one, two, "edgeconnect_ssim", ssim=0.003) == {}
     with pytest.raises(InputError, match="have no measure in common"):
         compare(one, stored(tmp_path, frame(), "scores.csv"))

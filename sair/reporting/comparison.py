@@ -18,7 +18,8 @@ from sair.reporting.measured import (
     METRICS,
     NAMES,
     family_of,
-    least_of,
+    least_in_unit,
+    means,
     measures_of,
     quality_differences,
     read_scores,
@@ -76,9 +77,10 @@ def compare(
     columns = [key for key in columns if differences[key].n]  # LPIPS does not exist for small images
     if not columns:
         raise InputError(f"{names['variant']} and {names['reference']}: no image has a number in both.")
+    known = means(first)
     decisions = decide(
         [differences[key] for key in columns],
-        [0.0 if least is None else least_of(metric, least) for _, metric in columns],
+        [0.0 if least is None else least_in_unit(key, least, known) for key in columns],
     )
     return [
         Verdict(*key, differences[key], decision.adjusted_p, _outcome(key[1], decision.sign), decision.reason)

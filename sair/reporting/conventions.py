@@ -26,8 +26,7 @@ from sair.reporting.measured import (
     METRICS,
     NAMES,
     Key,
-    family_of,
-    least_of,
+    least_in_unit,
     quality,
     quality_differences,
     read_scores,
@@ -151,22 +150,13 @@ def measure_gains(
         least: by metric, what another training seed moves by itself, by our convention.
     """
     cells = {row.method: row.cells for row in rows}
-    ours = {column.kind: column for column in reversed(all_columns())}
     found = {
         (pair, key): difference
         for pair in pairs
         for key, difference in quality_differences(frames[pair[0]], frames[pair[1]], cells[pair[0]]).items()
     }
-
-    def size(pair: Pair, key: Key) -> float | None:
-        """Return the least difference in a column's own unit: L1s differ in it, and there it is a share of the mean."""
-        known, (bucket, column) = least_of(key[1], least), key
-        if known is None or family_of(column) != "l1":
-            return known
-        mine, other = cells[pair[1]][key].mean, cells[pair[1]][bucket, ours["l1"].name].mean
-        return known * _share(mine, other)
-
-    decisions = decide(list(found.values()), [size(*at) for at in found])
+    known = {name: {key: cell.mean for key, cell in own.items()} for name, own in cells.items()}
+    decisions = decide(list(found.values()), [least_in_unit(key, least, known[pair[1]]) for pair, key in found])
     return {
         (pair, key): Gain(difference, _share(difference.mean, cells[pair[1]][key].mean), decision)
         for ((pair, key), difference), decision in zip(found.items(), decisions, strict=True)

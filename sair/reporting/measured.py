@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from sair.evaluation import metrics as convention
-from sair.evaluation.conventions import all_measures
+from sair.evaluation.conventions import OURS, all_measures, column_name
 from sair.evaluation.metrics import MIOU, PSNR_CAP
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.segmentation import REGIONS, SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference
@@ -50,6 +50,22 @@ def family_of(column: str) -> str:
 def least_of(column: str, least: Mapping[str, float]) -> float | None:
     """Return the difference that another training seed gives by itself, of a column's family; None if not measured."""
     return least.get(family_of(column))
+
+
+def least_in_unit(key: Key, least: Mapping[str, float], known: Mapping[Key, float]) -> float | None:
+    """Return ``least_of`` a column in the column's own unit.
+
+    Args:
+        key: bucket and column. L1s of other conventions have other units: there it is the same share of the mean.
+        least: by metric, in the unit of our convention.
+        known: means of the method that is compared with.
+    """
+    bucket, column = key
+    size = least_of(column, least)
+    if size is None or family_of(column) != "l1" or column in MEASURES:
+        return size
+    ours = known.get((bucket, column_name(OURS, "l1")), 0.0)
+    return size * known[key] / ours if ours else None
 
 
 # --------------------------------------------------------------------------------------------------------------------
