@@ -71,18 +71,22 @@ def _check_semantics(config: dict[str, Any]) -> None:
             f"config, semantics.dataset: {dataset!r} has no labels, which semantic encoders are trained on. Name a "
             "dataset with `labels` and `classes`, or `faces`."
         )
-    compared = {
-        f"tables.{name}": table
-        for name, table in config["tables"].items()
-        if all_claims()[table["claims"]]["measure"] == "segmentation"
-    }
-    compared |= {f"figures.{name}": figure for name, figure in config["figures"].items() if name == "semantic_maps"}
-    for place, use in compared.items():
-        if use["dataset"] != dataset:
-            raise InputError(
-                f"config, {place}.dataset: {use['dataset']!r}, but it compares labels with the classes of "
-                f"`semantics.dataset`, which is {dataset!r}. Give both the same dataset."
-            )
+    for name, table in config["tables"].items():
+        if all_claims()[table["claims"]]["measure"] == "segmentation":
+            check_classes(config, f"tables.{name}.dataset", table["dataset"])
+
+
+def check_classes(config: dict[str, Any], where: str, dataset: str) -> None:
+    """Refuse to compare the labels of a dataset with the classes of another one, by their numbers.
+
+    Raises:
+        InputError: the dataset is not the one that semantic encoders learn the classes of.
+    """
+    if dataset != config["semantics"]["dataset"]:
+        raise InputError(
+            f"config, {where}: {dataset!r}, but it compares labels with the classes of `semantics.dataset`, which is "
+            f"{config['semantics']['dataset']!r}. Give both the same dataset."
+        )
 
 
 def read_schema(path: str | Path = SCHEMA) -> dict[str, Any]:

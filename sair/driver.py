@@ -39,7 +39,7 @@ def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Pr
     """
     from sair.project import Project
 
-    with _one_line():
+    with one_line():
         for file in files:
             read_mapping(file)
         return Project(config, schema)
@@ -55,7 +55,7 @@ def start(project: Project, local: bool) -> None:
     Raises:
         SystemExit: another run holds the folder, or there is no such device; what a user can mend is printed.
     """
-    with _one_line():
+    with one_line():
         if project.config["device"] == "cuda" and local:
             from sair.runtime import device
 
@@ -64,7 +64,7 @@ def start(project: Project, local: bool) -> None:
 
 
 @contextmanager
-def _one_line() -> Iterator[None]:
+def one_line() -> Iterator[None]:
     """End with the message alone of an error that a user can mend; Snakemake would add the lines of code behind it."""
     try:
         yield

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sair.code import fingerprint
-from sair.config import SCHEMA, check_config, check_name, check_schema, read_schema
+from sair.config import SCHEMA, check_classes, check_config, check_name, check_schema, read_schema
 from sair.data.sources import classes_of
 from sair.files import InputError, near
 from sair.inputs import checkouts, digests, named_inputs
@@ -144,6 +144,15 @@ class Project:
     def clip(self) -> str:
         """Folder of the CLIP that segments, and of its segmentation.csv."""
         return f"{self.results}/{self.config['semantics']['dataset']}/clip"
+
+    def map_encoder(self, dataset: str) -> str:
+        """Return the checkpoint of the CLIP whose classes the figure of semantic maps compares with labels.
+
+        Raises:
+            InputError: the dataset has other classes.
+        """
+        check_classes(self.config, "figures.semantic_maps.dataset", dataset)
+        return f"{self.clip}/checkpoint.safetensors"
 
     def encoder(self, name: str) -> str | list[str]:
         """Checkpoint of the semantic encoder that a method needs; an empty list for none."""

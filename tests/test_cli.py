@@ -82,7 +82,7 @@ HOSTILE = [
     "inpaint @a/x.png @masks/x.png --dataset no_such -o @o.png --configfile @own.yaml",
     f"{FILL} --preset no_such -o @o.png",
     *(f"{FILL} --scale {number} -o @o.png" for number in ("nan", "inf", "-inf", "0", "-1", "1e9", "x", "")),
-    *(f"{FILL} --size {number} -o @o.png" for number in ("nan", "1.5", "x")),
+    *(f"{FILL} --size {number} -o @o.png" for number in ("nan", "0", "-4", "1.5", "x")),
     *(f"inpaint @a/x.png @masks/x.png --seed {number} -o @o.png --configfile @own.yaml" for number in
       ("nan", "1.5", "-1", "9")),
     *(f"compare @a/x.png @b/x.png --least psnr={number}" for number in ("nan", "inf", "-1", "x", "")),
@@ -102,7 +102,7 @@ def test_wrong_arguments_are_one_line_of_error(line, files, capsys, nowhere):
     assert is_one_error(status, text), (status, text)
 
 
-NAMES = ["../x", "class", "A-B", "1x", "mean_fill", "", "a b", "x/y"]
+NAMES = ["../x", "class", "A-B", "1x", "mean_fill", "", "a b", "x/y", "true", "networks"]
 
 
 @pytest.mark.parametrize("name", NAMES)

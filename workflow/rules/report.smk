@@ -96,7 +96,7 @@ rule qualitative:
 rule semantic_maps:
     """Draw semantic maps of masked pictures before and after SIR (the paper's Fig. 5, left)."""
     input:
-        clip=f"{CLIP}/checkpoint.safetensors",
+        clip=lambda w: driver.one_line()(project.map_encoder)(w.dataset),
         pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         methods=lambda w: expand(
