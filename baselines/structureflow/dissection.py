@@ -49,26 +49,27 @@ def solve(right: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
     levels, order = plan(height, width, wanted.device)
     coefficients = _coefficients(right.double(), below.double())
     targets = torch.cat([wanted.double().flatten(2).mT, wanted.new_zeros(batch, 1, channels, dtype=torch.double)], 1)
-    schur = rest = None
+    left = rest = None
     factors = []
     for level in levels:
         parts, own = level.own.shape
         size = own + level.ring.shape[1]
-        matrix = _inherited(schur, rest, level) if level.children else None
-        matrix = coefficients.new_zeros(batch, parts, size, size + channels) if matrix is None else matrix
-        square = coefficients.new_zeros(batch, parts * size * size)
-        square = square.index_add(1, level.entries, coefficients[:, level.values]).view(batch, parts, size, size)
-        matrix[..., :size] += square
-        matrix[..., :own, size:] += targets[:, level.own]
+        if level.children is None:
+            matrix = coefficients.new_zeros(batch, parts, size, size)
+            sides = coefficients.new_zeros(batch, parts, size, channels)
+        else:
+            matrix, sides = _inherited(left, level), _inherited_sides(rest, level)
+        matrix.view(batch, -1).index_add_(1, level.entries, coefficients[:, level.values])
+        sides[:, :, :own] += targets[:, level.own]
         lower, _ = torch.linalg.cholesky_ex(matrix[..., :own, :own])
-        beside = torch.linalg.solve_triangular(lower, matrix[..., :own, own:], upper=False)
-        left = matrix[..., own:, own:] - beside[..., :-channels].mT @ beside
-        schur, rest = left[..., :-channels], left[..., -channels:]
-        factors.append((lower, beside))
+        across = torch.linalg.solve_triangular(lower, matrix[..., :own, own:], upper=False)
+        known = torch.linalg.solve_triangular(lower, sides[..., :own, :], upper=False)
+        left = matrix[..., own:, own:] - across.mT @ across
+        rest = sides[..., own:, :] - across.mT @ known
+        factors.append((lower, across, known))
     found = targets.new_zeros(batch, 1, channels)
-    for level, (lower, beside) in zip(reversed(levels), reversed(factors), strict=True):
-        known = beside[..., -channels:] - beside[..., :-channels] @ found[:, level.ring]
-        own = torch.linalg.solve_triangular(lower.mT, known, upper=True)
+    for level, (lower, across, known) in zip(reversed(levels), reversed(factors), strict=True):
+        own = torch.linalg.solve_triangular(lower.mT, known - across @ found[:, level.ring], upper=True)
         found = torch.cat([found, own.flatten(1, 2)], 1)
     return found[:, order].mT.unflatten(2, (height, width))
 
@@ -82,18 +83,26 @@ def _coefficients(right: Tensor, below: Tensor) -> Tensor:
     return torch.cat([entries, entries.new_ones(len(entries), 1)], 1)
 
 
-def _inherited(schur: Tensor, rest: Tensor, level: Level) -> Tensor:
-    """Return what the halves leave for the matrices of a level: (B, parts, S + R, S + R + C)."""
-    whole = functional.pad(torch.cat([schur, rest], -1), (0, 0, 0, 1))  # a last row of zeros: no such place
-    return sum(_placed(whole[:, half::2], schur.shape[-1], places) for half, places in enumerate(level.children))
+def _inherited(left: Tensor, level: Level) -> Tensor:
+    """Return what the halves leave, (B, halves, R', R'), at its places in the matrices (B, parts, S + R, S + R)."""
+    whole = functional.pad(left, (0, 1, 0, 1))  # zeros for the places that a half does not have
+    first, second = (_columns(_rows(whole[:, half::2], places), places) for half, places in enumerate(level.children))
+    return first.add_(second)
 
 
-def _placed(whole: Tensor, size: int, places: Tensor) -> Tensor:
-    """Bring the rows of (B, parts, R' + 1, R' + C) and the first R' columns to the places of the larger part."""
-    rows = whole.gather(2, places[None, :, :, None].expand(len(whole), -1, -1, whole.shape[-1]))
-    left = functional.pad(rows[..., :size], (0, 1))
-    square = left.gather(3, places[None, :, None, :].expand(*left.shape[:-1], -1))
-    return torch.cat([square, rows[..., size:]], -1)
+def _inherited_sides(rest: Tensor, level: Level) -> Tensor:
+    """Return the same for the right-hand sides, (B, halves, R', C) to (B, parts, S + R, C)."""
+    whole = functional.pad(rest, (0, 0, 0, 1))
+    first, second = (_rows(whole[:, half::2], places) for half, places in enumerate(level.children))
+    return first.add_(second)
+
+
+def _rows(x: Tensor, places: Tensor) -> Tensor:
+    return x.gather(2, places[None, :, :, None].expand(len(x), -1, -1, x.shape[-1]))
+
+
+def _columns(x: Tensor, places: Tensor) -> Tensor:
+    return x.gather(3, places[None, :, None, :].expand(*x.shape[:-1], -1))
 
 
 @lru_cache(maxsize=16)
