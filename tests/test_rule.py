@@ -78,6 +78,17 @@ def test_few_clusters_decide_nothing_however_many_images():
         assert (decision.sign == 1) == decided and (decision.reason == UNTESTED) == (not decided)
 
 
+def test_more_comparisons_need_more_clusters():
+    """Seven photographs have a smallest p of 2 / 2^7: a family of four decides nothing, however large a difference is."""
+    seven = SURE._replace(p=2 / 2**7, clusters=7)
+    assert {decision.reason for decision in decide([seven] * 3, [0.2] * 3)} == {""}
+    assert {decision.reason for decision in decide([seven] * 4, [0.2] * 4)} == {UNTESTED}
+    # Comparisons of another data set, which are decided before, do not count against it; its own chance is a chance.
+    mixed = decide([SURE._replace(p=1e-4)] * 50 + [seven] * 3, [0.2] * 53)
+    assert [decision.sign for decision in mixed] == [1] * 53
+    assert decide([seven._replace(p=0.5)], [0.2])[0].reason == CHANCE
+
+
 def test_where_every_image_is_its_own_cluster_nothing_changes():
     rng = np.random.default_rng(0)
     a, b = rng.normal(30, 4, (2, 40))

@@ -12,7 +12,7 @@ import pandas as pd
 RESAMPLES = 2000
 SIGN_FLIPS = 10_000
 LEVEL = 0.05  # of significance, after correction
-# With k clusters the smallest p of a two-sided sign-flip test is 2 / 2^k, so five cannot reach LEVEL.
+# With k clusters the smallest p of a two-sided sign-flip test is 2 / 2^k, so five cannot reach LEVEL, even uncorrected.
 FEWEST_CLUSTERS = 6
 BLOCK = 1 << 20  # numbers drawn at once, so that memory does not grow with the number of images
 
@@ -125,7 +125,7 @@ def holm(p: Sequence[float]) -> list[float]:
 # --------------------------------------------------------------------------------------------------------------------
 # The rule
 
-UNTESTED = "too few independent images to test"
+UNTESTED = "too few independent images for so many comparisons"
 NO_SPREAD = "no seed spread known"
 CHANCE = f"p >= {LEVEL}"
 TOO_MANY = f"too many comparisons for {SIGN_FLIPS:,} permutations"
@@ -152,21 +152,21 @@ def decide(differences: Sequence[Difference], least: Sequence[float | None]) -> 
             measured, and then nothing is decided.
     """
     adjusted = holm([difference.p for difference in differences])
-    # No p can be smaller than one permutation's share, however large the difference.
-    reachable = sum(not math.isnan(p) for p in adjusted) / (SIGN_FLIPS + 1) < LEVEL
+    tested = [difference.clusters for difference in differences if not math.isnan(difference.p)]
     return [
-        _decision(difference, p, size, reachable)
-        for difference, p, size in zip(differences, adjusted, least, strict=True)
+        _decision(difference, p, size, tested) for difference, p, size in zip(differences, adjusted, least, strict=True)
     ]
 
 
-def _decision(difference: Difference, p: float, least: float | None, reachable: bool) -> Decision:
-    if math.isnan(p) or (difference.clusters < FEWEST_CLUSTERS and p >= LEVEL):
+def _decision(difference: Difference, p: float, least: float | None, tested: Sequence[int]) -> Decision:
+    # However large a difference is, its p has a floor, by which Holm multiplies at least all that have no lower one.
+    rivals = sum(clusters <= difference.clusters for clusters in tested)
+    if math.isnan(p) or (p >= LEVEL and rivals * 2.0 ** (1 - difference.clusters) >= LEVEL):
         return Decision(0, p, UNTESTED)
     if least is None:
         return Decision(0, p, NO_SPREAD)
     if p >= LEVEL:
-        return Decision(0, p, CHANCE if reachable else TOO_MANY)
+        return Decision(0, p, TOO_MANY if rivals / (SIGN_FLIPS + 1) >= LEVEL else CHANCE)
     if not abs(difference.mean) > least:
         return Decision(0, p, WITHIN_SPREAD)
     return Decision(1 if difference.mean > 0 else -1, p, "")
