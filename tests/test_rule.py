@@ -79,7 +79,7 @@ def test_few_clusters_decide_nothing_however_many_images():
 
 
 def test_more_comparisons_need_more_clusters():
-    """Seven photographs have a smallest p of 2 / 2^7: a family of four decides nothing, however large a difference is."""
+    """Seven photographs have a smallest p of 2 / 2^7: a family of four decides nothing, however large a gain."""
     seven = SURE._replace(p=2 / 2**7, clusters=7)
     assert {decision.reason for decision in decide([seven] * 3, [0.2] * 3)} == {""}
     assert {decision.reason for decision in decide([seven] * 4, [0.2] * 4)} == {UNTESTED}
