@@ -16,6 +16,7 @@ from sair.data.buckets import Bucket, as_buckets, bucket_of
 from sair.data.manifest import read_manifest
 from sair.evaluation import metrics
 from sair.evaluation.conventions import all_measures, score_by_conventions
+from sair.evaluation.fid import predictions_digest
 from sair.evaluation.folders import score_folders
 from sair.evaluation.metrics import Lpips
 from sair.evaluation.pairs import score_pair
@@ -551,6 +552,21 @@ def test_hole_pixels_that_are_not_the_raw_ones_are_refused(benchmark):
     pixels[a_hole(200)] ^= 1
     write_png(path, pixels)
     assert "composited/0-20/z.png: 200 of 200 hole pixels differ from" in fault(measure, benchmark)
+
+
+def test_decomposed_predictions_of_a_manifest_are_found(benchmark):
+    """As macOS' archives unpack them; scores and FID find them."""
+    rows = manifest_rows(benchmark)
+    for row in rows:
+        row[0] = row[0].replace("z", "é")
+    write_manifest(benchmark, rows)
+    found = []
+    for form in ("NFC", "NFD"):
+        for path in [*(benchmark / "out").rglob("z.png"), *(benchmark / "out").rglob("é.png")]:
+            path.rename(path.with_stem(unicodedata.normalize(form, "é")))
+        digest = predictions_digest(benchmark / "set/manifest.csv", benchmark / "out")
+        found.append((digest, measure(benchmark).psnr.tolist()))
+    assert found[0] == found[1]
 
 
 def test_swapped_predictions_are_refused(benchmark):

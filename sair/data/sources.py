@@ -22,7 +22,7 @@ from sair.data.lists import read_list
 from sair.data.photos import Crop, cut, regions
 from sair.data.seeds import mix
 from sair.files import LONGEST_NAME, InputError, refuse
-from sair.images import read_labels, read_rgb
+from sair.images import read_labels, read_mask, read_rgb
 from sair.listing import find, images_by_id
 
 SPLITS = ("train", "validation", "test")
@@ -179,7 +179,7 @@ def _parts(path: Path, labels: Path, parts: list[str]) -> tuple[Path, np.ndarray
     ids = file = None
     for k, candidate in enumerate(files, 1):
         if candidate.exists():
-            file, drawn = candidate, read_rgb(candidate)[..., 0] > 0
+            file, drawn = candidate, read_mask(candidate)
             ids = np.zeros(drawn.shape, np.uint8) if ids is None else ids
             if drawn.shape != ids.shape:
                 raise InputError(f"{file}: another size than the other parts of this face. Fetch it again.")

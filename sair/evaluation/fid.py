@@ -36,6 +36,7 @@ from sair.evaluation.metrics import full_precision
 from sair.evaluation.statistics import Estimate
 from sair.files import InputError, atomic, file_sha256, write_text
 from sair.images import pixel_sha256, read_rgb
+from sair.listing import find
 from sair.progress import progress
 
 ALL = "all"  # every bucket together
@@ -186,7 +187,7 @@ def predictions_digest(manifest: str | Path, predictions: str | Path) -> str:
 
 
 def _predictions(rows: Sequence[ManifestRow], predictions: str | Path) -> Iterable[np.ndarray]:
-    return (read_rgb(Path(predictions, "composited", row.prediction)) for row in rows)
+    return (read_rgb(find(Path(predictions, "composited", row.prediction))) for row in rows)
 
 
 def _truths(rows: Sequence[ManifestRow]) -> dict[str, str]:
