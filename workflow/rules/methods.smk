@@ -56,10 +56,11 @@ rule segmentation_by_clip:
 rule segmentation:
     """Segment masked test pictures with what a method's SIR completes."""
     input:
-        clip=f"{CLIP}/checkpoint.safetensors",
+        # The method's own encoder: another's words mean nothing to its embeddings.
+        clip=lambda w: project.encoder(w.method) or f"{CLIP}/checkpoint.safetensors",
         pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
-        method=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/checkpoint.safetensors",
+        method=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
     output:
         table=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/segmentation.csv",
     log:

@@ -99,10 +99,10 @@ rule semantic_maps:
         clip=lambda w: driver.one_line()(project.map_encoder)(w.dataset),
         pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
-        methods=lambda w: expand(
-            f"{RESULTS}/{w.dataset}/{{method}}/seed{SEEDS[0]}/checkpoint.safetensors",
-            method=config["figures"]["semantic_maps"]["methods"],
-        ),
+        methods=lambda w: [
+            project.checkpoint(name, w.dataset, SEEDS[0])
+            for name in config["figures"]["semantic_maps"]["methods"]
+        ],
     output:
         report(
             f"{RESULTS}/figures/semantic_maps_{{dataset}}.png",
