@@ -16,7 +16,8 @@ from sair.data.faces import draw_face
 from sair.data.samples import to_tensor
 from sair.data.strokes import draw_strokes
 from sair.files import InputError
-from sair.methods import Inpainter
+from sair.loading import load
+from sair.methods import Inpainter, build
 from sair.prediction import run
 
 # Two 8-bit steps: batches may change the last bits of a float, and rounding may then flip.
@@ -30,11 +31,21 @@ def samples(count: int = 3, size: int = 64) -> tuple[Tensor, Tensor]:
     return images, masks
 
 
+def maker(spec: dict[str, Any]) -> Callable[[], Inpainter]:
+    """Return what builds a method for the suite: on random weights if it is trained, else as it runs."""
+
+    def make() -> Inpainter:
+        torch.manual_seed(0)
+        return build(spec) if spec.get("training") is not None else load(spec).method
+
+    return make
+
+
 def check(make: Callable[[], Inpainter], spec: dict[str, Any], size: int = 64) -> None:
     """Put a method through the suite.
 
     Args:
-        make: builds the method; the same each time it is called.
+        make: builds the method; the same each time it is called (``maker``).
         spec: the method's specification.
         size: side of the test pictures in pixels.
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sair.files import InputError, read_mapping
-from sair.methods import METHODS, SEMANTICS, classes_named
+from sair.methods import METHODS, SEMANTICS, classes_named, method_names
 
 # This project's classes that have weights: what a checkpoint may name in any folder. A test compares them with the
 # method files that come with the project.
@@ -83,7 +83,8 @@ def checked_spec(metadata: Any, path: str | Path, chosen: Collection[str] = ()) 
 
 def working_folder_classes() -> set[str]:
     """Return the classes that the method files of the working folder name."""
-    files = [path for folder in (METHODS, SEMANTICS) for path in sorted(folder.glob("*.yaml"))]
+    folders = [folder for folder in (METHODS, SEMANTICS) if folder.is_dir()]
+    files = [folder / f"{name}.yaml" for folder in folders for name in method_names(folder)]
     return {name for path in files for name in classes_named(read_mapping(path)) if isinstance(name, str)}
 
 

@@ -1,3 +1,4 @@
+import sys
 import urllib.error
 import urllib.request
 
@@ -50,3 +51,13 @@ def mini(config):
         return load_method(name, folder, "mini", config["training"])
 
     return load
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working folder with an empty registry, which is not on Python's path."""
+    for name in ("methods", "semantics"):
+        (tmp_path / "config" / name).mkdir(parents=True)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -1,249 +1,32 @@
-"""Which weights a method has, and that a checkpoint has nothing built that the user did not choose."""
+"""Which weights a method has, and what is said of a file that holds none."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from checkpoints import LIIF, write_checkpoint
 from safetensors.torch import save_file
 from torch import nn
 
 from sair.cli import main
+from sair.conformance import maker
 from sair.data.freeze import write_manifest, write_pictures
 from sair.data.manifest import read_manifest
 from sair.files import InputError
 from sair.images import read_rgb
 from sair.loading import load
-from sair.methods import build, classes_named, load_method, method_names
+from sair.methods import build, load_method
 from sair.prediction import predict
+from sair.segmentation import load_clip, load_semantic_method, segment
 from sair.training import checkpoint, loop
-from sair.trust import PROJECT_CLASSES
 
-LIIF = {
-    "name": "tiny",
-    "class": "sair.models.inpainter:ImplicitInpainter",
-    "sees_truth": False,
-    "training": {"steps": 1},
-    "parameters": {
-        "encoder": {"name": "app", "channels": 4, "blocks": 1},
-        "air": {"name": "liif", "hidden": [8], "unfold": True},
-    },
-}
 EDGECONNECT = {"channels": 4, "blocks": 1, "discriminator_channels": 4, "discriminator_downsamplings": 1}
-
-
-def write_checkpoint(path, spec=LIIF, **facts):
-    torch.manual_seed(0)
-    checkpoint.save_method(path, build(spec), spec, **{"image_size": 32, **facts})
-    return path
 
 
 def edgeconnect(path, **parameters):
     spec = {"name": "e", "class": "baselines.edgeconnect:EdgeConnect", "parameters": {**EDGECONNECT, **parameters}}
     return write_checkpoint(path, spec)
-
-
-def with_spec(path, **changes):
-    """A whole checkpoint whose specification is changed afterwards."""
-    tensors, metadata = checkpoint.load(write_checkpoint(path))
-    checkpoint.save(path, tensors, {**metadata, "spec": {**metadata["spec"], **changes}})
-    return path
-
-
-@pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """A working folder with an empty registry, which is not on Python's path."""
-    for name in ("methods", "semantics"):
-        (tmp_path / "config" / name).mkdir(parents=True)
-    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def probe(folder):
-    """A module that leaves a file behind when it is imported."""
-    (folder / "probe_module.py").write_text(
-        "from pathlib import Path\nimport torch\nPath('imported').touch()\n"
-        "class Probe(torch.nn.Module):\n    def inpaint(self, images, masks):\n        return images\n"
-    )
-    sys.path.append(str(folder))
-    yield folder
-    sys.modules.pop("probe_module", None)
-
-
-NESTED = [
-    lambda name: {"class": name},
-    lambda name: {"class": "baselines.jpgnet:JPGNet", "parameters": {"generator": {"class": name, "parameters": {}}}},
-    lambda name: {"parameters": {**LIIF["parameters"], "semantic": {"class": name}}},
-    lambda name: {"parameters": {"parts": [{"inner": [{"class": name}]}]}},
-    lambda name: {"over": {"class": name}},
-]
-
-
-@pytest.mark.parametrize("change", NESTED, ids=["itself", "generator", "semantic", "list", "over"])
-def test_a_class_that_nobody_chose_is_not_imported(probe, change):
-    path = with_spec(probe / "evil.safetensors", **change("probe_module:Probe"))
-    with pytest.raises(InputError, match="refused: it names 'probe_module:Probe'"):
-        load(path)
-    assert "probe_module" not in sys.modules and not (probe / "imported").exists()
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "subprocess:Popen",
-        "os:system",
-        "builtins:exec",
-        "torch.nn:Linear",
-        "sair.provenance:subprocess",
-        "sair.files:atomic",
-        "sair.models.inpainter:ImplicitInpainter.inpaint",
-        "sair.models.inpainter:nn.Linear",
-        "baselines.lama.model:LaMaGenerator",
-        "baselines.lama:LaMa ",
-        "baselines.controls:MeanFill",
-        "baselines.command:Command",
-        "baselines.precomputed:Precomputed",
-        "sair.models.inpainter",
-        "",
-    ],
-)
-def test_only_methods_with_weights_can_be_named(folder, name):
-    path = with_spec(folder / "evil.safetensors", **{"class": name, "parameters": {"command": ["touch", "ran"]}})
-    with pytest.raises(InputError, match="refused: it names"):
-        load(path)
-    assert not (folder / "ran").exists()
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    [
-        ("baselines.command:Command", {"command": ["touch", "ran"]}),
-        ("baselines.precomputed:Precomputed", {"folder": "."}),
-    ],
-)
-@pytest.mark.parametrize("nested", [False, True], ids=["itself", "generator"])
-def test_a_program_or_folder_is_never_restored(folder, name, parameters, nested):
-    """Not even where a method file of the working folder names the class."""
-    (folder / "config/methods/theirs.yaml").write_text(f"label: Theirs\nclass: {name}\ntraining: null\n")
-    part = {"class": name, "parameters": parameters}
-    change = {"class": "baselines.jpgnet:JPGNet", "parameters": {"generator": part}} if nested else part
-    with pytest.raises(InputError, match=f"refused: {name} has no weights"):
-        load(with_spec(folder / "evil.safetensors", **change))
-    assert not (folder / "ran").exists()
-
-
-def test_the_project_classes_are_those_of_its_method_files():
-    specs = [
-        load_method(n, f"config/{kind}", "mini")
-        for kind in ("methods", "semantics")
-        for n in method_names(f"config/{kind}")
-    ]
-    trained = {name for spec in specs if spec["training"] is not None for name in classes_named(spec)}
-    assert trained == PROJECT_CLASSES
-
-
-@pytest.mark.parametrize("place", ["config/methods", "config/semantics"])
-def test_a_users_own_class_is_restored_where_a_method_file_names_it(probe, place):
-    (probe / "probe_module.py").write_text(
-        "import torch\nclass Mine(torch.nn.Module):\n    def __init__(self, *, width):\n        super().__init__()\n"
-        "        self.layer = torch.nn.Linear(width, 1)\n    def inpaint(self, images, masks):\n        return images\n"
-    )
-    spec = {"name": "mine", "class": "probe_module:Mine", "parameters": {"width": 3}}
-    path = write_checkpoint(probe / "mine.safetensors", spec)
-    with pytest.raises(InputError, match="refused: it names 'probe_module:Mine'"):
-        load(path)
-    (probe / place / "mine.yaml").write_text("label: Mine\nclass: probe_module:Mine\nparameters: {width: 5}\n")
-    del sys.modules["probe_module"]
-    sys.path.remove(str(probe))  # as for the console script, whose path starts with its own folder
-    assert load(path).method.layer.in_features == 3
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"pretrained": "secret.pth"},
-        {"parts": [{"pretrained": {"a": "secret.pth"}}]},
-        {"semantic": {"name": "clip", "architecture": "hf-hub:somebody/model"}},
-        {"semantic": {"name": "clip", "architecture": "local-dir:folder"}},
-        {"semantic": {"name": "clip", "architecture": {"vision_cfg": {"timm_model_name": "resnet18"}}}},
-        {"semantic": {"name": "clip", "architecture": {"text_cfg": {"hf_model_name": "somebody/model"}}}},
-    ],
-)
-def test_a_checkpoint_that_names_files_is_refused(folder, parameters):
-    path = with_spec(folder / "evil.safetensors", parameters={**LIIF["parameters"], **parameters})
-    with pytest.raises(InputError, match="to be read, but a checkpoint holds all of its weights"):
-        load(path)
-
-
-@pytest.mark.parametrize(
-    "parameters",
-    [
-        {"encoder": {"name": "app", "channels": 10**9, "blocks": 1}},
-        {"encoder": {"name": "app", "channels": 20_000, "blocks": 1}},
-        {"encoder": {"name": "app", "channels": 4, "blocks": 100_000}},
-        {"air": {"name": "liif", "hidden": [10**6, 10**6]}},
-        {"semantic": {"name": "clip", "architecture": "ViT-L-14"}},
-    ],
-    ids=["channels", "wide", "deep", "hidden", "semantic"],
-)
-def test_a_network_far_larger_than_its_file_takes_no_memory(folder, monkeypatch, parameters):
-    largest = 0
-    empty = torch.empty
-
-    def watched(*size, **options):
-        nonlocal largest
-        made = empty(*size, **options)
-        largest = max(largest, made.numel())
-        return made
-
-    path = with_spec(folder / "evil.safetensors", parameters={**LIIF["parameters"], **parameters})
-    monkeypatch.setattr(torch, "empty", watched)
-    with pytest.raises(InputError, match="refused"):
-        load(path)
-    assert largest <= 1 << 27
-
-
-@pytest.mark.parametrize(
-    ("metadata", "message"),
-    [
-        ("{", "not a JSON object"),
-        ("[1]", "not a JSON object"),
-        ("[" * 100_000, "not a JSON object"),
-        ("9" * 10_000, "not a JSON object"),
-        ('{"spec": "' + "a" * (1 << 24) + '"}', "bytes of metadata"),
-        ("{}", "holds no specification"),
-        ('{"spec": null}', "holds no specification"),
-        ('{"spec": {"name": "x", "class": 5, "parameters": {}}}', "holds no specification"),
-        ('{"spec": {"name": "x", "class": "a:b"}}', "holds no specification"),
-        ('{"spec": {"name": "x", "class": "a:b", "parameters": []}}', "holds no specification"),
-        ('{"spec": {"name": "x", "class": "a:b", "parameters": {}}, "image_size": "big"}', "image_size is 'big'"),
-        ('{"spec": {"name": "x", "class": "a:b", "parameters": {}}, "image_size": true}', "image_size is True"),
-        ('{"spec": {"name": "x", "class": "a:b", "parameters": {}, "sees_truth": 1}}', "sees_truth is 1"),
-        ('{"spec": {"name": "x", "class": "a:b", "parameters": {"g": {"class": [1]}}}}', "a class that is no text"),
-        (
-            json.dumps(
-                {"spec": {"name": "x", "class": "a:b", "parameters": json.loads('{"a":' * 50 + "1" + "}" * 50)}}
-            ),
-            "deep",
-        ),
-        ('{"run": {}, "done": 3}', "the state of a training that is not finished"),
-    ],
-)
-def test_faulty_metadata_is_refused(folder, metadata, message):
-    save_file({"a": torch.zeros(1)}, folder / "a.safetensors", {"sair": metadata})
-    with pytest.raises(InputError, match=message):
-        load(folder / "a.safetensors")
-
-
-@pytest.mark.parametrize(
-    "parameters", [{}, {"air": 5}, {"air": {"name": "os"}}, {"air": {}, "encoder": {"name": "app", "channels": "x"}}]
-)
-def test_parameters_that_describe_no_method_are_refused(folder, parameters):
-    with pytest.raises(InputError, match=r"a\.safetensors: "):
-        load(with_spec(folder / "a.safetensors", parameters=parameters))
 
 
 def test_weights_that_are_not_finite_are_refused(folder):
@@ -458,34 +241,67 @@ def test_a_method_over_one_with_weights_takes_its_size_from_them(data, registry)
         loop.Run(spec, 0, Path("r.safetensors"), [], over=edge_of_another)
 
 
+def test_the_conformance_suite_uses_the_weights(registry):
+    write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
+    method = maker(load_method("plain", "config/methods", "mini"))()
+    expected = checkpoint.weights_of(load("e.safetensors").method)
+    assert all(torch.equal(value, expected[name]) for name, value in checkpoint.weights_of(method).items())
+
+
 def test_semantics_must_be_an_encoder(data, folder):
     path = write_checkpoint(folder / "liif.safetensors")
     with pytest.raises(InputError, match="not a semantic encoder"):
         loop.Run({**LIIF, "training": TRAINING}, 0, Path("r.safetensors"), [], semantics=path)
 
 
+SMALL_CLIP = {
+    "embed_dim": 8,
+    "quick_gelu": False,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
+}
+
+
 def test_a_second_encoder_of_a_kind_trains_and_is_found_by_its_class(folder, data):
-    small = {
-        "embed_dim": 8,
-        "quick_gelu": False,
-        "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 16, "layers": 1, "head_width": 8},
-        "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
-    }
-    clip = {"label": "CLIP", "class": "sair.models.clip:CLIP", "parameters": {"architecture": small}}
+    clip = {"label": "CLIP", "class": "sair.models.clip:CLIP", "parameters": {"architecture": SMALL_CLIP}}
     (folder / "config/semantics/clip.yaml").write_text(json.dumps(clip))
     wide = "extends: clip\nlabel: Wide\nparameters: {architecture: {vision_cfg: {width: 24}}}\n"
     (folder / "config/semantics/clip_wide.yaml").write_text(wide)
     parameters = {**LIIF["parameters"], "sir": {"hidden": [8]}}
     method = {"label": "M", "class": LIIF["class"], "semantics": "clip_wide", "parameters": parameters}
     write_method(folder, "mine", json.dumps(method))
-    encoder = load_method("clip_wide", "config/semantics", "mini", TRAINING)
-    encoder["parameters"]["classes"] = ["skin", "hair"]
     files = data / "pictures.csv", data / "masks.csv", 0
-    loop.train(encoder, *files, folder / "wide.safetensors", folder / "wide.csv", device="cpu")
+    for name in ("clip", "clip_wide"):
+        encoder = load_method(name, "config/semantics", "mini", TRAINING)
+        encoder["parameters"]["classes"] = ["skin", "hair"]
+        loop.train(encoder, *files, folder / f"{name}.safetensors", folder / f"{name}.csv", device="cpu")
     spec = load_method("mine", "config/methods", "mini", TRAINING)
-    assert spec["semantics"] == "clip_wide"
-    mine, wide = folder / "mine.safetensors", folder / "wide.safetensors"
+    mine, wide = folder / "mine.safetensors", folder / "clip_wide.safetensors"
     loop.train(spec, *files, mine, folder / "mine.csv", semantics=wide, device="cpu")
     restored = load(mine)
     assert restored.method.semantic.visual.conv1.out_channels == 24
     assert restored.spec["parameters"]["semantic"]["architecture"]["vision_cfg"]["width"] == 24
+    assert load_semantic_method(mine, load_clip(wide), wide).semantic is not None
+    with pytest.raises(InputError, match="its semantics are not those of"):
+        segment(
+            folder / "clip.safetensors", data / "pictures.csv", data / "manifest.csv", folder / "s.csv", method=mine
+        )
+    with pytest.raises(InputError, match="not a semantic encoder"):
+        segment(mine, data / "pictures.csv", data / "manifest.csv", folder / "s.csv")
+
+
+def test_an_encoder_of_equal_size_and_other_weights_is_another_one(folder):
+    paths = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        spec = {"name": "clip", "class": "sair.models.clip:CLIP", "parameters": {"architecture": SMALL_CLIP}}
+        paths.append(folder / f"{seed}.safetensors")
+        checkpoint.save_method(paths[-1], build(spec), spec)
+    clip = load_clip(paths[0])
+    spec = {**LIIF, "parameters": {**LIIF["parameters"], "semantic": clip.description}}
+    method = build(spec)
+    method.load_semantic(clip.dense)
+    checkpoint.save_method(folder / "mine.safetensors", method, spec)
+    load_semantic_method(folder / "mine.safetensors", clip, paths[0])
+    with pytest.raises(InputError, match="its semantics are not those of"):
+        load_semantic_method(folder / "mine.safetensors", load_clip(paths[1]), paths[1])

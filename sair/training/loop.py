@@ -145,7 +145,7 @@ class Run:
         if not self.state_file.exists():
             return
         tensors, metadata = checkpoint.load(self.state_file)
-        if metadata["run"] != self._run():
+        if metadata.get("run") != self._run():
             return
         self.method.load_state_dict(
             {k.removeprefix("method/"): v for k, v in tensors.items() if k.startswith("method/")}
