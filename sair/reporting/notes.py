@@ -26,9 +26,9 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
     """
     known = [name for name in dict.fromkeys(metrics) if least_of(name, least) is not None]
     sizes = ", ".join(f"{least_of(name, least):g}{UNITS.get(name, '')} in {NAMES[name]}" for name in known)
-    test = "swaps" if {family_of(name) for name in metrics} == {"miou"} else "sign flips"
+    tests = {"swaps for mIoU" if family_of(name) == "miou" else "sign flips" for name in metrics}
     text = (
-        f"p < {LEVEL} in a test paired by image (random {test}) after Holm's correction for all {count} "
+        f"p < {LEVEL} in a test paired by image (random {' or '.join(sorted(tests))}) after Holm's correction for all {count} "
         f"comparisons of {of}, and a difference above what training with another seed moves by itself "
         f"(`regression.least`: {sizes or 'not given'}"
     )
@@ -49,6 +49,8 @@ def reasons(decisions: Iterable[Decision]) -> str:
 def clusters(n: int, count: int) -> str:
     """Say of how many independent clusters images are; nothing where every image is its own and there are enough."""
     text = ""
+    if n == 0:
+        return text
     if count < n:
         text = (
             f" They form {count} cluster{'' if count == 1 else 's'} (photographs, scenes, persons); images of one "
