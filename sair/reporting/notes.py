@@ -28,8 +28,8 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
     sizes = ", ".join(f"{least_of(name, least):g}{UNITS.get(name, '')} in {NAMES[name]}" for name in known)
     tests = {"swaps for mIoU" if family_of(name) == "miou" else "sign flips" for name in metrics}
     text = (
-        f"p < {LEVEL} in a test paired by image (random {' or '.join(sorted(tests))}) after Holm's correction for all {count} "
-        f"comparisons of {of}, and a difference above what training with another seed moves by itself "
+        f"p < {LEVEL} in a test paired by image (random {' or '.join(sorted(tests))}) after Holm's correction for all "
+        f"{count} comparisons of {of}, and a difference above what training with another seed moves by itself "
         f"(`regression.least`: {sizes or 'not given'}"
     )
     if unknown := dict.fromkeys(family_of(name) for name in metrics if name not in known):
