@@ -27,7 +27,7 @@ METHODS = {
     },
     "authors": {"extends": "lama", "weights": "files/lama.safetensors"},
     "tuned": {"extends": "lama", "parameters": {"pretrained": {"generator": "files/g.pth"}}},
-    "mine": {"class": "mine:Mine", "training": None},
+    "manifest": {"class": "mine:Mine", "training": None},  # called as an input of the tables: methods are no keywords
     "sair_wide": {"extends": "sair", "semantics": "clip_wide"},
     "over": {"class": "baselines.jpgnet:JPGNet", "over": "lama"},
 }
@@ -224,8 +224,8 @@ CASES = [
     ("sair/models/clip.py", CODE, ["semantic_encoder *", *IMPLICIT, *RESTORED[1:]]),
     ("baselines/lama/losses.py", CODE, LAMAS),
     ("baselines/precomputed.py", CODE, ["predict * theirs"]),
-    ("helper.py", replaced("1", "2"), ["predict * mine"]),
-    ("mine.py", CODE, ["predict * mine"]),
+    ("helper.py", replaced("1", "2"), ["predict * manifest"]),
+    ("mine.py", CODE, ["predict * manifest"]),
     # files and folders that methods and data sets name
     ("theirs/0-20/a.png", added("b"), ["predict * theirs"]),
     ("theirs/20-40/new.png", added("b"), ["predict * theirs"]),
@@ -247,7 +247,7 @@ CASES = [
     ("test.yaml", merged({"training": {"precision": "bf16"}}), [*TRAINED, *TABLES]),
     ("test.yaml", merged({"training": {"processes": 2}}), [*TRAINED, *TABLES]),
     ("config/methods/liif.yaml", added("training: {workers: 3}\n"), []),
-    ("config/methods/mine.yaml", added("parameters: {a: 1}\n"), ["predict * mine", "claims"]),
+    ("config/methods/manifest.yaml", added("parameters: {a: 1}\n"), ["predict * manifest", "claims"]),
 ]  # fmt: skip
 
 

@@ -154,6 +154,8 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
     assert snakemake(finished, "results/smoke/conventions.md").returncode == 0
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
+    record = folder / "results/smoke/provenance/faces/liif/seed0/score.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"device": "another CPU"}))
     add_distances(folder)
     monkeypatch.chdir(folder)
 
@@ -165,6 +167,8 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
     status, said = verify()
     assert status == 0 and "NOTBACKED" not in said and "backedresults/smoke/table1.md" in said, said
     assert "backedresults/smoke/report.html" in said
+    assert "mixedresults/smoke/table1.md" in said and "anotherCPU,fp32(LIIF)" in said
+    assert "Scores: another CPU, fp32 (LIIF)" in (folder / "results/smoke/table1.md").read_text()
     results = folder / "results/smoke"
     for name, change, message in (
         ("table1.md", lambda old: old.replace(b" MISF", b" MISS"), "wherethescoresgive"),
@@ -262,6 +266,7 @@ def test_every_result_says_what_made_it(finished):
     )
     assert facts["config"]["training"]["scale"] == SETTINGS["training"]["scale"] and len(facts["commit"]) >= 40
     assert facts["wall_seconds"] > 0 and facts["peak_memory_mib"] > 100 and facts["device"]
+    assert facts["device_type"] == "cpu" and facts["precision"] == "fp32"
     assert any("alexnet" in line and "sha256" in line for line in facts["weights"])
     manifest = str(results / "faces/manifest.csv")
     assert facts["inputs"][manifest] == file_sha256(finished / manifest)
