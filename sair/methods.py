@@ -9,6 +9,7 @@
     tables: {table1: SAIR}                            tables it appears in: the paper's row, or null if it has none
     parameters: {...}                                 keyword arguments of the class; beside `weights`, over its own
     training: {steps: 1000, batch: 16, ...}           overrides of the config's `training`; null for no training
+    published: {perceptual: hrf}                      what its authors trained with, where ours differs (optional)
     presets: {mini: {parameters, training}, paper: {...}}    merged in by the config's `preset`
 
 An ablation is a file, not code. Unknown names and keys are refused with the nearest known ones.
@@ -44,6 +45,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "tables": (dict,),
     "parameters": (dict,),
     "training": (dict, type(None)),
+    "published": (dict,),
     "presets": (dict,),
 }
 _WORDS = {str: "text", bool: "true or false", dict: "keys and values", type(None): "null"}
@@ -104,8 +106,8 @@ def load_method(
         changes: the config's ``methods``: by name, ``parameters`` and ``training`` over the file's own.
 
     Returns:
-        Plain data: name, label, class, semantics, over, weights, sees_truth, tables, parameters, training. It is
-        stored in the checkpoint and is all that is needed to build the method again; the method that it is ``over``
+        Plain data: name, label, class, semantics, over, weights, sees_truth, tables, parameters, training, published.
+        It is stored in the checkpoint and is all that is needed to build the method again; the method that it is ``over``
         stands in its parameters as ``generator``. With ``weights`` the parameters are only those that go on top of
         the checkpoint's own (``sair.loading``).
 
@@ -137,7 +139,7 @@ def _load(
     presets = raw.pop("presets", {})
     if presets and preset not in presets:
         raise InputError(f"{path} has no preset {preset!r}. {near(preset, presets)}")
-    spec = merge({**_NONE, "tables": {}, "parameters": {}, "training": {}}, raw)
+    spec = merge({**_NONE, "tables": {}, "parameters": {}, "training": {}, "published": {}}, raw)
     # A variant's own keys win over the preset of the file that it extends.
     chosen = presets.get(preset, {})
     change = {"parameters": {}, "training": {}, **changes.get(name, {})}

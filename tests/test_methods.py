@@ -12,6 +12,7 @@ from sair.files import InputError
 from sair.methods import build, load_method, merge, method_names
 from sair.models.clip import CLIP
 from sair.project import Project, _classes
+from sair.reporting.notes import departures
 
 NAMES = method_names("config/methods")
 DEFAULTS = {"steps": 10, "scale": 1}
@@ -304,3 +305,14 @@ def test_a_method_over_another_has_the_code_of_both(config):
     project = Project(config, "workflow/schemas/config.schema.yaml")
     assert len({project.code("train", name) for name in ("edgeconnect", "jpgnet", "jpgnet_rfrnet", "misf")}) == 4
     assert set(_classes(project.method("jpgnet_rfrnet"))) == {"baselines.jpgnet:JPGNet", "baselines.rfrnet:RFR"}
+
+
+def test_what_was_trained_otherwise_than_published_is_said_under_tables():
+    def lama(change):
+        return load_method("lama", "config/methods", "paper", {"batch": 16}, {"lama": {"parameters": change}})
+
+    assert departures([lama({})]) == "Trained otherwise than published: LaMa perceptual `vgg16` (published: `hrf`)."
+    assert departures([lama({"perceptual": None})]).endswith("LaMa perceptual `None` (published: `hrf`).")
+    assert departures([lama({"perceptual": "hrf"})]) == ""
+    assert departures([load_method("sair", "config/methods", "paper", {"batch": 16})]) == ""
+    assert departures([lama({}) | {"training": None}]) == "", "an author's checkpoint was trained by its authors"

@@ -88,6 +88,20 @@ def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]]) -> str:
     return text
 
 
+def departures(methods: Iterable[Mapping[str, Any]]) -> str:
+    """Name the parameters in which trained methods depart from what their authors trained with; "" if none does.
+
+    Args:
+        methods: specifications; their ``published`` holds the authors' values.
+    """
+    found = []
+    for spec in methods:
+        own = spec["parameters"] if spec.get("training") else {}
+        changed = {key: value for key, value in spec.get("published", {}).items() if key in own and own[key] != value}
+        found += [f"{spec['label']} {key} `{own[key]}` (published: `{value}`)" for key, value in changed.items()]
+    return f"Trained otherwise than published: {'; '.join(found)}." if found else ""
+
+
 def perfect(frames: Mapping[str, pd.DataFrame]) -> str:
     """Name the methods that filled some images without an error, and say what these count as; "" if there are none.
 

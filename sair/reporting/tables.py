@@ -83,6 +83,8 @@ def describe(
     if budgets:
         result.append(f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}.")
         result.append(notes.seeds(config["seeds"], list(methods.values())))
+    if departures := notes.departures(methods[row.method] for row in trained):
+        result.append(departures)
     if claims["measure"] == "segmentation":
         result.append(
             "Each pixel gets the class whose prompts are nearest to its embedding; mIoU: intersections and unions "
