@@ -42,6 +42,8 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
         count = max(spec["test"] for spec in (config["datasets"][on] for on in names) if spec["masks"] == name)
         checks = mask_checks(config["masks"][name], config["image_size"], config["buckets"], count)
         yield from _looked(f"masks {name}", checks)
+    if config["device"] == "cuda":
+        yield _try("device", _gpu)
     for name in ALWAYS:
         yield _known(f"weights {name}", name)
     for name, spec in encoders.items():
@@ -90,6 +92,12 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
         return Finding(OK, what, look())
     except InputError as error:
         return Finding(MISSING if isinstance(error, MissingError) else WRONG, what, str(error))
+
+
+def _gpu() -> str:
+    from sair.runtime import device  # torch takes seconds to import
+
+    return f"{device('cuda')}: torch finds a GPU"
 
 
 def _known(what: str, name: str) -> Finding:

@@ -91,6 +91,11 @@ def test_what_does_not_fit_is_refused(sets, config, section, change, fault, mess
     assert message in next(finding.said for finding in findings if finding.state == "wrong")
 
 
+def test_a_gpu_that_is_not_there_is_found(sets, config, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert faults(examined(sets | {"device": "cuda"}, config)) == [("wrong", "device")]
+
+
 def test_a_label_map_that_is_not_there_is_found(sets, config, tmp_path):
     next((tmp_path / "labels").iterdir()).unlink()
     assert faults(examined(sets, config)) == [("wrong", "dataset mine, labels")]

@@ -319,6 +319,9 @@ def test_up_to_ten_faults_are_told_in_full(tmp_path):
         (lambda rows: rows[0].__setitem__(3, "/etc/z.png"), "line 2: '/etc/z.png' is no path inside"),
         (lambda rows: rows[0].__setitem__(5, "12.5"), "line 2: hole_pixels and pixels must be whole numbers"),
         (lambda rows: rows[0].__setitem__(2, ""), "line 2: no cluster"),
+        (lambda rows: rows[0].__setitem__(2, "other"), "the image z is in two clusters"),
+        (lambda rows: rows[0].__setitem__(5, "0"), "line 2: 0 hole pixels of 1600; expected at least one"),
+        (lambda rows: rows[0].__setitem__(5, "1601"), "line 2: 1601 hole pixels of 1600; expected"),
         (lambda rows: rows[0].pop(), "line 2: fewer cells than columns"),
     ],
 )
@@ -346,3 +349,4 @@ def test_a_missing_or_unreadable_manifest_is_refused(benchmark):
     (benchmark / "set" / "binary.csv").write_bytes(b"\xff\xfe\x00")
     assert "not a readable CSV" in fault(read_manifest, benchmark / "set" / "binary.csv")
     assert "no such manifest" in fault(read_manifest, benchmark / "set" / "none.csv")
+    assert "not a readable CSV" in fault(read_manifest, benchmark / "set")

@@ -59,11 +59,11 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
     """
     path = Path(path)
     try:
-        with open(path, encoding="utf-8", newline="") as stream:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
             table = list(csv.DictReader(stream, strict=True))
     except FileNotFoundError:
         raise InputError(f"{path}: no such manifest. Make it first, or correct the path.") from None
-    except (UnicodeDecodeError, csv.Error) as error:
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error}). Make the manifest again.") from None
     if not table:
         raise InputError(f"{path}: a manifest without rows. Make it again.")
@@ -76,6 +76,9 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
     names = [row.prediction for row in rows]
     double = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     refuse([f"{path}: two rows for {name}; expected one per id and bucket. Make it again." for name in double])
+    cluster_of = {row.id: row.cluster for row in rows}
+    torn = sorted({row.id for row in rows if row.cluster != cluster_of[row.id]})
+    refuse([f"{path}: the image {name} is in two clusters. Make the manifest again." for name in torn])
     return rows
 
 
@@ -100,9 +103,15 @@ def _manifest_row(path: Path, line: int, record: dict[str, str | None]) -> Manif
         if not part or Path(part).is_absolute() or ".." in Path(part).parts:
             raise InputError(f"{path}, line {line}: {part!r} is no path inside the folder. Make the manifest again.")
     try:
-        return row._replace(hole_pixels=int(row.hole_pixels), pixels=int(row.pixels))
+        row = row._replace(hole_pixels=int(row.hole_pixels), pixels=int(row.pixels))
     except ValueError:
         raise InputError(f"{path}, line {line}: hole_pixels and pixels must be whole numbers.") from None
+    if not 0 < row.hole_pixels <= row.pixels:
+        raise InputError(
+            f"{path}, line {line}: {row.hole_pixels} hole pixels of {row.pixels}; expected at least one and at most "
+            "all. Make the manifest again."
+        )
+    return row
 
 
 def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
