@@ -100,11 +100,16 @@ def lock(folder: str | Path) -> TextIO:
     """Hold a results folder until this process ends, however it ends.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or it cannot be written to.
     """
     path = Path(folder) / ".lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    stream = open(path, "w")  # noqa: SIM115 - held for the life of the process
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = open(path, "w")  # noqa: SIM115 - held for the life of the process
+    except OSError as error:
+        raise InputError(
+            f"{folder}: not a folder that results can be written to ({error.strerror}). Change `results` in the config."
+        ) from None
     try:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

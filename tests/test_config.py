@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from sair.config import check_config, load_config
-from sair.driver import plan
+from sair.driver import lock, plan
 from sair.files import InputError, read_mapping
 from sair.methods import merge
 from sair.project import Project
@@ -227,6 +227,13 @@ def test_snakemake_refuses_the_same_in_one_line(tmp_path):
     result = snakemake("-n", "--configfile", str(tmp_path / "mine.yaml"), "--", "results/table1.md")
     assert result.returncode == 1
     assert result.stderr.splitlines()[-1].startswith("error: buckets: 0-20 and 10-40 overlap")
+
+
+def test_a_results_folder_that_is_a_file_is_refused(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path / "file", tmp_path / "file/below"):
+        with pytest.raises(InputError, match="not a folder that results can be written to"):
+            lock(folder)
 
 
 def test_a_gpu_that_is_not_there_is_refused_at_the_start(tmp_path, monkeypatch):
