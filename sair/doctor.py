@@ -36,7 +36,8 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
     """
     uses = [*config["tables"].values(), *config["figures"].values(), config["semantics"], config["report"]]
     names = list(dict.fromkeys(use["dataset"] for use in uses))
-    yield from _datasets({name: config["datasets"][name] for name in names}, config)
+    trained = any(spec.get("training") for spec in encoders.values())
+    yield from _datasets({name: config["datasets"][name] for name in names}, config, trained)
     for name in dict.fromkeys(config["datasets"][name]["masks"] for name in names):
         # The largest test leaves the fewest masks for training.
         count = max(spec["test"] for spec in (config["datasets"][on] for on in names) if spec["masks"] == name)
@@ -51,7 +52,7 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
             yield _pretrained(f"weights {name}", spec["parameters"])
 
 
-def _datasets(specs: dict[str, dict[str, Any]], config: dict[str, Any]) -> Iterator[Finding]:
+def _datasets(specs: dict[str, dict[str, Any]], config: dict[str, Any], trained: bool) -> Iterator[Finding]:
     size, frames = config["image_size"], {}
     for name, spec in specs.items():
         found = list(_looked(f"dataset {name}", dataset_checks(spec, size)))
@@ -60,7 +61,7 @@ def _datasets(specs: dict[str, dict[str, Any]], config: dict[str, Any]) -> Itera
         if spec["source"] == "folder" and total <= FINISHED and all(finding.state == OK for finding in found):
             yield _try(f"dataset {name}, images", lambda n=name, s=spec: _all_finished(n, s, size, frames))
     semantic = config["semantics"]["dataset"]
-    for name in frames.keys() - {semantic} if semantic in frames else ():
+    for name in sorted(frames.keys() - {semantic}) if trained and semantic in frames else ():
         yield _try(f"dataset {name}, test", lambda n=name: _not_learnt(frames[n], frames[semantic], semantic))
 
 

@@ -163,14 +163,15 @@ class Project:
     def learnt_from(self, dataset: str) -> str | list[str]:
         """Return pictures.csv of another dataset on which this one's semantic encoders are trained, if there is one.
 
-        Only folders count: no embedded image is one of another dataset.
+        Only folders count, as no embedded image is one of another dataset, and encoders that are not pretrained.
         """
         source = self.config["semantics"]["dataset"]
         uses = [(use["dataset"], self.rows(name)) for name, use in self.config["tables"].items()]
         uses += [(use["dataset"], use["methods"]) for use in self.config["figures"].values()]
-        semantic = any(self.method(name)["semantics"] for on, names in uses if on == dataset for name in names)
+        encoders = {self.method(name)["semantics"] for on, names in uses if on == dataset for name in names} - {None}
+        trained = any(self.encoders[name]["training"] for name in encoders)
         folders = all(self.config["datasets"][name]["source"] == "folder" for name in (dataset, source))
-        return f"{self.results}/{source}/pictures.csv" if semantic and folders and dataset != source else []
+        return f"{self.results}/{source}/pictures.csv" if trained and folders and dataset != source else []
 
     def checkpoint(self, name: str | None, dataset: str, seed: int | str) -> str | list[str]:
         """A method's weights: trained here, or the file that it names; an empty list for what has none."""
