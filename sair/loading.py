@@ -26,14 +26,16 @@ class Loaded(NamedTuple):
     image_size: int | None
 
 
-def load(source: str | Path | Mapping[str, Any], weights: str | Path | None = None, *, preset: str = "mini") -> Loaded:
+def load(
+    source: str | Path | Mapping[str, Any], weights: str | Path | None = None, *, preset: str | None = None
+) -> Loaded:
     """Build a method with its weights, in eval mode.
 
     Args:
         source: a specification (``sair.methods.load_method``), the name of a method in ``config/methods``, or a
             checkpoint.
         weights: checkpoint of a trained method; by default the one that the specification names as its ``weights``.
-        preset: of a method that is given by name.
+        preset: of a method that is given by name; a specification has been made for one.
 
     Returns:
         The method; with a checkpoint, its specification has the checkpoint's parameters and those of ``source`` over
@@ -47,6 +49,8 @@ def load(source: str | Path | Mapping[str, Any], weights: str | Path | None = No
         if not _is_name(source):
             method, metadata = checkpoint.restore(source)
             return Loaded(method, metadata["spec"], metadata.get("image_size"))
+        if preset is None:
+            raise InputError(f"method {source}: name its preset, such as mini or paper.")
         source = load_method(str(source), METHODS, preset)
     spec = dict(source)
     weights = weights or spec.get("weights")

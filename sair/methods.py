@@ -153,6 +153,8 @@ def _load(
         spec["training"] = None
     else:
         spec["training"] = merge(merge(merge(training, preset_s or {}), own), change["training"])
+    if spec["weights"]:
+        spec["weights"] = str(Path(spec["weights"]).expanduser())
     if spec["weights"] and spec["parameters"].get("pretrained"):
         raise InputError(f"{path}: names `weights` and `pretrained`, two sources of its weights. Remove one.")
     if spec["over"] and not spec["weights"]:  # else the checkpoint holds the generator, too

@@ -120,7 +120,7 @@ def test_what_does_not_go_with_weights_is_refused(registry, text, message):
     weights = "" if text.startswith("weights") else "weights: e.safetensors\n"
     write_method(registry, "x", f"extends: edge\nlabel: X\n{weights}{text}\n")
     with pytest.raises(InputError, match=message):
-        load("x")
+        load("x", preset="mini")
 
 
 def test_presets_beside_weights_go_over_them_too(registry):
@@ -141,10 +141,10 @@ def test_a_variant_may_be_trained_again(registry):
 
 def test_a_trained_method_is_never_run_on_random_weights(registry):
     with pytest.raises(InputError, match="method edge is trained, and no checkpoint is named"):
-        load("edge")
+        load("edge", preset="mini")
     write_method(registry, "x", "extends: edge\nlabel: X\ntraining: null\n")
     with pytest.raises(InputError, match="method x would run on random weights"):
-        load("x")
+        load("x", preset="mini")
     spec = load_method("x", "config/methods", "mini")
     with pytest.raises(InputError, match="random weights"):
         loop.Run(spec, 0, Path("running.safetensors"), [])
@@ -164,7 +164,7 @@ class Fixed(nn.Module):
 def test_what_is_not_random_needs_no_checkpoint():
     spec = {"name": "fixed", "class": "test_loading:Fixed", "parameters": {}, "training": None}
     assert load(spec).image_size is None
-    assert load("mean_fill").spec["label"] == "Mean fill"
+    assert load("mean_fill", preset="mini").spec["label"] == "Mean fill"
 
 
 @pytest.fixture(scope="module")

@@ -144,7 +144,8 @@ def restore(path: str | Path) -> tuple[Inpainter, dict[str, Any]]:
         InputError: as ``load`` and ``rebuild``; or it names a class or a file that the user did not choose.
     """
     tensors, metadata = load(path)
-    return rebuild(described(metadata, path), tensors, path), metadata
+    spec = described(metadata, path)
+    return rebuild(spec, tensors, path), {**metadata, "spec": spec}
 
 
 def rebuild(spec: dict[str, Any], tensors: Mapping[str, Tensor], path: str | Path) -> Inpainter:
