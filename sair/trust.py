@@ -31,7 +31,7 @@ PROJECT_CLASSES = frozenset(
 )
 # Parameters for which a constructor would read a file or ask the network: ours, and those of open_clip's configs.
 _FETCHING = frozenset({"pretrained", "timm_model_name", "timm_model_pretrained", "hf_model_name", "hf_tokenizer_name"})
-_FETCHED = ("hf-hub:", "hf_hub:", "local-dir:", "http:", "https:", "file:")  # open_clip's and timm's model names, addresses
+_FETCHED = ("hf-hub:", "hf_hub:", "local-dir:", "http:", "https:", "file:")  # names of models at open_clip and timm
 _DEEPEST = 16  # levels of a specification; ours have six
 _LARGEST = 1_000_000  # of a number of layers, channels or queries: more would be counted up to for hours
 
