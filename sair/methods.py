@@ -107,9 +107,9 @@ def load_method(
 
     Returns:
         Plain data: name, label, class, semantics, over, weights, sees_truth, tables, parameters, training, published.
-        It is stored in the checkpoint and is all that is needed to build the method again; the method that it is ``over``
-        stands in its parameters as ``generator``. With ``weights`` the parameters are only those that go on top of
-        the checkpoint's own (``sair.loading``).
+        It is stored in the checkpoint and is all that is needed to build the method again; the method that it is
+        ``over`` stands in its parameters as ``generator``. With ``weights`` the parameters are only those that go on
+        top of the checkpoint's own (``sair.loading``).
 
     Raises:
         InputError: unknown name, key or preset, a value of the wrong type, or a file that extends itself or is over
