@@ -20,7 +20,7 @@ from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from sair.files import InputError, file_sha256
+from sair.files import file_sha256
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ("sair", "baselines")
@@ -175,10 +175,11 @@ def _read(path: Path, module: str = "") -> Source:
 
 @cache
 def _parsed(path: Path, module: str, modified: int, size: int) -> Source:
+    text = path.read_bytes()
     try:
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-    except (SyntaxError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: this Python file cannot be read ({error}). Correct it.") from None
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError):  # what is wrong with it the job says that imports it
+        return Source(hashlib.sha256(text).hexdigest(), frozenset(), frozenset(), "", frozenset())
     tree = _WithoutComments().visit(tree)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
     outside = ast.Module(

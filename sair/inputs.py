@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from sair.files import InputError, file_sha256, tree_sha256
+from sair.files import file_sha256, tree_sha256
 from sair.weights.sources import entry, local, name_of
 
 NO_PATHS = ("class", "name", "environment")  # names: a folder that happens to be called so is not meant
@@ -57,14 +57,10 @@ def content(path: str | Path) -> str:
 
 
 def commit_of(folder: str | Path) -> str:
-    """Return the commit of a checkout and a digest of its uncommitted changes; for a folder without git, its content.
-
-    Raises:
-        InputError: git cannot read it.
-    """
+    """Return a checkout's commit and a digest of its uncommitted changes; for a folder without git, its content."""
     if not (Path(folder) / ".git").exists():
         return content(folder)
-    head, changes = (_git(folder, *words) for words in (("rev-parse", "HEAD"), ("diff", "HEAD", "--binary")))
+    head, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "diff", "HEAD", "--binary")
     changed = f", changed {hashlib.sha256(changes).hexdigest()[:16]}" if changes else ""
     return f"{CHECKOUT}{head.decode().strip()}{changed}"
 
@@ -75,13 +71,13 @@ def again(path: str, digest: str) -> str:
 
 
 def _git(folder: str | Path, *words: str) -> bytes:
+    """Return what git prints; nothing where it fails, because the job that runs the program checks its commit."""
+    # In a hook git would look at another repository than the folder's.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
-        # In a hook git would look at another repository than the folder's.
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-        return subprocess.run(["git", "-C", folder, *words], env=environment, capture_output=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
-        said = getattr(error, "stderr", b"") or str(error).encode()
-        raise InputError(f"{folder}: git cannot tell its commit ({said.decode(errors='replace').strip()}).") from None
+        return subprocess.run(["git", "-C", folder, *words], env=environment, capture_output=True).stdout
+    except FileNotFoundError:
+        return b""
 
 
 def _words(value: Any) -> Iterator[str]:

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from sair import provenance
-from sair.files import InputError, tree_sha256
+from sair.files import tree_sha256
 from sair.inputs import checkouts, commit_of, digests, named_files, named_inputs
 
 
@@ -131,8 +131,7 @@ def test_a_checkout_counts_by_commit_and_changes(here):
     here("external/fill.py", "1")
     assert commit_of("external") == first
     here("broken/.git/HEAD", "?")
-    with pytest.raises(InputError, match="broken: git cannot tell its commit"):
-        commit_of("broken")
+    assert commit_of("broken").startswith("git ")  # the job that runs the program says what is wrong
 
 
 @pytest.mark.parametrize("name", ["theirs/0-20/a.png", "g.pth", "external/fill.py", "reference/scores.csv", "test.txt"])
