@@ -84,7 +84,7 @@ def permutation_p(observed: float, permuted: np.ndarray) -> float:
     """Return the two-sided p of an observed difference among those of random permutations."""
     # Count the observed assignment as one of the permutations; the tolerance keeps rounding from breaking ties.
     extreme = np.count_nonzero(np.abs(permuted) >= abs(observed) * (1 - 1e-12))
-    return (extreme + 1) / (len(permuted) + 1)
+    return (int(extreme) + 1) / (len(permuted) + 1)
 
 
 def blocks(rows: int, width: int) -> Iterator[int]:
