@@ -96,7 +96,7 @@ def departures(methods: Iterable[Mapping[str, Any]]) -> str:
     """
     found = []
     for spec in methods:
-        own = spec["parameters"] if spec.get("training") else {}
+        own = spec.get("parameters", {}) if spec.get("training") else {}
         changed = {key: value for key, value in spec.get("published", {}).items() if key in own and own[key] != value}
         found += [f"{spec['label']} {key} `{own[key]}` (published: `{value}`)" for key, value in changed.items()]
     return f"Trained otherwise than published: {'; '.join(found)}." if found else ""
