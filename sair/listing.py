@@ -53,17 +53,19 @@ def images_by_id(folder: str | Path) -> dict[str, Path]:
     Raises:
         InputError: same as ``list_images``, or several images have one id.
     """
+    top = Path(folder).expanduser()
     found: dict[str, list[Path]] = defaultdict(list)
     for path in list_images(folder):
         found[image_id(path, folder)].append(path)
-    refuse(
-        [
-            f"{folder}: {' and '.join(path.name for path in paths)} have one id, {name!r}{_why(paths)}. Expected one "
-            "image per id; remove or rename the others."
-            for name, paths in found.items()
-            if len(paths) > 1
-        ]
-    )
+    faults = []
+    for name, paths in found.items():
+        if len(paths) > 1:
+            names = " and ".join(str(path.relative_to(top)) for path in paths)
+            faults.append(
+                f"{folder}: {names} have one id, {name!r}{_why(paths)}. Expected one image per id; remove or rename the "
+                "others."
+            )
+    refuse(faults)
     return {name: paths[0] for name, paths in found.items()}
 
 
@@ -79,9 +81,11 @@ def normal(name: str) -> str:
 
 def find(path: Path) -> Path:
     """Return the file of this path, or else the one whose name differs only in how é and its like are written."""
-    if not path.exists() and path.parent.is_dir():
-        return next((other for other in path.parent.iterdir() if normal(other.name) == normal(path.name)), path)
-    return path
+    if path.exists() or path == path.parent:
+        return path
+    folder = find(path.parent)
+    others = folder.iterdir() if folder.is_dir() else ()
+    return next((other for other in others if normal(other.name) == normal(path.name)), path)
 
 
 def some_of(names: Iterable[str]) -> str:
@@ -91,13 +95,13 @@ def some_of(names: Iterable[str]) -> str:
 
 
 def _why(paths: list[Path]) -> str:
-    if len({normal(path.name) for path in paths}) == len({path.name for path in paths}):
+    if len({normal(str(path)) for path in paths}) == len(paths):
         return ""
     return " (their names differ only in how accented characters are written, composed or decomposed)"
 
 
 def _files(folder: str | Path) -> tuple[list[Path], list[Path]]:
-    """All images below a folder, sorted, and the files that may be images but are not read."""
+    """Return all images below a folder, sorted, and the files that may be images but are not read."""
     folder = Path(folder).expanduser()
     if not folder.is_dir():
         problem = "is a file, expected a folder" if folder.exists() else "no such folder"

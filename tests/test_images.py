@@ -260,7 +260,10 @@ def test_an_alpha_channel_that_holds_no_mask(tmp_path):
 
 def test_a_channel_without_a_name_is_no_silent_loss(tmp_path):
     for pixels in (np.dstack([WHITE, WHITE, WHITE, GREY]), np.dstack([WHITE, GREY])):
-        assert "does not declare" in fault(read_mask, tiff(tmp_path / "a.tif", pixels, extra=0))
+        message = fault(read_mask, tiff(tmp_path / "a.tif", pixels, extra=0))
+        assert "does not declare" in message or (
+            pixels.shape[2] == 2 and "not a readable image" in message
+        )  # Pillow 11
 
 
 def test_a_transparent_colour_is_compared_at_full_depth(tmp_path):

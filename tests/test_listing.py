@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from sair.files import InputError
-from sair.listing import image_id, images_by_id, list_images
+from sair.listing import find, image_id, images_by_id, list_images
 
 
 def touch(*paths):
@@ -106,3 +106,13 @@ def test_ids_are_composed_and_unique(tmp_path):
     (tmp_path / f"x/{decomposed}.png").rename(tmp_path / f"x/{composed}.jpg")
     with pytest.raises(InputError, match=r"have one id, 'x/é'\. Expected one"):
         images_by_id(tmp_path)
+    touch(tmp_path / f"{composed}/a.png", tmp_path / f"{decomposed}/a.png")
+    with pytest.raises(InputError, match="composed or decomposed"):
+        images_by_id(tmp_path)
+
+
+def test_a_file_is_found_under_its_other_spelling(tmp_path):
+    composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    touch(tmp_path / decomposed / f"{decomposed}.png")
+    assert find(tmp_path / composed / f"{composed}.png") == tmp_path / decomposed / f"{decomposed}.png"
+    assert find(tmp_path / "none/a.png") == tmp_path / "none/a.png"
