@@ -62,8 +62,8 @@ def images_by_id(folder: str | Path) -> dict[str, Path]:
         if len(paths) > 1:
             names = " and ".join(str(path.relative_to(top)) for path in paths)
             faults.append(
-                f"{folder}: {names} have one id, {name!r}{_why(paths)}. Expected one image per id; remove or rename the "
-                "others."
+                f"{folder}: {names} have one id, {name!r}{_why(paths)}. Expected one image per id; remove or rename "
+                "the others."
             )
     refuse(faults)
     return {name: paths[0] for name, paths in found.items()}
