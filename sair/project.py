@@ -107,8 +107,10 @@ class Project:
 
     def content(self, spec: dict[str, Any]) -> dict[str, str]:
         """Return digests of all that a specification names: its inputs, weights and checkouts of foreign code."""
-        weights = [spec["weights"]] if spec.get("weights") and Path(spec["weights"]).is_file() else []
-        return digests([*self.inputs(spec), *weights], checkouts(spec.get("parameters", {})))
+        over = [self.method(spec["over"])] if spec.get("over") else []
+        weights = [given["weights"] for given in (spec, *over) if given.get("weights")]
+        files = [*self.inputs(spec), *(path for path in weights if Path(path).is_file())]
+        return digests(files, checkouts(spec.get("parameters", {})))
 
     def predictor(self, name: str) -> dict[str, Any]:
         """Return what prediction builds a method from: its specification, or {} where that is all in its checkpoint."""

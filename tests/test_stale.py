@@ -29,7 +29,7 @@ METHODS = {
     "tuned": {"extends": "lama", "parameters": {"pretrained": {"generator": "files/g.pth"}}},
     "manifest": {"class": "mine:Mine", "training": None},  # called as an input of the tables: methods are no keywords
     "sair_wide": {"extends": "sair", "semantics": "clip_wide"},
-    "over": {"class": "baselines.jpgnet:JPGNet", "over": "lama"},
+    "over": {"class": "baselines.jpgnet:JPGNet", "over": "authors"},
 }
 FILES = {
     "theirs/0-20/a.png": "a",
@@ -233,7 +233,7 @@ CASES = [
     ("external/model/weights.bin", added("2"), ["predict * program"]),
     ("external/untracked.log", added("left by running it"), []),
     ("list.txt", added("2"), ["predict * program"]),
-    ("files/lama.safetensors", added("2"), ["predict * authors"]),
+    ("files/lama.safetensors", added("2"), ["predict * authors", "train * over"]),
     ("files/g.pth", added("2"), ["train * tuned"]),
     ("files/clip.safetensors", added("2"), ["semantic_encoder clip_wide"]),
     ("files/test.txt", added("c\n"), ["pictures mine"]),
