@@ -131,6 +131,13 @@ def test_the_rule_is_calibrated_on_clustered_images(monkeypatch):
     assert LEVEL == 0.05
 
 
+def test_a_paired_test_is_calibrated():
+    """Without a difference, p below 0.05 comes about one time in twenty."""
+    rng = np.random.default_rng(1)
+    low = sum(paired(rng.normal(0, 1, 25), rng.normal(0, 1, 25), seed).p < 0.05 for seed in range(200))
+    assert 2 <= low <= 20
+
+
 def test_many_images_need_little_memory():
     """Random numbers are drawn in blocks: 30,000 images would otherwise take gigabytes."""
     import tracemalloc
