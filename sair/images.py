@@ -228,7 +228,7 @@ def _decode(path: str | Path) -> _Decoded:
             values, key = _turned(image, "RGBA" if has_alpha else "RGB"), None
         elif _tag(image, PLANAR_CONFIGURATION, 1) == 2 and _bits(image) > 8 and len(image.getbands()) > 1:
             raise InputError(
-                f"{path}: a TIFF with {_bits(image)}-bit colours stored plane by plane, which Pillow reads wrongly. "
+                f"{path}: a TIFF with {_bits(image)}-bit colours stored plane by plane, which Pillow may misread. "
                 "Save the image as PNG."
             )
         elif top == FULL and mode in ("RGB", "RGBA"):
