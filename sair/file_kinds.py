@@ -52,7 +52,7 @@ def _kind_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError):
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):  # also a name that is no UTF-8
         return "an incomplete PyTorch file or zip archive"
     if any(name.endswith("/constants.pkl") for name in names):
         return TORCHSCRIPT

@@ -48,6 +48,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "published": (dict,),
     "presets": (dict,),
 }
+_OF_TRAINING = ("parameters", "presets", "training", "published")  # what a checkpoint brings, or makes meaningless
 _WORDS = {str: "text", bool: "true or false", dict: "keys and values", type(None): "null"}
 
 
@@ -183,7 +184,7 @@ def _merged(name: str, folder: Path) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for number, raw in enumerate(chain):
         if number < weighted:  # the checkpoint brings its own size: what is below it describes another network
-            raw = {key: value for key, value in raw.items() if key not in ("parameters", "presets", "training")}
+            raw = {key: value for key, value in raw.items() if key not in _OF_TRAINING}
         # Places in tables are a row's own: a variant does not inherit its parent's.
         merged = merge({**merged, "tables": {}}, raw)
     return merged

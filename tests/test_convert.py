@@ -152,12 +152,13 @@ def last_weight(change):
         (lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0"), "a Git LFS pointer"),
         (lambda path: path.write_bytes(bytes(range(256))), "a file of an unknown kind"),
         (zip_of, r"a zip archive with g\.pth in it\. Unpack it"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b"data.pkl", b"\xff\xfe.pkl")), "incomplete"),
         (bomb_of, "far larger when it is unpacked"),
         (ours_of, "a checkpoint of this project already"),
         (lambda path: torch.save([1], path), "found a list"),
     ],
     ids=["nan", "inf", "overflow", "integers", "complex", "sparse", "twice", "missing", "empty", "cut", "page",
-         "pointer", "noise", "zip", "bomb", "ours", "list"],
+         "pointer", "noise", "zip", "name", "bomb", "ours", "list"],
 )  # fmt: skip
 def test_a_file_that_cannot_be_right_is_refused_in_one_line(name, damage, message, tmp_path, capsys):
     _, words = write_files(name, tmp_path)

@@ -90,6 +90,14 @@ def registry(folder):
     return folder
 
 
+def test_what_its_authors_trained_with_says_nothing_of_given_weights(registry):
+    write_method(registry, "y", "extends: edge\nlabel: Y\npublished: {sigma: 5}\n")
+    write_method(registry, "x", "extends: y\nlabel: X\nweights: ~/e.safetensors\n")
+    spec = load_method("x", "config/methods", "mini")
+    assert spec["published"] == {} and load_method("y", "config/methods", "mini")["published"] == {"sigma": 5}
+    assert spec["weights"] == str(Path.home() / "e.safetensors")
+
+
 @pytest.mark.parametrize("preset", ["mini", "paper"])
 def test_a_method_with_weights_has_the_checkpoints_parameters_and_its_own_over_them(registry, preset):
     write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
