@@ -127,6 +127,18 @@ def test_a_test_picture_in_the_training_set_is_refused(folder, tmp_path):
         write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
 
 
+@pytest.mark.parametrize("place, said", [("10", None), ("06", "1 validation images are also train images")])
+def test_equal_images_in_two_splits(folder, tmp_path, capsys, place, said):
+    """An image of the validation may be neither in the test nor, without a warning, in the training."""
+    write_png(folder / f"images/{place}.png", read_rgb(folder / f"images/{'07' if said is None else '00'}.png"))
+    if said is None:
+        with pytest.raises(InputError, match=r"1 test images are also validation images \(test = validation: 10 = 07"):
+            write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
+        return
+    write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
+    assert said in capsys.readouterr().err
+
+
 def test_transparent_pictures_are_refused(tmp_path):
     Image.new("RGBA", (40, 40), (1, 2, 3, 100)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="transparent"):

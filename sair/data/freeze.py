@@ -17,7 +17,7 @@ from sair.data.masks import MaskSet
 from sair.data.sources import Picture, makers
 from sair.files import InputError, write_csv
 from sair.images import pixel_sha256, read_rgb, write_png
-from sair.progress import progress
+from sair.progress import progress, warn
 
 
 def write_pictures(dataset: dict[str, Any], size: int, table: str | Path, threads: int = 1) -> None:
@@ -70,18 +70,22 @@ def _finish(folder: Path | None, make: Callable[[], Picture]) -> list[str]:
 
 
 def refuse_leaks(images: pd.DataFrame) -> None:
-    """Refuse images of pictures.csv that are in two splits, by the hash of their pixels.
+    """Refuse test images of pictures.csv that are in another split, by the hash of their pixels.
+
+    A validation image that is also a training image changes no reported number, only when its curve looks finished:
+    that is a warning.
 
     Raises:
-        InputError: an image of one split is also one of another.
+        InputError: a test image is also a training or validation image.
     """
     for split, other in (("test", "train"), ("test", "validation"), ("validation", "train")):
         same = _same(images[images.split == split], images[images.split == other])
-        if same:
-            raise InputError(
-                f"{len(same)} {split} images are also {other} images ({split} = {other}: {', '.join(same[:5])}). "
-                "Remove them, or name the others in `train_list`."
-            )
+        if not same:
+            continue
+        found = f"{len(same)} {split} images are also {other} images ({split} = {other}: {', '.join(same[:5])})."
+        if split == "test":
+            raise InputError(f"{found} Remove them, or name the others in `train_list`.")
+        warn(f"{found} The validation of each training is too good by them; no score depends on it.")
 
 
 def refuse_learnt(test: pd.DataFrame, learnt: pd.DataFrame, dataset: str) -> None:
