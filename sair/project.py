@@ -41,6 +41,11 @@ class Project:
             check_name("methods", name, dict.fromkeys(method_names(METHODS)))
         self.methods = {name: self._load(name, METHODS, changes) for name in method_names(METHODS)}
         self.encoders = {name: self._load_encoder(name) for name in method_names(SEMANTICS)}
+        for name in self.methods.keys() & self.encoders.keys():
+            raise InputError(
+                f"{METHODS / name}.yaml: {SEMANTICS / name}.yaml has that name, too, and their results would share a "
+                "folder. Rename one."
+            )
         check_schema(str(METHODS), self.methods, {"propertyNames": read_schema(schema)["$defs"]["method"]})
         check_schema(str(SEMANTICS), self.encoders, {"propertyNames": read_schema(schema)["$defs"]["method"]})
         keys = read_schema(schema)["$defs"]["training"]

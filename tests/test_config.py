@@ -1,5 +1,6 @@
 """Configs: how they are read, laid over one another, checked; the same for snakemake and sair."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -243,3 +244,14 @@ def test_a_gpu_that_is_not_there_is_refused_at_the_start(tmp_path, monkeypatch):
     assert result.returncode == 1
     assert "error: device: cuda, but torch finds no GPU on this machine. Use `device: auto`" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_method_with_the_name_of_an_encoder_is_refused(config, tmp_path, monkeypatch):
+    """CLIP's own checkpoint and segmentation lie where a method of that name would put its results."""
+    for folder in ("config", "workflow/schemas"):
+        shutil.copytree(folder, tmp_path / folder)
+    monkeypatch.chdir(tmp_path)
+    Project(config)
+    Path("config/methods/clip.yaml").write_text("extends: liif\n")
+    with pytest.raises(InputError, match=r"config/methods/clip\.yaml: config/semantics/clip\.yaml has that name"):
+        Project(config)
