@@ -41,19 +41,7 @@ class Project:
             check_name("methods", name, dict.fromkeys(method_names(METHODS)))
         self.methods = {name: self._load(name, METHODS, changes) for name in method_names(METHODS)}
         self.encoders = {name: self._load_encoder(name) for name in method_names(SEMANTICS)}
-        for name in self.methods.keys() & self.encoders.keys():
-            raise InputError(
-                f"{METHODS / name}.yaml: {SEMANTICS / name}.yaml has that name, too, and their results would share a "
-                "folder. Rename one."
-            )
-        check_schema(str(METHODS), self.methods, {"propertyNames": read_schema(schema)["$defs"]["method"]})
-        check_schema(str(SEMANTICS), self.encoders, {"propertyNames": read_schema(schema)["$defs"]["method"]})
-        keys = read_schema(schema)["$defs"]["training"]
-        for folder, specs in ((METHODS, self.methods), (SEMANTICS, self.encoders)):
-            for name, spec in specs.items():
-                check_schema(
-                    f"{folder / name}.yaml", {"training": spec["training"] or {}}, {"properties": {"training": keys}}
-                )
+        self._check_methods(read_schema(schema)["$defs"])
         for spec in self.encoders.values():
             spec["parameters"]["classes"] = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))
         for name, spec in self.methods.items():
@@ -66,6 +54,19 @@ class Project:
         for name in chain.from_iterable(config["conventions"]["pairs"]):
             check_name("conventions.pairs", name, self.conventions())
         self._upkeep = {"method": _take_upkeep(self.methods), "encoder": _take_upkeep(self.encoders)}
+
+    def _check_methods(self, definitions: dict[str, Any]) -> None:
+        """Refuse method and encoder files with a name or a training that the schema does not allow."""
+        for name in self.methods.keys() & self.encoders.keys():
+            raise InputError(
+                f"{METHODS / name}.yaml: {SEMANTICS / name}.yaml has that name, too, and their results would share a "
+                "folder. Rename one."
+            )
+        for folder, specs in ((METHODS, self.methods), (SEMANTICS, self.encoders)):
+            check_schema(str(folder), specs, {"propertyNames": definitions["method"]})
+            for name, spec in specs.items():
+                training = {"training": spec["training"] or {}}
+                check_schema(f"{folder / name}.yaml", training, {"properties": {"training": definitions["training"]}})
 
     def _load(self, name: str, folder: Path, changes: dict[str, Any] | None = None) -> dict[str, Any]:
         return load_method(name, folder, self.config["preset"], self.config["training"], changes)
