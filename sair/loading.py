@@ -27,7 +27,11 @@ class Loaded(NamedTuple):
 
 
 def load(
-    source: str | Path | Mapping[str, Any], weights: str | Path | None = None, *, preset: str | None = None
+    source: str | Path | Mapping[str, Any],
+    weights: str | Path | None = None,
+    *,
+    preset: str | None = None,
+    fills_holes: bool = True,
 ) -> Loaded:
     """Build a method with its weights, in eval mode.
 
@@ -36,6 +40,7 @@ def load(
             checkpoint.
         weights: checkpoint of a trained method; by default the one that the specification names as its ``weights``.
         preset: of a method that is given by name; a specification has been made for one.
+        fills_holes: whether it must; a semantic encoder does not.
 
     Returns:
         The method; with a checkpoint, its specification has the checkpoint's parameters and those of ``source`` over
@@ -43,8 +48,17 @@ def load(
 
     Raises:
         InputError: a trained method without a checkpoint, weights that would stay random, a checkpoint of another
-            class, or parameters that change the network that the checkpoint's weights are of.
+            class, parameters that change the network that the checkpoint's weights are of, or a class that fills no
+            holes.
     """
+    loaded = _loaded(source, weights, preset)
+    if fills_holes and not hasattr(loaded.method, "inpaint"):
+        where = f"method {source['name']}" if isinstance(source, Mapping) else source
+        raise InputError(f"{where}: a {loaded.spec['class']} fills no holes. Name a method that does.")
+    return loaded
+
+
+def _loaded(source: str | Path | Mapping[str, Any], weights: str | Path | None, preset: str | None) -> Loaded:
     if not isinstance(source, Mapping):
         if not _is_name(source):
             method, metadata = checkpoint.restore(source)
@@ -80,7 +94,7 @@ def load_encoder(path: str | Path) -> Any:
     Raises:
         InputError: as ``load``, or a checkpoint of something else.
     """
-    encoder = load(Path(path))
+    encoder = load(Path(path), fills_holes=False)
     if not (hasattr(encoder.method, "dense") and hasattr(encoder.method, "description")):
         raise InputError(f"{path}: a {encoder.spec['class']}, not a semantic encoder such as sair.models.clip:CLIP.")
     return encoder.method

@@ -64,7 +64,7 @@ def checked_spec(metadata: Any, path: str | Path, chosen: Collection[str] = ()) 
                 "its weights itself. Do not trust this file."
             )
         if isinstance(value, int) and abs(value) > _LARGEST and spec["class"] in PROJECT_CLASSES:
-            raise InputError(f"{path}: refused: its parameter {key!r} is {value:.3g}. Do not trust this file.")
+            raise InputError(f"{path}: refused: its parameter {key!r} is over {_LARGEST}. Do not trust this file.")
     named = list(classes_named(spec))
     if not all(isinstance(name, str) for name in named):
         raise InputError(f"{path}: not a valid checkpoint: it names a class that is no text.")

@@ -298,6 +298,13 @@ def test_a_second_encoder_of_a_kind_trains_and_is_found_by_its_class(folder, dat
         segment(mine, data / "pictures.csv", data / "manifest.csv", folder / "s.csv")
 
 
+def test_an_encoder_is_not_run_as_a_method(folder, capsys):
+    spec = {"name": "clip", "class": "sair.models.clip:CLIP", "parameters": {"architecture": SMALL_CLIP}}
+    path = write_checkpoint(folder / "clip.safetensors", spec)
+    assert main(["inpaint", "a.png", "m.png", "-o", "o.png", "--checkpoint", str(path)]) == 1
+    assert "sair.models.clip:CLIP fills no holes" in capsys.readouterr().err
+
+
 def test_an_encoder_of_equal_size_and_other_weights_is_another_one(folder):
     paths = []
     for seed in (0, 1):

@@ -135,12 +135,13 @@ def test_a_checkpoint_that_names_files_is_refused(folder, parameters):
     "parameters",
     [
         {"encoder": {"name": "app", "channels": 10**9, "blocks": 1}},
+        {"queries": 10**400},
         {"encoder": {"name": "app", "channels": 20_000, "blocks": 1}},
         {"encoder": {"name": "app", "channels": 4, "blocks": 100_000}},
         {"air": {"name": "liif", "hidden": [10**6, 10**6]}},
         {"semantic": {"name": "clip", "architecture": "ViT-L-14"}},
     ],
-    ids=["channels", "wide", "deep", "hidden", "semantic"],
+    ids=["channels", "digits", "wide", "deep", "hidden", "semantic"],
 )
 def test_a_network_far_larger_than_its_file_takes_no_memory(folder, monkeypatch, parameters):
     largest = 0

@@ -101,7 +101,7 @@ class Run:
             encoder = loading.load_encoder(semantics)
             # Its description goes along, so that the method's checkpoint alone can build all of it.
             self._describe("semantic", encoder.description)
-        self.method = build(self.spec) if spec["training"] is not None else loading.load(spec).method
+        self.method = build(self.spec) if spec["training"] is not None else loading.load(spec, fills_holes=False).method
         if semantics is not None:
             self.method.load_semantic(encoder.dense)
         if below is not None:
