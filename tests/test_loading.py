@@ -298,6 +298,20 @@ def test_a_second_encoder_of_a_kind_trains_and_is_found_by_its_class(folder, dat
         segment(mine, data / "pictures.csv", data / "manifest.csv", folder / "s.csv")
 
 
+def test_an_encoder_may_name_its_weights(folder, data):
+    spec = {"name": "clip", "class": "sair.models.clip:CLIP", "parameters": {"architecture": SMALL_CLIP}}
+    given = write_checkpoint(folder / "given.safetensors", spec)
+    text = "label: CLIP\nclass: sair.models.clip:CLIP\nweights: given.safetensors\nparameters: {lr: 0.5}\n"
+    (folder / "config/semantics/clip.yaml").write_text(text)
+    encoder = load_method("clip", "config/semantics", "mini", TRAINING)
+    encoder["parameters"]["classes"] = ["skin"]
+    written = folder / "clip.safetensors"
+    loop.train(encoder, data / "pictures.csv", data / "masks.csv", 0, written, folder / "c.csv", device="cpu")
+    assert load_clip(written).classes == ("skin",)
+    expected = checkpoint.load(given)[0]
+    assert all(torch.equal(value, expected[name]) for name, value in checkpoint.load(written)[0].items())
+
+
 def test_an_encoder_is_not_run_as_a_method(folder, capsys):
     spec = {"name": "clip", "class": "sair.models.clip:CLIP", "parameters": {"architecture": SMALL_CLIP}}
     path = write_checkpoint(folder / "clip.safetensors", spec)

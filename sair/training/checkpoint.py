@@ -99,10 +99,11 @@ def save_method(path: str | Path, method: Any, spec: dict[str, Any], **facts: An
     Args:
         path: file to write.
         method: whose weights.
-        spec: its specification; the files that its ``pretrained`` names are not needed any more.
+        spec: its specification; the files that its ``weights`` and ``pretrained`` name are not needed any more.
         facts: further metadata: seed, steps, image_size.
     """
-    save(path, weights_of(method), {"spec": without_files(spec), **facts})
+    kept = {key: value for key, value in without_files(spec).items() if key != "weights"}
+    save(path, weights_of(method), {"spec": kept, **facts})
 
 
 def without_files(description: Any) -> Any:

@@ -101,7 +101,10 @@ class Run:
             encoder = loading.load_encoder(semantics)
             # Its description goes along, so that the method's checkpoint alone can build all of it.
             self._describe("semantic", encoder.description)
-        self.method = build(self.spec) if spec["training"] is not None else loading.load(spec, fills_holes=False).method
+        if spec["training"] is not None:
+            self.method = build(self.spec)
+        else:
+            self.method, self.spec, _ = loading.load(self.spec, fills_holes=False)
         if semantics is not None:
             self.method.load_semantic(encoder.dense)
         if below is not None:
