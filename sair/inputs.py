@@ -19,6 +19,7 @@ from sair.weights.sources import entry, local, name_of
 
 NO_PATHS = ("class", "name", "environment")  # names: a folder that happens to be called so is not meant
 CHECKOUT = "git "  # how the digest of a checkout begins
+_DIFF = ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color")
 
 
 def named_files(value: Any) -> list[str]:
@@ -60,22 +61,19 @@ def commit_of(folder: str | Path) -> str:
     """Return a checkout's commit and a digest of its uncommitted changes; for a folder without git, its content."""
     if not (Path(folder) / ".git").exists():
         return content(folder)
-    head, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, "diff", "HEAD", "--binary")
+    head, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, *_DIFF)
     changed = f", changed {hashlib.sha256(changes).hexdigest()[:16]}" if changes else ""
     return f"{CHECKOUT}{head.decode().strip()}{changed}"
-
-
-def again(path: str, digest: str) -> str:
-    """Return the present digest of what had ``digest`` when a job read it."""
-    return commit_of(path) if digest.startswith(CHECKOUT) else content(path)
 
 
 def _git(folder: str | Path, *words: str) -> bytes:
     """Return what git prints; nothing where it fails, because the job that runs the program checks its commit."""
     # In a hook git would look at another repository than the folder's.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    # A plan runs nothing of the checkout, and a diff reads the same whatever program shows it to its user.
+    command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *words]
     try:
-        return subprocess.run(["git", "-C", folder, *words], env=environment, capture_output=True).stdout
+        return subprocess.run(command, env=environment, capture_output=True).stdout
     except FileNotFoundError:
         return b""
 
@@ -154,7 +152,7 @@ def _existing(text: str) -> Path | None:
         return None
     path = Path(text).expanduser() if text.startswith("~/") else Path(text)
     try:
-        return path if path.exists() else None
+        return path if path.is_file() or path.is_dir() else None  # a device may have no end
     except OSError:  # no path at all, but a text that is too long for one
         return None
 

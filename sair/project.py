@@ -118,6 +118,10 @@ class Project:
         files = [*self.inputs(spec), *(path for path in weights if Path(path).is_file())]
         return digests(files, checkouts(spec.get("parameters", {})))
 
+    def checkouts(self) -> list[str]:
+        """Return the folders of foreign code that the method files name."""
+        return sorted({folder for spec in self.methods.values() for folder in checkouts(spec["parameters"])})
+
     def predictor(self, name: str) -> dict[str, Any]:
         """Return what prediction builds a method from: its specification, or {} where that is all in its checkpoint."""
         return {} if self.learns(name) else self.method(name)

@@ -15,14 +15,14 @@ import resource
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 from sair.files import InputError, write_text
-from sair.inputs import again, content
+from sair.inputs import CHECKOUT, commit_of, content
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBRARIES = (  # whose versions can move a number
@@ -128,32 +128,57 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError):
+    except (ValueError, RecursionError):  # no text, no JSON, a list nested very deeply
         facts = None
-    if not isinstance(facts, dict) or not {"rule", "config", "inputs", "outputs", "versions", "device"} <= facts.keys():
+    if not _is_record(facts):
         raise InputError(f"{path}: not the record of a job. Delete it; its results then count as not recorded.")
     return facts
 
 
-def changed(results: str | Path) -> Iterator[tuple[str, str]]:
-    """Yield (file, what is wrong) of files that differ from their records; one that is gone is no fault here."""
+def _is_record(facts: Any) -> bool:
+    """Whether what a file holds is what ``record`` writes, as far as anything is read from it."""
+    kinds = {"rule": str, "device": str, "config": dict, "inputs": dict, "outputs": dict, "versions": dict}
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
+        return False
+    values = [value for key in ("inputs", "outputs", "versions") for value in facts[key].values()]
+    values += [facts["config"].get("results", ""), facts.get("precision", "")]
+    return all(isinstance(value, str) for value in values) and isinstance(facts.get("tf32", {}), dict)
+
+
+def changed(results: str | Path, checkouts: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield (file, what is wrong) of files that differ from their records; one that is gone is no fault here.
+
+    Args:
+        results: the folder of results. It may come from elsewhere, so that nothing it says is run.
+        checkouts: folders of foreign code that the method files here name: git is asked about no other, because a
+            repository's own settings can name programs that git starts.
+    """
     seen: dict[str, str] = {}
 
     def now(path: str, digest: str) -> str:
         if path not in seen:
-            seen[path] = again(path, digest)
+            seen[path] = commit_of(path) if digest.startswith(CHECKOUT) and path in checkouts else content(path)
         return seen[path]
 
     for file in sorted(Path(results, "provenance").rglob("*.json")):
         facts = read_record(file)
-        inputs, outputs = (_lying_in(results, facts["config"]["results"], facts[key]) for key in ("inputs", "outputs"))
-        made = [path for path in outputs if Path(path).exists()]
+        home = facts["config"].get("results", str(results))
+        inputs, outputs = (_lying_in(results, home, facts[key]) for key in ("inputs", "outputs"))
+        made = [path for path in outputs if _is_there(path)]
         for path in made:
             if now(path, outputs[path]) != outputs[path]:
                 yield path, f"changed since rule {facts['rule']} made it ({file})"
         for path, digest in inputs.items():
-            if made and Path(path).exists() and now(path, digest) != digest:
+            if not made or not _is_there(path):
+                continue
+            if digest.startswith(CHECKOUT) and path not in checkouts:
+                yield made[0], f"made by a program in {path}, which no method file here names as its checkout ({file})"
+            elif now(path, digest) != digest:
                 yield made[0], f"rule {facts['rule']} made it from another {path} than the one that is there ({file})"
+
+
+def _is_there(path: str) -> bool:
+    return Path(path).is_file() or Path(path).is_dir()  # a device may have no end
 
 
 def _lying_in(results: str | Path, before: str, files: dict[str, str]) -> dict[str, str]:

@@ -75,7 +75,7 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
             {project.method(m)["label"]: f for m, f in project.measured(table).items()}
         ):
             yield Finding(MIXED, f"{output}.md", f"its rows differ in what made them. {differ}")
-    for path, said in provenance.changed(project.results):
+    for path, said in provenance.changed(project.results, project.checkouts()):
         yield Finding(NOT_BACKED, path, said)
     claims = f"{project.results}/claims"
     if Path(f"{claims}.md").is_file():

@@ -2,13 +2,14 @@
 
 import json
 import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from sair import provenance
-from sair.files import tree_sha256
-from sair.inputs import checkouts, commit_of, digests, named_files, named_inputs
+from sair.files import InputError, tree_sha256
+from sair.inputs import checkouts, commit_of, content, digests, named_files, named_inputs
 
 
 @pytest.fixture
@@ -160,10 +161,75 @@ def test_verify_sees_inputs_that_changed_since(here, name):
         json.loads(here("other").with_name("results").joinpath("provenance/made.json").read_text())["precision"]
         == "fp32"
     )
-    assert list(provenance.changed("results")) == []
+    assert list(provenance.changed("results", ["external"])) == []
     here(name, "2")
-    ((made, said),) = provenance.changed("results")
+    ((made, said),) = provenance.changed("results", ["external"])
     assert made == "results/made.csv" and f"from another {name.partition('/')[0]}" in said
+
+
+RECORD = {
+    "rule": "predict",
+    "config": {"results": "results"},
+    "inputs": {},
+    "outputs": {},
+    "versions": {},
+    "device": "a CPU",
+}
+
+
+def test_a_repository_that_comes_with_results_runs_nothing(here):
+    """Its settings may name a program that git starts; a method file's checkout is not asked for one either."""
+    here("results/theirs/fill.py")
+    repository("results/theirs")
+    with open("results/theirs/.git/config", "a") as config:
+        for section, key in (("core", "fsmonitor"), ("diff", "external")):
+            config.write(f'[{section}]\n\t{key} = "touch {Path.cwd()}/ran; false"\n')
+    here("results/made.csv")
+    facts = RECORD | {
+        "inputs": {"results/theirs": "git 123"},
+        "outputs": {"results/made.csv": content("results/made.csv")},
+    }
+    here("results/provenance/made.json", json.dumps(facts))
+    ((made, said),) = provenance.changed("results")
+    assert made == "results/made.csv" and "which no method file here names as its checkout" in said
+    here("results/theirs/fill.py", "2")
+    ((_, said),) = provenance.changed("results", ["results/theirs"])
+    assert "from another results/theirs" in said and ", changed " in commit_of("results/theirs")
+    assert not Path("ran").exists()
+
+
+def test_a_device_is_read_by_nothing(here):
+    here("results/made.csv")
+    facts = RECORD | {"inputs": {"/dev/zero": "1"}, "outputs": {"results/made.csv": content("results/made.csv")}}
+    here("results/provenance/made.json", json.dumps(facts))
+    assert list(provenance.changed("results")) == []
+    assert named_inputs({"command": ["mine", "--noise", "/dev/zero", "--log=/dev/null"]}) == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"config": []},
+        {"config": {"results": 5}},
+        {"inputs": [["a", "b"]]},
+        {"outputs": {"a": 5}},
+        {"versions": {"torch": 2}},
+        {"device": None},
+        {"precision": 5},
+        {"tf32": ["convolutions"]},
+    ],
+    ids=str,
+)
+def test_what_is_no_record_is_named(here, change):
+    here("results/provenance/made.json", json.dumps(RECORD | change))
+    with pytest.raises(InputError, match=r"made\.json: not the record of a job"):
+        list(provenance.changed("results"))
+
+
+def test_a_record_that_is_nested_without_end_is_named(here):
+    here("results/provenance/made.json", "[" * 100_000)
+    with pytest.raises(InputError, match=r"made\.json: not the record of a job"):
+        list(provenance.changed("results"))
 
 
 def test_a_record_lies_where_its_log_says():
