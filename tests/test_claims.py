@@ -254,6 +254,18 @@ def test_crops_of_few_photographs_are_not_counted_as_many(table, tmp_path):
     assert set(frame[frame.method == "sair"].query("metric == 'psnr'").clusters) == {4}
 
 
+@pytest.mark.parametrize("cluster", [None, 4, 1])
+def test_a_measure_without_a_seed_spread_marks_nobody(table, tmp_path, config, cluster):
+    """However few the clusters are: a tie would be as much a claim as a win."""
+    methods = {"sair": method("SAIR"), "liif": method("LIIF")}
+    files = {name: [scores(tmp_path / f"{name}.csv", g, cluster=cluster)] for name, g in (("sair", 3), ("liif", 0))}
+    known = {name: size for name, size in config["regression"]["least"].items() if name != "psnr"}
+    text, frame, _ = table(methods, files, regression={"least": known})
+    marked = frame[frame.lead.notna() & (frame.lead != "")].metric
+    assert "psnr" not in set(marked) and "ssim" in set(marked)
+    assert line(text, "SAIR")[1].startswith("3") and "set `regression.least.psnr`" in text
+
+
 @pytest.mark.parametrize("cluster", [None, 8])
 def test_kid_has_an_interval_only_where_images_are_independent(table, tmp_path, cluster):
     """Its jackknife leaves out one image at a time."""
@@ -289,6 +301,16 @@ def test_one_perfect_image_keeps_its_method_in_the_column(table, tmp_path):
     assert cell["mean"] == pytest.approx(np.minimum(read, 100).mean()) and cell.low < cell["mean"] < cell.high
 
 
+def test_what_competes_is_named_although_all_of_its_images_are_perfect(table, tmp_path):
+    """Its means are infinite, and its differences from the others are of the cap."""
+    methods = {"sair": method("SAIR"), "liif": method("LIIF"), "truth": method(None, "Truth", sees_truth=True)}
+    files = {name: [scores(tmp_path / f"{name}.csv", perfect=range(IMAGES))] for name in ("sair", "truth")}
+    files["liif"] = [scores(tmp_path / "liif.csv", 0)]
+    text, _, _ = table(methods, files)
+    assert line(text, "SAIR")[1].startswith("**∞**") and f"(SAIR {3 * IMAGES} of {3 * IMAGES})" in text
+    assert "every mean but one over such images alone, which is infinite" in text
+
+
 def test_a_method_whose_images_are_all_perfect_stays_infinite(tmp_path):
     path = scores(tmp_path / "a.csv", perfect=range(IMAGES))
     assert {found.mean for (_, metric), found in quality(read_scores(path)).items() if metric == "psnr"} == {math.inf}
@@ -318,7 +340,7 @@ def test_latex_and_markdown_take_any_label(table, tmp_path):
     assert r"<e> \| f |" in text
 
 
-def test_notes_say_what_several_seeds_carry(table, tmp_path):
+def test_notes_say_what_several_seeds_carry(table, tmp_path, config):
     methods = {"sair": method("SAIR", semantics="clip"), "liif": method("LIIF")}
     files = {
         name: [scores(tmp_path / f"{name}{seed}.csv", seed / 10, seed=seed) for seed in (0, 1)] for name in methods
@@ -330,6 +352,8 @@ def test_notes_say_what_several_seeds_carry(table, tmp_path):
     assert "One training seed" not in text
     text, _, _ = table(trained, {name: paths[:1] for name, paths in files.items()})
     assert "One training seed (0)" in text and "±" not in text
+    _, claims = judge(config | {"seeds": [0, 1]}, tmp_path, trained, files)
+    assert "training seeds 0, 1" in claims and "±" not in claims, "no spread stands on that page"
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -250,7 +250,7 @@ def test_the_page_says_what_the_csv_holds(made):
 
 def test_every_seed_counts_and_who_sees_the_ground_truth_does_not_compete(tmp_path, config):
     methods = {name: load_method(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
-    methods["liif"]["sees_truth"] = True
+    methods["liif"] |= {"sees_truth": True, "label": "LI|IF", "tables": {"table1": None}}
     paths = {
         "sair": [scores(tmp_path / f"s{k}.csv", k / 10, 0) for k in (1, 3)],
         "liif": [scores(tmp_path / "l.csv", 0, 0)],
@@ -261,8 +261,11 @@ def test_every_seed_counts_and_who_sees_the_ground_truth_does_not_compete(tmp_pa
     page, frame = (tmp_path / "c.md").read_text(), pd.read_csv(tmp_path / "c.csv")
     gain = frame[frame.minus.notna() & (frame.convention == "ours") & (frame.measure == "ssim")]
     assert gain["mean"].tolist() == pytest.approx([0.2] * 4) and (gain.clusters == 30).all()
-    assert "training seeds 0, 1" in page and "**+" not in page, "a gain over what sees the ground truth is not marked"
-    assert frame[frame.method == "liif"].place.isna().all() and "| *LIIF (liif)* |" in page
+    assert "training seeds 0, 1" in page and "±" not in page and "**+" not in page, (
+        "a gain over what sees the ground truth is not marked"
+    )
+    assert frame[frame.method == "liif"].place.isna().all() and r"| *LI\|IF* " in page
+    assert r"| SAIR − LI\|IF | 0-20 %" in page, "a bar in a label is no border of a cell"
 
 
 def test_last_by_the_kindest_before_first_by_ours_is_said(tmp_path, config):

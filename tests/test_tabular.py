@@ -239,6 +239,9 @@ def test_the_command_says_what_it_judges_by(tmp_path, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "0.05 dB in PSNR" in said and "n = 30 images" in said and "Seeds: 1 of the variant" in said
     assert main(["compare", one, two, "--least", "fid=1"]) == 1
+    capsys.readouterr()
+    main(["compare", one, stored(tmp_path, frame().assign(psnr=math.inf), "c.csv")])
+    assert "(variant 60 of 60)" in capsys.readouterr().out, "a gain of so many dB is one over the cap"
     monkeypatch.chdir(tmp_path)  # no project here
     assert main(["compare", one, two]) == 0
     assert "no seed spread measured for PSNR" in capsys.readouterr().out

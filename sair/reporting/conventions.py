@@ -20,7 +20,7 @@ from sair.evaluation.statistics import Decision, Difference, decide
 from sair.files import write_csv, write_text
 from sair.reporting import notes
 from sair.reporting.claims import all_claims
-from sair.reporting.markup import MARKDOWN
+from sair.reporting.markup import MARKDOWN, in_cell
 from sair.reporting.measured import (
     ALL,
     METRICS,
@@ -199,6 +199,7 @@ def _lines(scored: Scored, bucket: str, column: Column) -> Iterator[tuple[Pair, 
 
 def _table(body: Sequence[Sequence[str]], headers: Sequence[str], words: int) -> str:
     align = ["left"] * words + ["right"] * (len(headers) - words)
+    headers, *body = [[in_cell(text) for text in line] for line in (headers, *body)]
     return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True) + "\n"
 
 
@@ -345,7 +346,8 @@ def write_conventions(
         f"Manifest {manifest_hash(manifest)[:12]}. How they were trained: {table}.md.",
         notes.seeds(config["seeds"], list(methods.values())),
     ]
-    if perfect := notes.perfect({row.label: frames[row.method] for row in rows}):
+    apart = [row.label for row in rows if row.group == "control" and not any(row.method in pair for pair in pairs)]
+    if perfect := notes.perfect({row.label: frames[row.method] for row in rows}, apart):
         terms.append(perfect)
     write_csv(to_frame(scored, [*buckets, ALL]), csv)
     rule = notes.rule(len(scored.gains), "this page", FAMILIES, least)

@@ -87,6 +87,11 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
     return lines
 
 
+def in_cell(text: str) -> str:
+    """Return a text as a cell of a Markdown table holds it: a bare bar would start another cell."""
+    return text.replace("|", r"\|")
+
+
 def _header(metric: str, markup: Markup) -> str:
     return f"{NAMES[metric]} {markup.arrows[0 if METRICS[metric].higher_is_better else 1]}"
 
@@ -112,7 +117,7 @@ def to_markdown(
 def markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]]) -> str:
     """Return the table alone; arguments same as in ``grid``."""
     headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
-    labels = [row.label.replace("|", r"\|") for row in rows]  # a bare bar would start another cell
+    labels = [in_cell(row.label) for row in rows]
     labels = [label if row.group != "control" else f"*{label}*" for row, label in zip(rows, labels, strict=True)]
     body = [[label, *line] for label, line in zip(labels, grid(rows, shape, marks, MARKDOWN), strict=True)]
     align = ["left", *["right"] * (len(headers) - 1)]

@@ -201,7 +201,8 @@ def seed_spread(paths: Sequence[str | Path]) -> dict[Key, float]:
 def _spread(seeds: Sequence[Mapping[Key, float]]) -> dict[Key, float]:
     if len(seeds) < 2:
         return {}
-    return {key: float(np.std([found[key] for found in seeds], ddof=1)) for key in seeds[0]}
+    with np.errstate(invalid="ignore"):  # infinite means, of images without an error, have no spread
+        return {key: float(np.std([found[key] for found in seeds], ddof=1)) for key in seeds[0]}
 
 
 def same_images(scores: Mapping[str, pd.DataFrame]) -> None:

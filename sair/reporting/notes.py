@@ -67,12 +67,13 @@ def clusters(n: int, count: int) -> str:
     return text
 
 
-def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]]) -> str:
-    """Say what a table of so many training seeds can tell, and what is left out of its spread.
+def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]], spread: bool = False) -> str:
+    """Say what a page of so many training seeds can tell, and what its numbers leave out.
 
     Args:
         used: seeds of the config.
         methods: specifications of the methods that are shown.
+        spread: whether the page shows the spread over seeds, as ±.
     """
     if len(used) == 1:
         return (
@@ -81,10 +82,11 @@ def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]]) -> str:
         )
     text = (
         f"Mean over the training seeds {', '.join(map(str, used))}, first averaged per image. Intervals and tests are "
-        "over images; ±: standard deviation of the means over seeds."
-    )
+        "over images"
+    ) + ("; ±: standard deviation of the means over seeds." if spread else ".")
     if any(spec.get("semantics") for spec in methods):
-        text += " Semantic encoders were trained once (seed 0): what another training of theirs moves is not in ±."
+        text += " Semantic encoders were trained once (seed 0): what another training of theirs moves is "
+        text += "not in ±." if spread else "in no number here."
     return text
 
 
@@ -102,17 +104,23 @@ def departures(methods: Iterable[Mapping[str, Any]]) -> str:
     return f"Trained otherwise than published: {'; '.join(found)}." if found else ""
 
 
-def perfect(frames: Mapping[str, pd.DataFrame]) -> str:
+def perfect(frames: Mapping[str, pd.DataFrame], apart: Collection[str] = ()) -> str:
     """Name the methods that filled some images without an error, and say what these count as; "" if there are none.
 
     Args:
-        frames: scores by label; a method all of whose images are perfect, such as the ground truth, stays infinite.
+        frames: scores by label.
+        apart: labels that are compared with no other, such as the ground truth's, which goes without saying: they are
+            left out if all of their images are perfect.
     """
     found = {label: int((frame.perfect > 0).sum()) for label, frame in frames.items()}
-    some = [f"{label} {n} of {len(frames[label])}" for label, n in found.items() if 0 < n < len(frames[label])]
+    some = [
+        f"{label} {n} of {len(frames[label])}"
+        for label, n in found.items()
+        if n and not (label in apart and n == len(frames[label]))
+    ]
     if not some:
         return ""
     return (
         f"Images filled without an error ({', '.join(some)}) have an infinite PSNR, which counts as {PSNR_CAP:g} "
-        "dB in means and tests."
+        "dB in differences and tests, and in every mean but one over such images alone, which is infinite."
     )

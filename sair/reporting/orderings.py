@@ -234,7 +234,9 @@ def _several(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
 
 def _claim(line: Any, several: set[tuple[str, str, str]]) -> list[str]:
     where = "all mask ratios" if line.bucket == ALL else f"{line.bucket} %"
-    names = f" ({line.method}, {line.against})" if (line.table, line.better, line.worse) in several else ""
+    names = (
+        f" ({line.method or '–'}, {line.against or '–'})" if (line.table, line.better, line.worse) in several else ""
+    )
     return [line.table, f"{line.better} > {line.worse}{names}", where, NAMES[line.metric]]
 
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sair.evaluation.statistics import NO_ESTIMATE, NO_SPREAD, Decision, Difference, Estimate, decide
+from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estimate, decide
 from sair.files import InputError
 from sair.reporting.claims import claimed
 from sair.reporting.measured import METRICS, Key, least_of
@@ -183,6 +183,6 @@ def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least
         rivals = {rival: decision for (at, rival), decision in decisions.items() if at == key}
         tied = [rival for rival, decision in rivals.items() if decision.sign != sign]
         # A method alone leads nothing; and where no seed spread is known, a tie would be as much a claim as a win.
-        if any(decision.reason != NO_SPREAD for decision in rivals.values()):
+        if rivals and least_of(key[1], least) is not None:
             marks[key] = dict.fromkeys((leader, *tied), TIED) if tied else {leader: BEST}
     return Leaders(marks, decisions)

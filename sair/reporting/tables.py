@@ -82,7 +82,7 @@ def describe(
     budgets = [f"{row.label} {_budget(methods[row.method]['training'])}" for row in trained]
     if budgets:
         result.append(f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}.")
-        result.append(notes.seeds(config["seeds"], list(methods.values())))
+        result.append(notes.seeds(config["seeds"], list(methods.values()), spread=True))
     if departures := notes.departures(methods[row.method] for row in trained):
         result.append(departures)
     if claims["measure"] == "segmentation":
@@ -215,7 +215,8 @@ def write_quality_table(
 
     marked = leaders(rows, shape.columns, compare, least)
     result.append(_explain(table, marked, shape.metrics, least))
-    if perfect := notes.perfect({row.label: frames[row.method] for row in rows if row.method}):
+    controls = [row.label for row in rows if row.group == "control"]
+    if perfect := notes.perfect({row.label: frames[row.method] for row in rows if row.method}, controls):
         result.append(perfect)
     reasons = _distances_reason(config, measured)
     more, note = _distances(rows, shape.buckets, reasons)
