@@ -82,11 +82,16 @@ def check_request(output: str | Path, size: int | None, scale: float) -> None:
         raise InputError(
             f"{output}: the output is written as PNG, so that known pixels keep their bytes. Name it .png."
         )
+    check_sizes(size, scale)
+    check_output(output)
+
+
+def check_sizes(size: int | None, scale: float) -> None:
+    """Refuse a size or a scale that means nothing."""
     if size is not None and size < 1:
         raise InputError(f"a size of {size}: expected a positive number of pixels, such as 256.")
     if not 0 < scale < math.inf:
         raise InputError(f"a scale of {scale:g}: expected a positive number, such as 2.5.")
-    check_output(output)
 
 
 def _renders_any_size(method: Inpainter) -> bool:
@@ -101,32 +106,49 @@ def inpaint_any_size(
     size: int | None = None,
     scale: float = 1.0,
 ) -> np.ndarray:
-    """Render a whole image with its hole filled.
+    """Render a whole image with its hole filled, in 8 bits; it is not composited.
+
+    Args:
+        method, spec, size, scale: same as in ``render``.
+        pixels: uint8 (H, W, 3).
+        holes: bool (H, W), True = hole.
+
+    Returns:
+        uint8 (round(scale * H), round(scale * W), 3)
+    """
+    return to_pixels(
+        render(method, spec, to_tensor(pixels)[None], torch.from_numpy(holes).float()[None, None], size, scale)[0]
+    )
+
+
+@torch.no_grad()
+def render(
+    method: Inpainter, spec: dict[str, Any], images: Tensor, masks: Tensor, size: int | None = None, scale: float = 1.0
+) -> Tensor:
+    """Render whole images with their holes filled; they are not composited.
 
     A network knows structures of the scale that it was trained on. So a larger image is shown to it reduced to
     about that scale. An implicit method then renders the full size from there; another's answer is enlarged.
 
     Args:
         method, spec: a method and its specification.
-        pixels: uint8 (H, W, 3).
-        holes: bool (H, W), True = hole.
+        images: (B, 3, H, W) in [0, 1].
+        masks: (B, 1, H, W), 1 = hole.
         size: the shorter side that the method is shown, in pixels; None, or a smaller image, is shown as it is.
         scale: side of the output / side of the image; other than 1 for implicit methods only.
 
     Returns:
-        uint8 (round(scale * H), round(scale * W), 3)
+        (B, 3, round(scale * H), round(scale * W))
     """
-    full = pixels.shape[:2]
+    full = images.shape[-2:]
     wanted = tuple(max(1, round(scale * side)) for side in full)
-    image, mask = to_tensor(pixels)[None], torch.from_numpy(holes).float()[None, None]
     if size is not None and size < min(full):
-        image, mask = _reduce(image, mask, tuple(max(1, round(side * size / min(full))) for side in full))
+        images, masks = _reduce(images, masks, tuple(max(1, round(side * size / min(full))) for side in full))
     elif scale == 1:
-        return to_pixels(run(method, image, mask, spec)[0])
+        return run(method, images, masks, spec)
     if _renders_any_size(method):
-        return to_pixels(method.inpaint(image * (1 - mask), mask, size=wanted)[0])
-    answer = run(method, image, mask, spec)
-    return to_pixels(F.interpolate(answer, wanted, mode="bicubic", align_corners=False)[0])
+        return method.inpaint(images * (1 - masks), masks, size=wanted)
+    return F.interpolate(run(method, images, masks, spec), wanted, mode="bicubic", align_corners=False)
 
 
 def _reduce(image: Tensor, mask: Tensor, shape: tuple[int, int]) -> tuple[Tensor, Tensor]:
