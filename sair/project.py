@@ -17,6 +17,7 @@ from sair.files import InputError, near
 from sair.inputs import checkouts, digests, named_inputs
 from sair.methods import METHODS, SEMANTICS, ancestors, load_method, method_names, processes
 from sair.reporting.claims import all_claims
+from sair.reporting.reference import counterpart, facts_file, score_files
 from sair.training.launch import UPKEEP
 from sair.weights.sources import entry, local
 
@@ -47,6 +48,8 @@ class Project:
         for name, spec in self.methods.items():
             if spec["semantics"]:
                 check_name(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
+        if "variant" in config:
+            check_name("variant", config["variant"], self.methods)
         for figure in config["figures"].values():
             for name in figure["methods"]:
                 self.method(name)
@@ -213,15 +216,17 @@ class Project:
         """What a variant may be compared with in the reference, in order of preference."""
         if self.config.get("against"):
             return [self.config["against"]]
-        self.method(variant)
         return [variant, *ancestors(variant, METHODS)]
 
     def reference(self, variant: str) -> list[str]:
-        """Return the files of the stored reference that a variant is compared with."""
-        folder = Path(self.config["regression"]["reference"])
-        kept = (sorted(folder.glob(f"{name}/seed*/scores.csv")) for name in self.against(variant))
-        files = [folder / "reference.yaml", *next(filter(None, kept), [])]
-        return [str(path) for path in files if path.is_file()]
+        """Return the files of the stored reference that a variant is compared with.
+
+        Raises:
+            InputError: there is no reference, or it holds none of those methods.
+        """
+        folder = self.config["regression"]["reference"]
+        files = [facts_file(folder), *score_files(folder, counterpart(self.against(variant), folder))]
+        return [str(path) for path in files]
 
     @property
     def conventions_dataset(self) -> str:

@@ -16,7 +16,8 @@ from sair.project import Project
 from sair.reporting import tables
 from sair.reporting.measured import quality, read_overlaps, read_scores, segmentation
 from sair.reporting.orderings import CONTRADICTED, FAILS, HOLDS, NOT_RUN, UNDECIDED, Claim, verdict, write_orderings
-from sair.reporting.regression import keep, stored
+from sair.reporting.reference import stored
+from sair.reporting.regression import keep
 
 BUCKETS = ["0-20", "20-40", "40-60"]
 IMAGES = 40

@@ -13,7 +13,9 @@ from sair.files import InputError, file_sha256
 from sair.images import read_rgb
 from sair.methods import ancestors, load_method
 from sair.prediction import predict
+from sair.project import Project
 from sair.reporting import regression
+from sair.reporting.reference import stored
 
 CONFIG = {"preset": "mini", "image_size": 32, "buckets": [], "seeds": [0], "datasets": {}, "training": {}}
 LEAST = {"psnr": 0.1, "ssim": 0.002, "l1": 0.0003, "lpips": 0.002}
@@ -53,9 +55,9 @@ def check(run, variant, candidates, out, scores=None):
 def test_the_reference_says_what_made_it(run):
     facts = yaml.safe_load((run / "reference/reference.yaml").read_text())
     assert facts["manifest"] == file_sha256(run / "manifest.csv") and facts["versions"]["torch"] and facts["processor"]
-    assert regression.stored(run / "reference") == ["biharmonic", "mean_fill"]
-    stored = run / "reference/mean_fill/seed0/scores.csv"
-    assert stored.read_bytes() == (run / "mean_fill/seed0/scores.csv").read_bytes()
+    assert stored(run / "reference") == ["biharmonic", "mean_fill"]
+    kept = run / "reference/mean_fill/seed0/scores.csv"
+    assert kept.read_bytes() == (run / "mean_fill/seed0/scores.csv").read_bytes()
 
 
 def test_an_identical_rerun_is_no_difference(run, tmp_path):
@@ -101,6 +103,21 @@ def test_another_split_and_unknown_methods_are_refused(run, tmp_path):
         check(copy, "mean_fill", ["mean_fill"], tmp_path)
     with pytest.raises(InputError, match="name the method to check"):
         regression.demand(None, None)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"variant": "sairr"}, r"config, variant: there is no 'sairr'\. Did you mean sair"),
+        ({"against": "nobody"}, r"results/reference has no scores of nobody\. Name a method that it has"),
+        ({"reference": "results/other"}, r"results/other/reference\.yaml: no such file\. Keep a reference first"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_trained(config, changes, message):
+    regression = config["regression"] | {key: changes[key] for key in changes if key == "reference"}
+    given = {"variant": "sair"} | {key: changes[key] for key in changes if key != "reference"}
+    with pytest.raises(InputError, match=message):
+        Project(config | given | {"regression": regression}).reference("sair")
 
 
 def test_a_variant_is_compared_with_what_it_extends():

@@ -18,14 +18,14 @@ import yaml
 
 from sair import provenance
 from sair.data.manifest import checked_mask, checked_rgb, manifest_hash, read_manifest
-from sair.files import InputError, atomic, near, read_mapping, write_csv, write_text
+from sair.files import InputError, atomic, read_mapping, write_csv, write_text
 from sair.images import read_rgb, write_png
 from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, terms, to_text
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
 from sair.reporting.measured import WHOLE, capped, read_scores
+from sair.reporting.reference import FACTS, counterpart, facts_file, score_files
 from sair.tabular import ANY, TEXT, read_csv
 
-FACTS = "reference.yaml"
 MOVED = 3  # images of the grid that lost most, and as many that gained most
 
 
@@ -55,7 +55,7 @@ def keep(
     for target, path in kept.items():
         with atomic(target) as temporary:
             shutil.copyfile(path, temporary)
-    for old in set(_files(folder)) - set(kept):
+    for old in set(score_files(folder)) - set(kept):
         shutil.rmtree(old.parent)
     facts = {
         "dataset": dataset,
@@ -69,46 +69,19 @@ def keep(
     write_text(Path(folder, FACTS), yaml.safe_dump(facts, sort_keys=False))
 
 
-def stored(folder: str | Path) -> list[str]:
-    """Return the methods that a reference holds."""
-    return sorted({path.parent.parent.name for path in _files(folder)})
-
-
-def _files(folder: str | Path, method: str = "*") -> list[Path]:
-    return sorted(Path(folder).glob(f"{method}/seed*/scores.csv"))
-
-
 def read_facts(folder: str | Path) -> dict[str, Any]:
     """Read what made a reference.
 
     Raises:
         InputError: there is no reference, or its facts are damaged.
     """
-    path = Path(folder, FACTS)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file. Keep a reference first: sair reference")
+    path = facts_file(folder)
     facts = read_mapping(path)
     if not isinstance(facts, dict) or not {"manifest", "made", "commit", "processor", "versions", "dataset"} <= set(
         facts
     ):
         raise InputError(f"{path}: does not say what made this reference. Keep a new one: sair reference")
     return facts
-
-
-def counterpart(candidates: Sequence[str], folder: str | Path) -> str:
-    """The first of some methods that a reference holds.
-
-    Raises:
-        InputError: it holds none of them.
-    """
-    known = stored(folder)
-    for name in candidates:
-        if name in known:
-            return name
-    raise InputError(
-        f"{folder} has no scores of {' nor of '.join(candidates)}. Name a method that it has: --config against=METHOD. "
-        f"{near(candidates[0], known)}"
-    )
 
 
 def check(
@@ -143,7 +116,7 @@ def check(
             "(`sair reference`)."
         )
     against = counterpart(candidates, reference)
-    theirs = [str(path) for path in _files(reference, against)]
+    theirs = [str(path) for path in score_files(reference, against)]
     verdicts = compare(theirs, scores, least)
     write_csv(pd.DataFrame([[*v[:2], *v.difference, *v[3:]] for v in verdicts], columns=list(_COLUMNS)), output.csv)
     moved = _moved(read_scores(theirs), read_scores(scores))

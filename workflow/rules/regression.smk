@@ -2,7 +2,7 @@
 CHECK = config["regression"]
 CHECKED = None
 if "variant" in config:
-    CHECKED = f"{RESULTS}/regression/{project.method(config['variant'])['name']}"
+    CHECKED = f"{RESULTS}/regression/{config['variant']}"
 
 
 rule regression:
@@ -25,7 +25,7 @@ rule regression_report:
             for seed in project.seeds(w.method)
         ],
         manifest=f"{RESULTS}/{CHECK['dataset']}/manifest.csv",
-        named=lambda w: named(project.reference(w.method)),
+        named=lambda w: named(driver.one_line()(project.reference)(w.method)),
     output:
         markdown=f"{RESULTS}/regression/{{method}}.md",
         csv=f"{RESULTS}/regression/{{method}}.csv",

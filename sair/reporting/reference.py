@@ -1,0 +1,48 @@
+"""What a stored reference of the regression check holds; nothing heavy, because Snakemake asks when it plans."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from sair.files import InputError, near
+
+FACTS = "reference.yaml"
+
+
+def score_files(folder: str | Path, method: str = "*") -> list[Path]:
+    """Return the score files of a reference: of one method, or of all."""
+    return sorted(Path(folder).glob(f"{method}/seed*/scores.csv"))
+
+
+def stored(folder: str | Path) -> list[str]:
+    """Return the methods that a reference holds."""
+    return sorted({path.parent.parent.name for path in score_files(folder)})
+
+
+def facts_file(folder: str | Path) -> Path:
+    """Return the file that says what made a reference.
+
+    Raises:
+        InputError: there is none, and so no reference.
+    """
+    path = Path(folder, FACTS)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file. Keep a reference first: sair reference")
+    return path
+
+
+def counterpart(candidates: Sequence[str], folder: str | Path) -> str:
+    """Return the first of some methods that a reference holds.
+
+    Raises:
+        InputError: it holds none of them.
+    """
+    known = stored(folder)
+    for name in candidates:
+        if name in known:
+            return name
+    raise InputError(
+        f"{folder} has no scores of {' nor of '.join(candidates)}. Name a method that it has: --config against=METHOD. "
+        f"{near(candidates[0], known)}"
+    )
