@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         options = _parser().parse_args(arguments)
+        _refuse_empty(options)
         status = options.run(options) or 0
         sys.stdout.flush()  # here, where an error of the pipe is caught, and not when Python ends
         return status
@@ -44,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {error.filename}: {error.strerror}. Check the path and its permissions.", file=sys.stderr)
         return 1
+
+
+def _refuse_empty(options: argparse.Namespace) -> None:
+    """Refuse empty words: "" would be the working folder, or as if the option were not given."""
+    for name, value in vars(options).items():
+        if "" in (value if isinstance(value, list) else [value]):
+            raise InputError(
+                f"{name.replace('_', '-')}: is empty. Give it a value or leave it out; a shell's variable may be unset."
+            )
 
 
 def _version() -> str:
@@ -194,9 +204,12 @@ def _score(options: argparse.Namespace) -> None:
 
     from sair.evaluation.folders import score_folders
     from sair.files import check_output, write_csv
+    from sair.listing import IMAGES
     from sair.reporting import notes
     from sair.reporting.measured import ALL, means, read_scores
 
+    if IMAGES.fullmatch(Path(options.output).suffix):
+        raise InputError(f"{options.output}: the scores are written as CSV. Name the file .csv.")
     check_output(options.output)
     names = {"prediction_name": options.prediction_name, "mask_name": options.mask_name}
     frame = score_folders(options.truth, options.prediction, options.masks, options.hole, **names)

@@ -47,16 +47,23 @@ def atomic(path: str | Path) -> Iterator[Path]:
     A reader therefore sees the whole file or none. Parent folders are made.
 
     Raises:
-        InputError: the file cannot be written: a folder has its name, or a file that of its folder; the name is too
-            long; the disk is full, or the folder is read-only.
+        InputError: the file cannot be written: a folder or a device has its name, or a file that of its folder; the
+            name is too long; the disk is full, or the folder is read-only.
     """
     with _beside(Path(path)) as temporary:
         yield temporary
         os.replace(temporary, path)
 
 
-def check_output(path: str | Path) -> None:
-    """Refuse a file that could not be written, before the work whose result it shall hold; errors as of ``atomic``."""
+def check_output(path: str | Path, *inputs: str | Path) -> None:
+    """Refuse a file that could not be written or is an input, before the work whose result it shall hold.
+
+    Raises:
+        InputError: it is one of ``inputs``; else as of ``atomic``.
+    """
+    for given in inputs:
+        if os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
+            raise InputError(f"{path}: is an input and would be overwritten. Name another output.")
     with _beside(Path(path)) as temporary:
         temporary.touch()
 
@@ -69,6 +76,8 @@ def _beside(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+        if path.exists() and not path.is_file():  # renaming would replace it; as root even /dev/null
+            raise OSError(errno.ENOTSUP, "it is a device or a pipe")
         _sweep(path)
         yield temporary
     except OSError as error:
@@ -81,6 +90,7 @@ def _beside(path: Path) -> Iterator[Path]:
 
 REMEDIES = {
     errno.EISDIR: "Name a file in it",
+    errno.ENOTSUP: "Name a regular file",
     errno.ENOTDIR: "A part of its path is a file; name another folder",
     errno.EEXIST: "A part of its path is a file; name another folder",
     errno.ENAMETOOLONG: f"A name has at most {LONGEST_NAME} bytes; shorten it",
@@ -92,7 +102,7 @@ REMEDIES = {
 
 def _temporary(path: Path, process: int | str) -> Path:
     """The temporary name of a process that writes ``path``; it is not too long where the final name is not."""
-    return path.with_name(f".{_stem(path)}.{process}.tmp{path.suffix}")
+    return path.parent / f".{_stem(path)}.{process}.tmp{path.suffix}"  # with_name refuses "."
 
 
 def _stem(path: Path) -> str:

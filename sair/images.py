@@ -16,7 +16,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
-from PIL.TiffImagePlugin import BITSPERSAMPLE, PHOTOMETRIC_INTERPRETATION, PLANAR_CONFIGURATION, SAMPLESPERPIXEL
+from PIL.TiffImagePlugin import (
+    BITSPERSAMPLE,
+    COMPRESSION,
+    PHOTOMETRIC_INTERPRETATION,
+    PLANAR_CONFIGURATION,
+    SAMPLESPERPIXEL,
+)
 
 from sair.files import InputError, atomic
 from sair.progress import warn
@@ -170,6 +176,8 @@ def read_labels(path: str | Path) -> np.ndarray:
             )
         if _zero_is_white(image):
             raise InputError(f"{path}: a TIFF whose 0 is white, so its ids are uncertain. Save the label map as PNG.")
+        if changed := _changes_values(image):
+            raise InputError(f"{path}: {changed}, so its values are no longer the ids. Save the label map as PNG.")
         ids = np.asarray(ImageOps.exif_transpose(image)).astype(np.int32)
     return ids // GREY_STEPS.get(rawmode, 1)
 
@@ -222,7 +230,7 @@ def _decode(path: str | Path) -> _Decoded:
     path = Path(path).expanduser()
     with _opened(path) as image:
         mode, rawmode, key = image.mode, _rawmode(image), image.info.get("transparency")
-        top, invert, unnamed = _top(image), _zero_is_white(image), _unnamed(image)
+        top, invert, unnamed = _top(image), _zero_is_white(image), _unnamed(image) or _fourth_byte(path, image)
         if mode not in VALUES:  # palettes, and colour spaces of 8 bits: CMYK, YCbCr, premultiplied alpha
             has_alpha = key is not None or mode in ("PA", "La", "RGBa")
             values, key = _turned(image, "RGBA" if has_alpha else "RGB"), None
@@ -309,6 +317,23 @@ def _unnamed(image: Image.Image) -> bool:
     """Whether a TIFF has a channel beside the colours that it does not declare as alpha; Pillow drops it."""
     channels = len(image.getbands()) - ("X" in _rawmode(image) and image.mode == "LA")
     return image.format == "TIFF" and _tag(image, SAMPLESPERPIXEL, 1) > channels
+
+
+def _fourth_byte(path: Path, image: Image.Image) -> bool:
+    """Whether a BMP has something in the fourth byte of its pixels; programs put alpha there, and Pillow drops it."""
+    if image.format not in ("BMP", "DIB") or _rawmode(image) != "BGRX":
+        return False
+    fourth = _reread(path, "XBGR")[..., 0]
+    return bool((fourth != fourth[0, 0]).any())
+
+
+def _changes_values(image: Image.Image) -> str:
+    """Why the values that are read may be others than those that were written; empty if they are the same."""
+    if image.format in ("JPEG", "MPO") or _tag(image, COMPRESSION, 1) in (6, 7):
+        return "compressed as JPEG, which changes pixels"
+    if image.format == "PPM":
+        return "a PGM or PBM, which is read inverted or spread over the range of its format"
+    return ""
 
 
 def _tag(image: Image.Image, tag: int, default: Any) -> Any:

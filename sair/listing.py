@@ -20,6 +20,7 @@ OTHERS = re.compile(
     r"|safetensors|pth?|ckpt|pkl|npz)",
     re.IGNORECASE,
 )
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what ends a line for one reader or another
 IGNORED_FOLDERS = frozenset(["__MACOSX", "@eaDir"])  # what macOS adds to archives and Synology to folders
 
 
@@ -113,7 +114,9 @@ def _files(folder: str | Path) -> tuple[list[Path], list[Path]]:
         elif not OTHERS.fullmatch(path.suffix):
             others.append(path)
     undecodable = [path for path in images if any("\udc80" <= letter <= "\udcff" for letter in str(path))]
-    refuse([f"{path!r}: the name is not UTF-8, so no table can hold it. Rename it." for path in undecodable])
+    refuse([f"{str(path)!r}: the name is not UTF-8, so no table can hold it. Rename it." for path in undecodable])
+    broken = [path for path in images if CONTROL.search(str(path.relative_to(folder)))]
+    refuse([f"{str(path)!r}: the name has a control character, such as a line break. Rename it." for path in broken])
     return sorted(images, key=_by_number), others
 
 

@@ -44,11 +44,12 @@ def inpaint_file(
         scale: side of the output / side of the image, for implicit methods; then every pixel is the method's.
 
     Raises:
-        InputError: an unreadable file, a mask of another size or without a hole, an output that would not be PNG or
-            cannot be written, a size or scale that means nothing or is too large, or a scale for a method that renders
-            only its input's pixels.
+        InputError: an unreadable file, a mask of another size or without a hole, an output that would not be PNG, is
+            an input or cannot be written, a size or scale that means nothing or is too large, or a scale for a method
+            that renders only its input's pixels.
     """
     check_request(output, size, scale)
+    check_output(output, *(path for path in (image, mask) if path is not None))
     if scale != 1 and not _renders_any_size(method):
         raise InputError(f"method {spec['name']} renders only its input's pixels; `--scale` needs an implicit method.")
     if mask is None and scale == 1:

@@ -13,6 +13,7 @@ from sair.files import InputError, atomic, write_text
         ("file/x.csv", "part of its path is a file"),
         ("file/y/x.csv", "part of its path is a file"),
         ("folder", "a folder has this name"),
+        ("pipe", "a device or a pipe"),
         ("a" * 252 + ".csv", "at most 255 bytes"),
         ("é" * 126 + ".csv", "at most 255 bytes"),
         ("b" * 256 + "/x.csv", "at most 255 bytes"),
@@ -21,10 +22,19 @@ from sair.files import InputError, atomic, write_text
 def test_what_cannot_be_written_is_named_with_its_cause(tmp_path, name, message):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match=message) as caught:
         write_text(tmp_path / name, "text")
     assert str(caught.value).startswith(f"{tmp_path / name}: cannot be written")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder", "pipe"]
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_the_working_folder_is_no_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("", "."):
+        with pytest.raises(InputError, match="a folder has this name"):
+            write_text(name, "text")
 
 
 @pytest.mark.parametrize("name", ["a" * 251 + ".csv", "é" * 125 + ".csv", "a" * 255, "[x]*?.csv"])

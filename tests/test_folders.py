@@ -98,6 +98,16 @@ def test_masks_that_hardly_have_their_polarity_are_said(folders, capsys):
     assert (score(folders, hole="black").psnr == math.inf).all()
 
 
+def test_masks_without_a_hole_are_said(folders, capsys):
+    write_mask(folders / "masks/b.png", np.zeros((SIDE, SIDE), bool))
+    frame = score(folders).set_index("id")
+    assert math.isnan(frame.psnr_hole["b"]) and not math.isnan(frame.psnr_hole["a/b"])
+    assert "1 masks have no hole, so the hole columns of these images are nan" in capsys.readouterr().err
+    write_mask(folders / "masks/a/b.png", np.zeros((SIDE, SIDE), bool))
+    write_mask(folders / "masks/c.d.png", np.zeros((32, 48), bool))
+    assert "no pixel of any mask is a hole with `--hole white`" in fault(score, folders)
+
+
 def test_names_that_are_not_the_id_are_declared(folders, capsys):
     plain = score(folders)
     for folder, ending in (("masks", "_mask001"), ("prediction", "_fake")):

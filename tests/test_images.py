@@ -339,3 +339,24 @@ def test_the_home_folder_may_be_a_tilde(tmp_path, monkeypatch):
     Image.fromarray(HOLE).save(tmp_path / "a.png")
     assert read_rgb("~/a.png").shape == (*SHAPE, 3)
     assert (read_mask("~/a.png") == HOLE).all() and (read_labels("~/a.png") == HOLE).all()
+
+
+def test_a_bmp_whose_fourth_byte_may_hold_the_mask_is_refused(tmp_path):
+    white = np.full((*SHAPE, 3), 255, np.uint8)
+    Image.fromarray(np.dstack([white, np.where(HOLE, 0, 255).astype(np.uint8)])).save(tmp_path / "a.bmp")
+    for hole in ("white", "black"):
+        assert "a channel beside its colours" in fault(read_mask, tmp_path / "a.bmp", hole)
+    assert (read_rgb(tmp_path / "a.bmp") == 255).all()
+    drawn = np.repeat(HOLE[..., None] * np.uint8(255), 3, axis=2)
+    Image.fromarray(np.dstack([drawn, np.full(SHAPE, 255, np.uint8)])).save(tmp_path / "b.bmp")
+    assert (read_mask(tmp_path / "b.bmp") == HOLE).all()
+
+
+def test_label_maps_whose_ids_are_not_kept_are_refused(tmp_path):
+    ids = Image.fromarray(values(*SHAPE, most=18))
+    ids.save(tmp_path / "a.png", "JPEG", quality=100)
+    ids.save(tmp_path / "b.png", "TIFF", compression="jpeg")
+    for name in ("a.png", "b.png"):
+        assert "compressed as JPEG" in fault(read_labels, tmp_path / name)
+    (tmp_path / "c.png").write_bytes(b"P5\n%d %d\n18\n" % ids.size + ids.tobytes())
+    assert "inverted or spread" in fault(read_labels, tmp_path / "c.png")

@@ -95,6 +95,13 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path):
         list_images(tmp_path)
 
 
+@pytest.mark.parametrize("mark", ["\r", "\n", "\t", "\x7f", "\u2028"])
+def test_a_name_that_ends_a_line_is_refused(tmp_path, mark):
+    touch(tmp_path / f"a{mark}b.png")
+    with pytest.raises(InputError, match="control character"):
+        list_images(tmp_path)
+
+
 def test_ids_are_composed_and_unique(tmp_path):
     composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     touch(tmp_path / f"x/{decomposed}.png")

@@ -57,8 +57,8 @@ def score_folders(
 
     Raises:
         InputError: a missing or extra file, two files of one id, different sizes, a file that is unreadable or too
-            small, a mask with grey values, masks of the other polarity, or both folders being one. The message names
-            the files, up to ten.
+            small, a mask with grey values, masks without any hole or of the other polarity, or both folders being one.
+            The message names the files, up to ten.
     """
     buckets = as_buckets(buckets)
     files = _Files(Path(truth_dir), Path(prediction_dir), None if masks is None else Path(masks))
@@ -78,7 +78,7 @@ def score_folders(
         return truth, prediction, mask
 
     def check(name: str) -> None:
-        polarity.count(*load(name))
+        polarity.count(name, *load(name))
 
     names = sorted(files.truths)
     check_all(names, check, show)
@@ -184,15 +184,19 @@ def _same_ids(truths: dict[str, Path], truth_dir: Path, others: dict[str, Path],
 
 
 class _Polarity:
-    """Finds masks of the other polarity by where the predictions of a whole folder differ from the ground truth."""
+    """Finds masks without a hole, and those of the other polarity by where predictions differ from ground truths."""
 
     def __init__(self, hole: str) -> None:
         self._hole = hole
         self._errors, self._pixels = np.zeros(2), np.zeros(2)  # outside and inside the hole
+        self._whole: list[str] = []  # images without a hole
 
-    def count(self, truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray | None) -> None:
+    def count(self, name: str, truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray | None) -> None:
         """Take one image into account."""
-        if mask is None or not mask.any():
+        if mask is None:
+            return
+        if not mask.any():
+            self._whole.append(name)
             return
         error = np.maximum(truth, prediction) - np.minimum(truth, prediction)  # uint8, as memory may be short
         inside, total = error[mask].sum(dtype=np.int64), error.sum(dtype=np.int64)
@@ -200,8 +204,18 @@ class _Polarity:
         self._pixels += mask.size - mask.sum(), mask.sum()
 
     def check(self, masks: str | Path | None) -> None:
-        """Refuse masks that cannot have the declared polarity, and warn of those that hardly have."""
+        """Refuse masks that cannot have the declared polarity, and warn of those that hardly have or have no hole."""
         (outside, inside), other = self._errors, HOLES[self._hole]
+        if self._whole and not self._pixels.any():
+            raise InputError(
+                f"{masks}: no pixel of any mask is a hole with `--hole {self._hole}`. Check the polarity, or score "
+                "without `--masks`."
+            )
+        if self._whole:
+            warn(
+                f"{masks}: {len(self._whole)} masks have no hole, so the hole columns of these images are nan, and "
+                f"their means leave them out: {some_of(self._whole)}."
+            )
         if inside == 0 and outside > 0:
             raise InputError(
                 f"{masks}: with `--hole {self._hole}` all predictions equal the ground truth inside the hole and "
