@@ -29,6 +29,7 @@ from sair.reporting.tables import write_quality_table, write_segmentation_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
 MIXED = "mixed"  # backed, but by rows that differ in device, precision or versions; the table says so itself
+TABLE_FILES, PAGE_FILES = (".md", ".tex", ".csv"), (".md", ".csv")  # what a table, and the claims, are written as
 DIGITS = 1e-9  # scores are stored with ten significant digits
 
 
@@ -47,7 +48,7 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
         project: the config whose results are checked.
         lpips: also compute LPIPS again, which takes as long as scoring did.
     """
-    tables = [table for table in project.config["tables"] if Path(f"{project.results}/{table}.md").is_file()]
+    tables = [table for table in project.config["tables"] if _is_made(f"{project.results}/{table}", TABLE_FILES)]
     scored = {
         (path, project.config["tables"][table]["dataset"])
         for table in tables
@@ -70,7 +71,7 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
         if table not in tables:
             yield Finding(NOT_MADE, f"{output}.md")
             continue
-        yield from _compared(f"{output}{{}}", (".md", ".tex", ".csv"), lambda made, t=table: _table(project, t, made))
+        yield from _compared(f"{output}{{}}", TABLE_FILES, lambda made, t=table: _table(project, t, made))
         if differ := conditions.differences(
             {project.method(m)["label"]: f for m, f in project.measured(table).items()}
         ):
@@ -78,8 +79,8 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
     for path, said in provenance.changed(project.results, project.checkouts()):
         yield Finding(NOT_BACKED, path, said)
     claims = f"{project.results}/claims"
-    if Path(f"{claims}.md").is_file():
-        yield from _compared(f"{claims}{{}}", (".md", ".csv"), lambda made: _claims(project, made))
+    if _is_made(claims, PAGE_FILES):
+        yield from _compared(f"{claims}{{}}", PAGE_FILES, lambda made: _claims(project, made))
     else:
         yield Finding(NOT_MADE, f"{claims}.md")
     yield from _verify_conventions(project)
@@ -87,16 +88,21 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
     yield _caught(report, lambda: _report(project, report)) if Path(report).is_file() else Finding(NOT_MADE, report)
 
 
+def _is_made(name: str, endings: tuple[str, ...]) -> bool:
+    """Whether any file of a table is there: one whose page was deleted still shows its numbers."""
+    return any(Path(f"{name}{ending}").is_file() for ending in endings)
+
+
 def _verify_conventions(project: Project) -> Iterator[Finding]:
     """The scores under published conventions, made again from pictures, and their table from them."""
     output = f"{project.results}/conventions"
-    if not Path(f"{output}.md").is_file():
+    if not _is_made(output, PAGE_FILES):
         yield Finding(NOT_MADE, f"{output}.md")
         return
     manifest = f"{project.results}/{project.conventions_dataset}/manifest.csv"
     for path in progress(sorted(chain.from_iterable(project.conventions().values())), desc="conventions", unit="file"):
         yield _caught(path, lambda path=path: _scores(path, manifest, score_conventions))
-    yield from _compared(f"{output}{{}}", (".md", ".csv"), lambda made: _conventions(project, made))
+    yield from _compared(f"{output}{{}}", PAGE_FILES, lambda made: _conventions(project, made))
 
 
 def _caught(file: str, check: Callable[[], Finding]) -> Finding:
@@ -232,7 +238,11 @@ def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespa
 def _same_text(file: str, made: Path, seen: Callable[[str], str] = str) -> Finding:
     if not Path(file).is_file():
         return Finding(NOT_BACKED, file, "is not there")
-    printed, backed = (seen(Path(path).read_text(encoding="utf-8")).splitlines() for path in (file, made))
+    try:
+        printed = seen(Path(file).read_text(encoding="utf-8")).splitlines()
+    except (OSError, ValueError) as error:  # no UTF-8, or a page whose pictures are damaged
+        return Finding(NOT_BACKED, file, f"cannot be read ({error}). Delete it and run again")
+    backed = seen(made.read_text(encoding="utf-8")).splitlines()
     for number in range(max(len(printed), len(backed))):
         pair = [lines[number] if number < len(lines) else "" for lines in (printed, backed)]
         if pair[0] != pair[1]:

@@ -19,7 +19,14 @@ def row(tmp_path):
             name = f"{rule.removesuffix('_shard')}{'.1-of-2' if rule.endswith('_shard') else ''}.json"
             path = tmp_path / f"provenance/faces/{method}/seed{seed}/{name}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            record = {"rule": rule, "config": {}, "inputs": {}, "outputs": {}, "versions": VERSIONS | versions, **facts}
+            record = {
+                "rule": rule,
+                "config": {"results": "results"},
+                "inputs": {},
+                "outputs": {},
+                "versions": VERSIONS | versions,
+                **facts,
+            }
             path.write_text(json.dumps(record))
         return [tmp_path / f"faces/{method}/seed{seed}/scores.csv"]
 
@@ -76,7 +83,11 @@ def test_only_the_steps_of_a_file_count(row):
 
 def test_what_is_no_record_is_refused(row, tmp_path):
     (scores,) = row("a", {"predict": CPU})
-    for text in ("", "[]", "{}", "\x00"):
+    path = tmp_path / "provenance/faces/a/seed0/predict.json"
+    facts = json.loads(path.read_text())
+    torn = [{"rule": 5}, {"inputs": None}, {"outputs": {"a": 1}}, {"versions": []}, {"tf32": "on"}]
+    torn.append({"config": {"results": 5}})
+    for text in ("", "[]", "{}", "\x00", "[" * 10**5, *(json.dumps(facts | part) for part in torn)):
         (tmp_path / "provenance/faces/a/seed0/predict.json").write_text(text)
         with pytest.raises(InputError, match=r"predict\.json: not the record of a job"):
             facts_of([scores])

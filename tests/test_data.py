@@ -139,6 +139,16 @@ def test_equal_images_in_two_splits(folder, tmp_path, capsys, place, said):
     assert said in capsys.readouterr().err
 
 
+def test_copies_within_the_test_are_said(folder, tmp_path, capsys):
+    write_png(folder / "images/11.png", read_rgb(folder / "images/10.png"))
+    write_pictures(dataset(folder), SIZE, tmp_path / "apart/pictures.csv")
+    assert "1 test images are copies of others (11 = 10)" in capsys.readouterr().err
+    (tmp_path / "clusters").write_text("08 c\n09 a\n10 b\n11 b\n")
+    spec = dataset(folder, clusters=str(tmp_path / "clusters"))
+    write_pictures(spec, SIZE, tmp_path / "together/pictures.csv")
+    assert "copies" not in capsys.readouterr().err
+
+
 def test_transparent_pictures_are_refused(tmp_path):
     Image.new("RGBA", (40, 40), (1, 2, 3, 100)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="transparent"):

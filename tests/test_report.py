@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import re
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -193,6 +194,47 @@ def test_verify_checks_the_page(project, page, tmp_path):
     assert said(text.replace(first, encoded(first))) == verify.BACKED
     assert said(text.replace(first, encoded(first, 1))) == verify.NOT_BACKED
     assert said(text.replace(f'"text": "{number}"', '"text": "99.99"')) == verify.NOT_BACKED
+    for damaged in ("", text[: len(text) // 2], text.replace(first, first[:60])):
+        assert said(damaged) == verify.NOT_BACKED
+    (tmp_path / "binary.html").write_bytes(b"\xff\x00")
+    assert verify._report(project, str(tmp_path / "binary.html")).state == verify.NOT_BACKED
+
+
+@pytest.mark.parametrize("damage", [b"", b"\xff\x00"])
+def test_a_damaged_page_of_a_table_is_named(project, tmp_path, damage):
+    page = Path(project.results) / "table1.md"
+    whole = page.read_bytes()
+    try:
+        page.write_bytes(damage)
+        with pytest.raises(InputError, match=r"table1\.md: is empty or no text"):
+            make(project, tmp_path / "report.html")
+    finally:
+        page.write_bytes(whole)
+
+
+def test_a_table_whose_page_was_deleted_is_not_backed(project):
+    page = Path(project.results) / "table1.md"
+    whole = page.read_bytes()
+    try:
+        page.unlink()
+        found = {finding.file: finding for finding in verify.verify(project)}
+        assert found[str(page)][::2] == (verify.NOT_BACKED, "is not there")
+        assert found[str(page.with_suffix(".csv"))].state == verify.BACKED
+    finally:
+        page.write_bytes(whole)
+
+
+def test_a_prediction_of_another_size_is_named(project, tmp_path):
+    folder = Path(project.report()["predictions"]["sair"]) / "composited"
+    whole = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    try:
+        for path in whole:
+            write_png(path, np.zeros((16, 16, 3), np.uint8))
+        with pytest.raises(InputError, match="16x16 pixels"):
+            make(project, tmp_path / "report.html")
+    finally:
+        for path, content in whole.items():
+            path.write_bytes(content)
 
 
 # --------------------------------------------------------------------------------------------------------------------

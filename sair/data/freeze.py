@@ -73,7 +73,7 @@ def refuse_leaks(images: pd.DataFrame) -> None:
     """Refuse test images of pictures.csv that are in another split, by the hash of their pixels.
 
     A validation image that is also a training image changes no reported number, only when its curve looks finished:
-    that is a warning.
+    that is a warning. So are copies within the test, unless they are in one cluster: intervals count them apart.
 
     Raises:
         InputError: a test image is also a training or validation image.
@@ -86,6 +86,16 @@ def refuse_leaks(images: pd.DataFrame) -> None:
         if split == "test":
             raise InputError(f"{found} Remove them, or name the others in `train_list`.")
         warn(f"{found} The validation of each training is too good by them; no score depends on it.")
+    test = images[images.split == "test"]
+    first = test.drop_duplicates("sha256").set_index("sha256")
+    copies = [
+        f"{row.id} = {first.id[row.sha256]}" for row in test.itertuples() if row.cluster != first.cluster[row.sha256]
+    ]
+    if copies:
+        warn(
+            f"{len(copies)} test images are copies of others ({', '.join(copies[:5])}), but n and the intervals count "
+            "them as independent images. Remove them, or put them into one cluster (`clusters`)."
+        )
 
 
 def refuse_learnt(test: pd.DataFrame, learnt: pd.DataFrame, dataset: str) -> None:

@@ -34,6 +34,7 @@ from sair.data.manifest import (
     read_table,
 )
 from sair.evaluation import metrics as convention
+from sair.evaluation.checks import same_size
 from sair.files import InputError, write_text
 from sair.images import pixel_sha256, read_rgb
 from sair.reporting import markup, orderings
@@ -193,7 +194,12 @@ def _markdown(csv: str | Path) -> tuple[str, list[str]]:
     path = Path(csv).with_suffix(".md")
     if not path.is_file():
         raise InputError(f"{path}: is not there, though {csv} is. Delete that and run again.")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        lines = []
+    if not lines:
+        raise InputError(f"{path}: is empty or no text. Delete it and run again.")
     return lines[0].removeprefix("# "), [line.removeprefix("- ") for line in lines if line.startswith("- ")]
 
 
@@ -366,5 +372,9 @@ def _holes(row: ManifestRow, folder: Path, predictions: Mapping[str, str]) -> di
     def cut(pixels: np.ndarray) -> str:
         return _picture(np.concatenate([np.where(hole[..., None], pixels, np.uint8(0)), alpha], 2))
 
-    pictures = {name: read_rgb(Path(path) / "composited" / row.prediction) for name, path in predictions.items()}
+    pictures = {}
+    for name, path in predictions.items():
+        file = Path(path) / "composited" / row.prediction
+        pictures[name] = read_rgb(file)
+        same_size(file, pictures[name], folder / row.image, hole, "delete the folder of predictions and run again")
     return {"hole": cut(np.repeat(alpha, 3, 2)), "of": {name: cut(pixels) for name, pixels in pictures.items()}}

@@ -15,7 +15,7 @@ from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estima
 from sair.files import InputError
 from sair.reporting.claims import claimed
 from sair.reporting.measured import METRICS, Key, least_of
-from sair.tabular import ANY, TEXT, read_csv
+from sair.tabular import ANY, FINITE, TEXT, read_csv
 
 NOT_IMPLEMENTED = "not in this table yet"
 COLUMNS = [
@@ -141,6 +141,7 @@ def to_frame(
 def read_frame(path: str | Path) -> pd.DataFrame:
     """Read a table's CSV (``to_frame``), in which a method may be called "NA"."""
     types = {column: ANY if column in NUMBERS else TEXT for column in COLUMNS}
+    types |= dict.fromkeys(("n", "clusters", "seeds"), FINITE)
     return read_csv(path, types, remedy="Delete it and run again.")
 
 
