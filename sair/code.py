@@ -10,12 +10,14 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.util
+import os
 import re
 import site
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
 from functools import cache
+from glob import escape
 from importlib import metadata
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
@@ -25,11 +27,14 @@ from sair.files import file_sha256
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = ("sair", "baselines")
 FRAME = "sair.job"  # around every script: it watches, logs and records, and changes no number
+_VARIES = r"\{[^{}]*\}|%[-+ 0#]*\d*(?:\.\d+)?[a-z]"  # what str.format and % replace
 SET_UP = "sair.runtime"  # but the frame also sets torch up (threads, determinism), which counts for whatever uses it
 
 
 class Source(NamedTuple):
     """What one Python file says: digests of its code, what it imports, and strings that may name files.
+
+    In names what varies is a star; an import that ends with a star is of any module of that package.
 
     ``eager`` and ``eager_digest`` are of the statements outside functions and classes: all that runs of a package when
     one of its modules is imported.
@@ -73,6 +78,7 @@ def closure(script: str | Path, classes: Iterable[str] = ()) -> dict[str, str]:
         if name in seen:
             continue
         seen.add(name)
+        waiting += _modules_in(name)
         if name.partition(".")[0] == "torch":
             waiting.append(SET_UP)
         module = _module_of(name)
@@ -81,7 +87,9 @@ def closure(script: str | Path, classes: Iterable[str] = ()) -> dict[str, str]:
         path = _locate(module)
         source = _read(path, module)
         found[module] = source.digest
-        found |= {f"{module} {file.relative_to(path.parent)}": file_sha256(file) for file in _data(path, source.names)}
+        found |= {
+            f"{module} {os.path.relpath(file, path.parent)}": file_sha256(file) for file in _data(path, source.names)
+        }
         waiting += source.imports
         for package in _packages_around(module):
             around = _read(_locate(package), package)
@@ -99,6 +107,15 @@ def _module_of(name: str) -> str | None:
     parts = name.split(".")
     names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
     return next((module for module in names if _locate(module) is not None), None)
+
+
+def _modules_in(name: str) -> Iterator[str]:
+    """Yield the modules that a program may mean by a name of which only the beginning is fixed, such as ``mine.a*``."""
+    package, star, _ = name.partition("*")
+    package, _, beginning = package.rpartition(".")
+    if star and package and (place := _place(package.partition(".")[0], Path.cwd())) is not None:
+        folder = place.joinpath(*package.split(".")[1:])
+        yield from (f"{package}.{path.stem}" for path in sorted(folder.glob(f"{escape(beginning)}*.py")))
 
 
 def _packages_around(module: str) -> Iterator[str]:
@@ -128,8 +145,9 @@ def _place(top: str, folder: Path) -> Path | None:
     found = _find(top)
     if found is not None:
         return None if any(found.is_relative_to(installed) for installed in _installations()) else found
-    beside = (folder / f"{top}.py", folder / top / "__init__.py")
-    return next((path if path.name != "__init__.py" else path.parent for path in beside if path.is_file()), None)
+    # As find_class imports it, from the working folder; Python also takes a folder without __init__.py for a package.
+    beside = (folder / top / "__init__.py", folder / f"{top}.py", folder / top)
+    return next((path.parent if path.name == "__init__.py" else path for path in beside if path.exists()), None)
 
 
 def _find(top: str) -> Path | None:
@@ -182,9 +200,7 @@ def _parsed(path: Path, module: str, modified: int, size: int) -> Source:
         return Source(hashlib.sha256(text).hexdigest(), frozenset(), frozenset(), "", frozenset())
     tree = _WithoutComments().visit(tree)
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    outside = ast.Module(
-        [node for node in tree.body if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)], []
-    )
+    outside = ast.Module(_run_by_an_import(tree.body), [])
     all_of_it, eager = _Names(package), _Names(package)
     all_of_it.visit(tree)
     eager.visit(outside)
@@ -192,6 +208,21 @@ def _parsed(path: Path, module: str, modified: int, size: int) -> Source:
     return Source(
         digests[0], frozenset(all_of_it.imports), frozenset(all_of_it.names), digests[1], frozenset(eager.imports)
     )
+
+
+def _run_by_an_import(body: list[ast.stmt]) -> list[ast.stmt]:
+    """Return the statements of a module without the functions and classes that it only defines.
+
+    What the others name may be called by them, and a decorator may keep what it is given: these stay.
+    """
+    defined = {
+        node.name: node for node in body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+    }
+    kept = [node for node in body if node not in defined.values() or node.decorator_list]
+    for node in kept:
+        words = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+        kept += [defined[word] for word in sorted(words & defined.keys()) if defined[word] not in kept]
+    return sorted(kept, key=lambda node: node.lineno)
 
 
 class _WithoutComments(ast.NodeTransformer):
@@ -226,47 +257,77 @@ class _Names(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         name = getattr(node.func, "attr", getattr(node.func, "id", ""))
-        if name in ("import_module", "__import__") and node.args and isinstance(node.args[0], ast.Constant):
-            self.imports.add(str(node.args[0].value))
+        if name in ("import_module", "__import__") and node.args and (wanted := _pattern(node.args[0])).strip("*."):
+            dots = len(wanted) - len(wanted.lstrip("."))  # of this package, or of one above
+            above = self.package.split(".")[: len(self.package.split(".")) + 1 - dots] if dots else []
+            self.imports.add(".".join([*above, wanted.lstrip(".")]))
         self.generic_visit(node)
 
     def visit_Constant(self, node: ast.Constant) -> None:
-        if isinstance(node.value, str):
-            self._name(node.value)
+        self._name(_pattern(node))
+
+    def visit_BinOp(self, node: ast.BinOp) -> None:
+        self._name(_pattern(node))
+        self.generic_visit(node)
 
     def visit_JoinedStr(self, node: ast.JoinedStr) -> None:
-        parts = [part.value if isinstance(part, ast.Constant) else "*" for part in node.values]
-        self._name("".join(parts))
+        self._name(_pattern(node))
         for part in node.values:
             if not isinstance(part, ast.Constant):
                 self.visit(part)
 
     def _name(self, text: str) -> None:
-        """Keep what may name a file: an ending, or a path with a part that is fixed; what varies is a star."""
-        if len(text) > 200 or text.startswith("/") or any(letter.isspace() for letter in text):
-            return
-        fixed = [part for part in text.split("/") if part.strip(".") and "*" not in part]
-        if re.search(r"\.\w+$", text) or ("/" in text and fixed):
-            self.names.add(text)
+        """Keep what may name a data file or a folder of such; whether one is there is asked later."""
+        text = "/".join(part if part == "**" else re.sub(r"\*+", "*", part) for part in text.split("/"))
+        if text.strip("*./") and text.isprintable() and len(text) <= 200 and not text.startswith("/"):
+            self.names.add(f"*{text}" if re.fullmatch(r"\.\w+", text) else text)  # an ending is put behind a name
+
+
+def _pattern(node: ast.AST) -> str:
+    """Return the text of an expression with a star for all that varies in it."""
+    if isinstance(node, ast.Constant):
+        return re.sub(_VARIES, "*", node.value) if isinstance(node.value, str) else "*"
+    if isinstance(node, ast.JoinedStr):
+        return "".join(part.value if isinstance(part, ast.Constant) else "*" for part in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Mod):
+        return _pattern(node.left) + (_pattern(node.right) if isinstance(node.op, ast.Add) else "")
+    return "*"
 
 
 def _data(path: Path, names: frozenset[str]) -> Iterator[Path]:
-    """Yield the data files of a module: in its package's folder or one below, and named by one of its strings."""
-    if not (path.parent / "__init__.py").is_file():  # no package: what lies beside the module under that very name
-        beside = (path.parent / name for name in names if "*" not in name)
-        yield from sorted({file for file in beside if file.is_file() and file.suffix != ".py"})
+    """Yield the data files that a module's strings name: in its package's folder, one below, or a package around."""
+    folder = path.parent
+    if not (folder / "__init__.py").is_file():  # no package: what lies beside the module under that very name
+        fixed = [name for name in names if "*" not in name.partition("/")[0] and re.search(r"\.\w+$", name)]
+        beside = (found for name in fixed for found in (folder.glob(name) if "*" in name else [folder / name]))
+        yield from sorted({file for file in beside if file.is_file() and file.suffix not in (".py", ".pyc")})
         return
-    for file in _files(path.parent):
-        relative = PurePosixPath(file.relative_to(path.parent).as_posix())
-        if any(relative.match(name) for name in names):
-            yield file
+    while (folder / "__init__.py").is_file():
+        for file in _files(folder):
+            relative = PurePosixPath(file.relative_to(folder).as_posix())
+            if not names.isdisjoint(relative.parts) or any(relative.match(name) for name in names if _may_match(name)):
+                yield file
+        folder = folder.parent
+
+
+def _may_match(name: str) -> bool:
+    """Whether a name says enough of a file to be looked for: an ending, or a path with a part that is fixed."""
+    fixed = [part for part in name.split("/") if part.strip(".") and "*" not in part]
+    return bool(re.search(r"\.\w+$", name) or ("/" in name and fixed))
 
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield the files of a package that are not Python, without those of the packages in it."""
-    for path in sorted(folder.iterdir()):
-        if path.is_file():
-            if path.suffix not in (".py", ".pyc"):
-                yield path
-        elif not (path / "__init__.py").is_file() and path.name != "__pycache__":
-            yield from _files(path)
+    files, folders = _listing(folder, folder.stat().st_mtime_ns)
+    yield from files
+    for inside in folders:
+        yield from _files(inside)
+
+
+@cache
+def _listing(folder: Path, modified: int) -> tuple[list[Path], list[Path]]:
+    """Return the files of a folder that are not Python, and the folders in it that are no packages."""
+    paths = sorted(folder.iterdir())
+    files = [path for path in paths if path.suffix not in (".py", ".pyc") and path.is_file()]
+    folders = [path for path in paths if path.name != "__pycache__" and path.is_dir()]
+    return files, [path for path in folders if not (path / "__init__.py").is_file()]

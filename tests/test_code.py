@@ -51,6 +51,8 @@ def test_a_closure_is_what_imports_reach(project):
         ("baselines/late.py", "x = 2", True),
         ("sair/data/__init__.py", "x = 1", True),
         ("sair/data/__init__.py", "def unused():\n    from sair.data import unused", False),
+        ("sair/data/__init__.py", "def used():\n    return 1\nx = used()", True),
+        ("sair/data/__init__.py", "@keep\ndef used():\n    return 1", True),
         ("sair/data/unused.py", "x = 2", False),
         ("sair/runtime.py", "set_up = 2", False),
         ("sair/driver.py", "x = 1", False),
@@ -74,6 +76,11 @@ def test_what_counts_as_a_change(project, file, text, counts):
         ("try:\n    import sair.data.unused\nexcept ImportError:\n    pass", True),
         ("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import sair.data.unused", False),
         ("import typing\nif typing.TYPE_CHECKING:\n    pass\nelse:\n    import sair.data.unused", True),
+        ("import importlib\nimportlib.import_module('..data.unused', __package__)", True),
+        ("import importlib\nimportlib.import_module(f'sair.data.{name}')", True),
+        ("import importlib\nimportlib.import_module('sair.data.un' + rest)", True),
+        ("import importlib\nimportlib.import_module(f'sair.report.{name}')", False),
+        ("import importlib\nimportlib.import_module(name)", False),
         ("'import sair.data.unused'", False),
     ],
 )
@@ -96,7 +103,18 @@ def test_torch_counts_with_how_the_frame_sets_it_up(project):
 
 @pytest.mark.parametrize(
     "line",
-    ["'paper.yaml'", "f'{name}.yaml'", "folder / 'page' / 'paper.yaml'", "f'page/{name}'", "folder.glob('*.yaml')"],
+    [
+        "'paper.yaml'",
+        "f'{name}.yaml'",
+        "folder / 'page' / 'paper.yaml'",
+        "f'page/{name}'",
+        "folder.glob('*.yaml')",
+        "'{}.yaml'.format(name)",
+        "'%s.yaml' % name",
+        "name + '.yaml'",
+        "folder.with_suffix('.yaml')",
+        "(folder / 'page').iterdir()",
+    ],
 )
 def test_data_files_count_where_they_are_named(project, line):
     data = project("sair/report/page/paper.yaml", "a: 1")
@@ -110,11 +128,12 @@ def test_data_files_count_where_they_are_named(project, line):
 
 
 def test_a_users_own_module_counts_with_what_it_imports_and_reads(project, tmp_path):
-    project("mine.py", "import helper\nTABLE = 'table.json'")
+    project("mine.py", "import helper\nTABLE = 'table.json'\nOTHER = f'tables/{x}{y}.json'")
+    project("tables/a.json", "1")
     project("helper.py", "x = 1")
     project("table.json", "1")
     before = code.fingerprint("script.py", ["mine:Mine"])
-    assert {"mine", "helper", "mine table.json"} <= modules("mine:Mine")
+    assert {"mine", "helper", "mine table.json", "mine tables/a.json"} <= modules("mine:Mine")
     for name, text in (
         ("mine.py", "import helper\nTABLE = 'table.json'\ny = 1"),
         ("helper.py", "x = 2"),
@@ -127,6 +146,34 @@ def test_a_users_own_module_counts_with_what_it_imports_and_reads(project, tmp_p
         project("mine.py", text)
         assert code.fingerprint("script.py", ["mine:Mine"]) != before
         before = code.fingerprint("script.py", ["mine:Mine"])
+
+
+@pytest.mark.parametrize(("module", "name"), [("theirs.model", "theirs/model.py"), ("theirs.model", "theirs/part.py")])
+def test_a_folder_that_python_takes_for_a_package_counts(project, module, name):
+    project("theirs/model.py", "from theirs import part")
+    project("theirs/part.py", "x = 1")
+    before = code.fingerprint("script.py", [f"{module}:Mine"])
+    project(name, "from theirs import part\nx = 2")
+    assert code.fingerprint("script.py", [f"{module}:Mine"]) != before
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("theirs/deep/my table.json", "'my table.json'"),
+        ("theirs/deep/palette", "'palette'"),
+        ("theirs/deep/a.json", "f'{first}{second}.json'"),
+        ("theirs/table.json", "Path(__file__).parent.parent / 'table.json'"),
+    ],
+)
+def test_data_of_a_package_counts_whatever_its_name(project, name, line):
+    for package in ("theirs", "theirs/deep"):
+        project(f"{package}/__init__.py")
+    project("theirs/deep/model.py", f"from pathlib import Path\nTABLE = {line}")
+    project(name, "1")
+    before = code.fingerprint("script.py", ["theirs.deep.model:Mine"])
+    project(name, "2")
+    assert code.fingerprint("script.py", ["theirs.deep.model:Mine"]) != before
 
 
 def test_a_package_outside_the_working_folder_counts_by_source(project, tmp_path_factory, monkeypatch):
