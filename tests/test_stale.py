@@ -60,7 +60,7 @@ SETTINGS = {
     },
     "tables": {"table2": {"dataset": "mine"}},
     "figures": {
-        "qualitative": {"methods": ["theirs"], "pictures": 1},
+        "qualitative": {"methods": ["theirs"], "pictures": 2},
         "semantic_maps": {"methods": ["sair"], "pictures": 1},
     },
     "conventions": {"pairs": [["sair", "liif"]]},
@@ -246,6 +246,7 @@ CASES = [
     ("test.yaml", merged({"methods": {"liif": {"training": {"workers": 2}}}}), []),
     ("test.yaml", merged({"training": {"precision": "bf16"}}), [*TRAINED, *TABLES]),
     ("test.yaml", merged({"training": {"processes": 2}}), [*TRAINED, *TABLES]),
+    ("test.yaml", replaced("pictures: 2", "pictures: 1"), ["qualitative *", *TABLES]),  # other images are shown
     ("config/methods/liif.yaml", added("training: {workers: 3}\n"), []),
     ("config/methods/manifest.yaml", added("parameters: {a: 1}\n"), ["predict * manifest", "claims"]),
 ]  # fmt: skip

@@ -88,6 +88,7 @@ rule qualitative:
             project.method(name)["label"]
             for name in config["figures"].get("qualitative", {}).get("methods", [])
         ],
+        shown=config["figures"].get("qualitative", {}).get("pictures", 0),
         code=project.code("qualitative"),
     script:
         "../scripts/qualitative.py"
