@@ -128,7 +128,7 @@ def read_record(path: Path) -> dict[str, Any]:
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):  # no text, no JSON, a list nested very deeply
+    except (OSError, ValueError, RecursionError):  # a folder, no text, no JSON, a list nested very deeply
         facts = None
     if not _is_record(facts):
         raise InputError(f"{path}: not the record of a job. Delete it; its results then count as not recorded.")

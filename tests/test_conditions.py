@@ -70,9 +70,21 @@ def test_seeds_of_one_row_that_differ_are_a_difference(row):
 
 
 def test_a_row_of_results_from_elsewhere_is_named(row, tmp_path):
-    rows = {"A": row("a", {"predict": CPU}), "B": [tmp_path / "faces/b/seed0/scores.csv"], "C": ["scores.csv"]}
+    recorded = row("a", {"predict": CPU, "score": CPU})
+    rows = {"A": recorded, "B": [tmp_path / "faces/b/seed0/scores.csv"], "C": ["scores.csv"]}
     assert notes(rows)[-1] == "Device, precision and versions are not recorded: B, C."
     assert differences(rows) == ""
+
+
+def test_a_step_without_a_record_is_named(row):
+    """All rows do not share what is not known of one; a training is missed where there is a checkpoint."""
+    whole = {"train": CPU, "predict": CPU, "score": CPU}
+    rows = {"A": row("a", whole), "B": row("b", {"score": CPU}), "C": row("c", {"predict": CPU, "score": CPU})}
+    assert notes(rows)[1:] == ["Not recorded: prediction of B."]
+    checkpoint = rows["C"][0].with_name("checkpoint.safetensors")
+    checkpoint.parent.mkdir(parents=True)
+    checkpoint.touch()
+    assert sorted(notes(rows)[1:]) == ["Not recorded: prediction of B.", "Not recorded: training of C."]
 
 
 def test_only_the_steps_of_a_file_count(row):

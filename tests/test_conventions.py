@@ -283,6 +283,14 @@ def test_last_by_the_kindest_before_first_by_ours_is_said(tmp_path, config):
     assert "gives the last method" not in page.read_text()
 
 
+def test_scores_of_other_buckets_are_refused(tmp_path, config):
+    methods = {name: load_method(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
+    paths = {name: scores(tmp_path / f"{name}.csv", 0, 0) for name in methods}
+    config = merge(config, {"conventions": {"pairs": [["sair", "liif"]]}, "buckets": [[0, 30], [30, 60]]})
+    with pytest.raises(InputError, match="sair: scored no image in the bucket 0-30, which the config asks for"):
+        write_conventions(config, methods, paths, tmp_path / "manifest.csv", tmp_path / "c.md", tmp_path / "c.csv")
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -54,7 +54,22 @@ def notes(rows: Mapping[str, Sequence[str | Path]]) -> list[str]:
         result.append(f"Rows differ in what made them. {differ}")
     if unknown := [label for label, found in facts.items() if not found]:
         result.append(f"Device, precision and versions are not recorded: {', '.join(unknown)}.")
+    for step in dict.fromkeys(step for files in rows.values() for step in _expected(files)):
+        if missing := [
+            label for label, files in rows.items() if facts[label] and step in _expected(files) - facts[label].keys()
+        ]:
+            result.append(f"Not recorded: {step} of {', '.join(missing)}.")
     return result
+
+
+def _expected(files: Sequence[str | Path]) -> set[str]:
+    """Return the steps that a row has: a training only where a checkpoint lies beside its numbers."""
+    steps = {step for file in files for step in STEPS.get(Path(file).name, {}).values()}
+    return (
+        steps
+        if any(Path(file).with_name("checkpoint.safetensors").is_file() for file in files)
+        else steps - {"training"}
+    )
 
 
 def differences(rows: Mapping[str, Sequence[str | Path]]) -> str:

@@ -17,7 +17,7 @@ from tabulate import tabulate
 from sair.data.manifest import manifest_hash
 from sair.evaluation.conventions import CONVENTIONS, Compute, Measure, column_name, kind
 from sair.evaluation.statistics import Decision, Difference, decide
-from sair.files import write_csv, write_text
+from sair.files import InputError, write_csv, write_text
 from sair.reporting import notes
 from sair.reporting.claims import all_claims
 from sair.reporting.markup import MARKDOWN, in_cell
@@ -325,6 +325,9 @@ def write_conventions(
         scores: their conventions.csv, one per seed (:func:`sair.evaluation.score.score_conventions`).
         manifest: manifest.csv of the table's dataset.
         markdown, csv: files to write.
+
+    Raises:
+        InputError: methods that scored different images, or none in one of the config's buckets.
     """
     table = config["conventions"]["table"]
     pairs = [tuple(pair) for pair in config["conventions"]["pairs"]]
@@ -332,6 +335,12 @@ def write_conventions(
     columns = all_columns()
     frames = {name: read_scores(paths, [column.name for column in columns]) for name, paths in scores.items()}
     same_images(frames)
+    scored_in = set(next(iter(frames.values())).bucket)
+    if missing := [bucket for bucket in buckets if bucket not in scored_in]:
+        raise InputError(
+            f"{next(iter(frames))}: scored no image in the bucket {missing[0]}, which the config asks for. Run "
+            "snakemake, which scores the images again."
+        )
     measured = {name: quality(frame, [column.name for column in columns]) for name, frame in frames.items()}
     claims = all_claims()[config["tables"][table]["claims"]]
     seeds = {name: 1 if isinstance(paths, str) else len(paths) for name, paths in scores.items()}
