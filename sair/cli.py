@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sair.files import InputError
 from sair.images import HOLES
@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"sair {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    inpaint = commands.add_parser("inpaint", help="fill the hole of one image")
+    inpaint = _command(commands, "inpaint", help="fill the hole of one image")
     inpaint.add_argument("image", help="image of any size")
     inpaint.add_argument("mask", nargs="?", help="black-and-white image of the same size; none with --scale alone")
     inpaint.add_argument("-o", "--output", required=True, help="PNG to write")
@@ -84,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     inpaint.add_argument("--scale", type=float, default=1.0, help="render this much larger, such as 2.5")
     inpaint.set_defaults(run=_inpaint)
 
-    score = commands.add_parser("score", help="score a folder of predictions against ground truths, paired by name")
+    score = _command(commands, "score", help="score a folder of predictions against ground truths, paired by name")
     score.add_argument("truth", help="folder of ground-truth images")
     score.add_argument("prediction", help="folder of predictions with the same names")
     score.add_argument(
@@ -100,7 +100,12 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("-o", "--output", required=True, help="CSV to write")
     score.set_defaults(run=_score)
 
-    compare = commands.add_parser("compare", help="is a variant better or worse than a reference, image by image?")
+    compare = _command(
+        commands,
+        "compare",
+        help="is a variant better or worse than a reference, image by image?",
+        epilog="Exit status: 2 where something got worse, 1 for an error, else 0.",
+    )
     compare.add_argument("reference", help="scores.csv of the reference, or the CSV of `sair score`")
     compare.add_argument("variant", help="the same of the variant, for the same images")
     compare.add_argument(
@@ -111,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     _takes_config(compare)
     compare.set_defaults(run=_compare)
 
-    convert = commands.add_parser(
+    convert = _command(
+        commands,
         "convert",
         help="turn an author's checkpoint into safetensors, without running its pickle",
         epilog="for example: sair convert rfrnet g_350000.pth -o weights/rfrnet.safetensors, or, for several networks, "
@@ -123,49 +129,55 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("--preset", default="paper", help="size of the network (default: paper)")
     convert.set_defaults(run=_convert)
 
-    new = commands.add_parser("new-method", help="write a working skeleton of a method: YAML, module, test")
+    new = _command(commands, "new-method", help="write a working skeleton of a method: YAML, module, test")
     new.add_argument("name", help="lower-case name, such as my_method")
     new.set_defaults(run=_new_method)
 
-    doctor = commands.add_parser("doctor", help="is everything there that a config needs, and where is the rest?")
+    doctor = _command(commands, "doctor", help="is everything there that a config needs, and where is the rest?")
     _takes_config(doctor)
     doctor.set_defaults(run=_doctor)
 
-    _add_weights(commands.add_parser("weights", help="pretrained files: list them, fetch them, verify them"))
+    _add_weights(_command(commands, "weights", help="pretrained files: list them, fetch them, verify them"))
 
-    verify = commands.add_parser("verify", help="are the tables backed by scores, and the scores by pictures?")
+    verify = _command(commands, "verify", help="are the tables backed by scores, and the scores by pictures?")
     verify.add_argument("results", nargs="?", metavar="FOLDER", help="results folder (default: the config's)")
     _takes_config(verify)
     verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
     verify.set_defaults(run=_verify)
 
-    reference = commands.add_parser("reference", help="keep this run's scores as the reference of regression checks")
+    reference = _command(commands, "reference", help="keep this run's scores as the reference of regression checks")
     _takes_config(reference)
     reference.set_defaults(run=_reference)
 
-    report = commands.add_parser("report", help="one HTML page of what is there: tables, gallery, claims, curves")
+    report = _command(commands, "report", help="one HTML page of what is there: tables, gallery, claims, curves")
     _takes_config(report)
     report.set_defaults(run=_report)
 
-    methods = commands.add_parser("methods", help="list the methods of config/methods")
+    methods = _command(commands, "methods", help="list the methods of config/methods")
     methods.set_defaults(run=_methods)
     return parser
+
+
+def _command(commands: Any, name: str, help: str, **more: Any) -> argparse.ArgumentParser:
+    """Add a command whose own help begins with what the list of commands says of it."""
+    said = help[0].upper() + help[1:]
+    return commands.add_parser(name, help=help, description=said if said[-1] == "?" else f"{said}.", **more)
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    listed = commands.add_parser("list", help="what each is for, its size, its licence, and where it is")
+    listed = _command(commands, "list", help="what each file is for, its size, its licence, and where it is")
     listed.set_defaults(run=_weights_list)
 
-    fetch = commands.add_parser("fetch", help="put them into one folder, which is then enough without a network")
+    fetch = _command(commands, "fetch", help="put these files into one folder, which is then enough without a network")
     fetch.add_argument("names", nargs="*", metavar="NAME", help="as listed (default: all that the config needs)")
     _takes_config(fetch)
     fetch.add_argument("--to", metavar="FOLDER", help="default: the folder in SAIR_WEIGHTS, else weights")
     fetch.add_argument("--archive", metavar="FILE", help="unpack an author's zip or tar that you have downloaded")
     fetch.set_defaults(run=_weights_fetch)
 
-    verify = commands.add_parser("verify", help="compare them with their known SHA-256")
+    verify = _command(commands, "verify", help="compare these files with their known SHA-256")
     verify.add_argument("folder", nargs="?", metavar="FOLDER", help="default: all that is found on this machine")
     verify.set_defaults(run=_weights_verify)
 

@@ -181,3 +181,11 @@ def test_ctrl_c_is_no_traceback(files):
     assert process.wait() == 130
     assert b"Traceback" not in process.stderr.read()
     os.close(writer)
+
+
+@pytest.mark.parametrize("line", ["score", "compare", "doctor", "weights fetch"])
+def test_the_help_of_a_command_says_what_it_does(line, capsys):
+    with pytest.raises(SystemExit):
+        cli.main([*line.split(), "--help"])
+    said = capsys.readouterr().out.split("\n\n")[1]
+    assert said[0].isupper() and said.rstrip()[-1] in ".?"

@@ -1,5 +1,6 @@
 """Configs: how they are read, laid over one another, checked; the same for snakemake and sair."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -255,3 +256,29 @@ def test_a_method_with_the_name_of_an_encoder_is_refused(config, tmp_path, monke
     Path("config/methods/clip.yaml").write_text("extends: liif\n")
     with pytest.raises(InputError, match=r"config/methods/clip\.yaml: config/semantics/clip\.yaml has that name"):
         Project(config)
+
+
+def test_the_manual_names_every_key_of_the_schema_and_no_other():
+    schema = read_mapping("workflow/schemas/config.schema.yaml")
+    manual = Path("config/README.md").read_text()
+
+    def keys(node, under=()):
+        if "$ref" in node and under == ("training",):  # a method's are explained once, there
+            node = schema["$defs"]["training"]
+        for key, child in node.get("properties", {}).items():
+            yield (*under, key)
+            yield from keys(child, (*under, key))
+        if isinstance(node.get("additionalProperties"), dict):
+            yield from keys(node["additionalProperties"], under)
+
+    def section(path):
+        """Return the part of the manual under the heading that names a top-level key."""
+        parts = [part for part in manual.split("\n## ") if f"`{path[0]}" in part.partition("\n")[0]]
+        return parts[0] if parts else manual
+
+    found = list(keys(schema))
+    assert ("training", "halve_every") in found and ("datasets", "first_class") in found
+    assert not [path for path in found if not re.search(rf"`[^`\n]*\b{path[-1]}\b[^`\n]*`", section(path))]
+    named = {name for line in manual.splitlines() if line.startswith("| `") for name in line.split("|")[1].split(", ")}
+    known = {key for path in found for key in path}
+    assert not [name for name in named if name.strip(" `").split(".")[-1] not in known]
