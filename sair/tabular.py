@@ -14,10 +14,12 @@ from sair.files import InputError
 
 
 class Number(NamedTuple):
-    """Which values a numeric column may hold beside finite ones: ``nan`` or an empty cell, and ``inf``."""
+    """Which values a numeric column may hold: finite ones of a range, ``nan`` or an empty cell, and ``inf``."""
 
     missing: bool = False
     infinite: bool = False
+    low: float = -math.inf
+    high: float = math.inf
 
 
 FINITE = Number()
@@ -98,4 +100,6 @@ def _number(cell: str, allowed: Number, where: str, remedy: str) -> float:
         raise InputError(f"{where}: {cell!r}, but every row needs a number here. {remedy}")
     if math.isinf(value) and not (allowed.infinite and value > 0):
         raise InputError(f"{where}: {cell!r}, but the number must be finite. {remedy}")
+    if math.isfinite(value) and not allowed.low <= value <= allowed.high:
+        raise InputError(f"{where}: {cell!r}, but it can only lie from {allowed.low:g} to {allowed.high:g}. {remedy}")
     return value

@@ -9,6 +9,7 @@ import pytest
 from sair.cli import main
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.statistics import holm
+from sair.files import InputError
 from sair.reporting.comparison import compare
 
 
@@ -60,3 +61,11 @@ def test_holm_against_the_textbook():
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     found = holm([0.5, math.nan, 0.9])
     assert found[0] == 1 and math.isnan(found[1]) and found[2] == 1
+
+
+@pytest.mark.parametrize(("measure", "value"), [("ssim", 97.3), ("l1", 5.2), ("psnr", -3), ("psnr", 1e308)])
+def test_scores_that_the_measure_cannot_have_are_refused(tmp_path, measure, value):
+    row = {"id": "a", "psnr": 30, "ssim": 0.9, "l1": 0.02, "lpips": 0.1}
+    pd.DataFrame([row, row | {"id": "b", measure: value}]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InputError, match=f"line 3, {measure}: .* can only lie from"):
+        compare(tmp_path / "a.csv", tmp_path / "a.csv")

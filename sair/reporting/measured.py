@@ -37,6 +37,8 @@ ALL = "all"  # the bucket of every mask ratio together
 Key = tuple[str, str]  # bucket, metric
 
 FAMILIES = {name: name for name in METRICS} | {"mae": "l1"}  # what some published codes call MAE is an L1
+# A score beyond them has another unit, such as percent, or was typed; rounding may pass 1 in the last digits.
+RANGES = {"psnr": (0, 200), "ssim": (-1 - 1e-6, 1 + 1e-6), "l1": (0, 1 + 1e-6), "lpips": (-1e-6, math.inf)}
 SCORE_AGAIN = "Expected a file of scores; score the images again."
 RATIO_DIGITS = 1e-6  # percent; score files hold ten digits
 WHOLE = ("psnr", "ssim", "l1")  # every image has these; the others may not exist (small image, empty hole)
@@ -139,7 +141,10 @@ def _read_seed(path: str | Path, required: Sequence[str]) -> pd.DataFrame:
 
 
 def _allowed(measure: str) -> Number:
-    return Number(missing=measure.removesuffix("_raw") not in WHOLE, infinite=family_of(measure) == "psnr")
+    # Of our convention; those of other codes have their own units, such as percent.
+    low, high = RANGES[family_of(measure)] if measure in MEASURES else (-math.inf, math.inf)
+    missing, infinite = measure.removesuffix("_raw") not in WHOLE, family_of(measure) == "psnr"
+    return Number(missing, infinite, low, high)
 
 
 def measures_of(scores: pd.DataFrame) -> list[str]:
