@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,8 @@ def _inputs(place: Mapping[str, Any], checkout: Path | None) -> Iterator[Path]:
             yield from _unverified(place)
         if key == "command" and isinstance(value, list) and not place.get("environment"):
             yield from _program(value)
+        if key == "command" and isinstance(value, list):
+            yield from _of_shell(value, checkout)
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, Mapping):
                 yield from _inputs(part, checkout)
@@ -131,6 +134,15 @@ def _program(words: list[Any]) -> Iterator[Path]:
     names = (word for word in words if isinstance(word, str) and word != "env" and "=" not in word)
     if found := shutil.which(next(names, "")):
         yield Path(found)
+
+
+def _of_shell(words: list[Any], checkout: Path | None) -> Iterator[Path]:
+    """Yield the files that a line for a shell (``bash -c``) names, and the module that ``python -m`` runs."""
+    texts = [word for word in words if isinstance(word, str)]
+    parts = [part for text in texts if " " in text for part in text.replace("'", " ").replace('"', " ").split()]
+    modules = [after.replace(".", "/") for row in (texts, parts) for flag, after in pairwise(row) if flag == "-m"]
+    for part in (*parts, *(f"{name}{ending}" for name in modules for ending in (".py", "/__main__.py"))):
+        yield from (path for path in _of_word(part.strip(";&|()"), checkout) if path.is_file())
 
 
 def _of_word(word: str, checkout: Path | None) -> Iterator[Path]:

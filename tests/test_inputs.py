@@ -44,6 +44,12 @@ def repository(folder):
         ({"generator": {"class": "a:B", "parameters": {"pretrained": "g.pth"}}}, ["g.pth"]),
         ({"stages": [{"weights": "g.pth"}, [["d.pth"]]]}, ["d.pth", "g.pth"]),
         ({"command": ["no-such-program", "fill.sh", "--model=g.pth", "{images}"]}, ["fill.sh", "g.pth"]),
+        (
+            {"command": ["no-such-shell", "-c", "x=1; (no-program 'fill.sh' --model=g.pth) >d.pth"]},
+            ["fill.sh", "g.pth"],
+        ),
+        ({"command": ["no-such-program", "-m", "external.fill"]}, ["external/fill.py"]),
+        ({"command": ["no-such-shell", "-c", "cd theirs && no-python -m external.fill"]}, ["external/fill.py"]),
         ({"command": ["no-such-program", "model.path=theirs"]}, ["theirs"]),
         ({"command": ["env", "HOME=theirs", "LIST=g.pth", "no-such-program"]}, ["g.pth"]),
         ({"command": ["no-such-program", "."]}, []),
@@ -53,7 +59,7 @@ def repository(folder):
     ],
 )
 def test_what_parameters_name(here, parameters, found):
-    for name in ("theirs/0-20/a.png", "g.pth", "d.pth", "fill.sh"):
+    for name in ("theirs/0-20/a.png", "g.pth", "d.pth", "fill.sh", "external/fill.py"):
         here(name)
     assert named_inputs(parameters) == found
 
