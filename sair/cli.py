@@ -240,7 +240,7 @@ def _compare(options: argparse.Namespace) -> int:
     least = parse_least(options.least)
     if not least and (options.configfile or DEFAULT.is_file()):
         config = load_config(options.configfile)
-        check_config(config)
+        check_config(config, files=[DEFAULT, *options.configfile])
         least = config["regression"]["least"]
     verdicts = compare(options.reference, options.variant, least)
     print(to_text(verdicts), *terms(options.reference, options.variant, verdicts, least), sep="\n")
@@ -265,12 +265,13 @@ def _new_method(options: argparse.Namespace) -> None:
 
 def _project(configfiles: Sequence[str], results: str | None = None, preset: str | None = None) -> Project:
     """Return the project as snakemake sees it with ``--configfile``, or with another results folder or preset."""
-    from sair.config import load_config
+    from sair.config import DEFAULT, load_config
     from sair.project import Project
 
     config = load_config(configfiles)
     given = {"results": results, "preset": preset}
-    return Project({**config, **{key: value for key, value in given.items() if value is not None}})
+    config |= {key: value for key, value in given.items() if value is not None}
+    return Project(config, files=[DEFAULT, *configfiles])
 
 
 def _doctor(options: argparse.Namespace) -> int:

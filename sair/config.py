@@ -37,12 +37,24 @@ def load_config(files: Sequence[str | Path] = ()) -> dict[str, Any]:
     return config
 
 
-def check_config(config: dict[str, Any], schema: str | Path = SCHEMA) -> None:
+def check_config(config: dict[str, Any], schema: str | Path = SCHEMA, files: Sequence[str | Path] = (DEFAULT,)) -> None:
     """Refuse a config with an unknown key, a wrong value or a dangling name.
+
+    Args:
+        config: the whole config.
+        schema: path of config.schema.yaml.
+        files: what it was read from, for the message.
 
     Raises:
         InputError: the first fault, where it is and what would be right.
     """
+    try:
+        _check(config, schema)
+    except InputError as error:
+        raise InputError(f"{error} (The config was read from {' and '.join(sorted(map(str, files)))}.)") from None
+
+
+def _check(config: dict[str, Any], schema: str | Path) -> None:
     check_schema("config", config, read_schema(schema))
     as_buckets(config["buckets"])
     for name, dataset in config["datasets"].items():

@@ -42,7 +42,7 @@ def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Pr
     with one_line():
         for file in files:
             read_mapping(file)
-        return Project(config, schema)
+        return Project(config, schema, list(files))
 
 
 def start(project: Project, local: bool) -> None:

@@ -5,13 +5,13 @@ Nothing here is heavy (no torch), because Snakemake runs it at every start.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from sair.code import fingerprint
-from sair.config import SCHEMA, check_classes, check_config, check_name, check_schema, read_schema
+from sair.config import DEFAULT, SCHEMA, check_classes, check_config, check_name, check_schema, read_schema
 from sair.data.sources import classes_of
 from sair.files import InputError, near
 from sair.inputs import checkouts, digests, named_inputs
@@ -31,10 +31,13 @@ class Project:
     Args:
         config: Snakemake's config.
         schema: path of config.schema.yaml.
+        files: what the config was read from, for messages.
     """
 
-    def __init__(self, config: dict[str, Any], schema: str | Path = SCHEMA) -> None:
-        check_config(config, schema)
+    def __init__(
+        self, config: dict[str, Any], schema: str | Path = SCHEMA, files: Sequence[str | Path] = (DEFAULT,)
+    ) -> None:
+        check_config(config, schema, files)
         self.config = config
         self.results = config["results"].rstrip("/")
         changes = config.get("methods", {})

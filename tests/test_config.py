@@ -282,3 +282,10 @@ def test_the_manual_names_every_key_of_the_schema_and_no_other():
     named = {name for line in manual.splitlines() if line.startswith("| `") for name in line.split("|")[1].split(", ")}
     known = {key for path in found for key in path}
     assert not [name for name in named if name.strip(" `").split(".")[-1] not in known]
+
+
+def test_a_wrong_config_is_named_by_its_files(tmp_path):
+    file = tmp_path / "mine.yaml"
+    file.write_text("buckets: [[0, 20], [10, 40]]\n")
+    with pytest.raises(InputError, match=r"overlap.*\(.* read from .*mine\.yaml and config/config\.yaml\.\)"):
+        Project(load_config([file]), files=["config/config.yaml", file])
