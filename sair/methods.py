@@ -6,6 +6,8 @@
     semantics: clip                                   a trained CLIP it needs (config/semantics/clip.yaml), or null
     over: edgeconnect                                 another method it is built on, trained before it (optional)
     weights: weights/mine.safetensors                 a checkpoint to use instead of training (optional; `sair convert`)
+    sees_truth: true                                  it is given the ground truth; stands among the controls (optional)
+    control: true                                     shown for comparison, does not compete (optional, default false)
     tables: {table1: SAIR}                            tables it appears in: the paper's row, or null if it has none
     parameters: {...}                                 keyword arguments of the class; beside `weights`, over its own
     training: {steps: 1000, batch: 16, ...}           overrides of the config's `training`; null for no training
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 METHODS = Path("config/methods")
 SEMANTICS = Path("config/semantics")
 
-_NONE = {"semantics": None, "over": None, "weights": None, "sees_truth": False}
+_NONE = {"semantics": None, "over": None, "weights": None, "sees_truth": False, "control": False}
 _OPTIONAL = (str, type(None))
 _KEYS: dict[str, tuple[type, ...]] = {
     "label": (str,),
@@ -42,6 +44,7 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "over": _OPTIONAL,
     "weights": _OPTIONAL,
     "sees_truth": (bool,),
+    "control": (bool,),
     "tables": (dict,),
     "parameters": (dict,),
     "training": (dict, type(None)),
@@ -107,7 +110,8 @@ def load_method(
         changes: the config's ``methods``: by name, ``parameters`` and ``training`` over the file's own.
 
     Returns:
-        Plain data: name, label, class, semantics, over, weights, sees_truth, tables, parameters, training, published.
+        Plain data: name, label, class, semantics, over, weights, sees_truth, control, tables, parameters, training,
+        published.
         It is stored in the checkpoint and is all that is needed to build the method again; the method that it is
         ``over`` stands in its parameters as ``generator``. With ``weights`` the parameters are only those that go on
         top of the checkpoint's own (``sair.loading``).

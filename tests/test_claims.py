@@ -237,6 +237,25 @@ def test_who_sees_the_ground_truth_is_marked_and_does_not_compete(table, tmp_pat
     assert set(frame[frame.method == "cheat"].group) == {"control"}
 
 
+def test_a_control_of_ones_own_does_not_compete(table, config, tmp_path):
+    methods = {
+        "mine": method("SAIR", "Mine", control=True),
+        "mean": method(None, "Mean") | {"class": "baselines.controls:MeanFill"},
+        "liif": method("LIIF"),
+        "lama": method("LaMa"),
+    }
+    gains = {"mine": 9, "mean": -9, "liif": 2, "lama": 0}
+    files = {name: [scores(tmp_path / f"{name}.csv", gain)] for name, gain in gains.items()}
+    text, frame, _ = table(methods, files)
+    assert line(text, "*Mine*")[1].startswith("39.") and line(text, "LIIF")[1].startswith("**32.")
+    assert line(text, "SAIR")[1] == "– (37.97)" and "Sees the ground truth" not in text
+    assert set(frame[frame.method == "mine"].group) == {"control"}
+    # The class decides nothing, and without the key, as in what was written before, nothing is a control.
+    assert set(frame[frame.method == "mean"].group) == {"variant"}
+    claims, _ = judge(config, tmp_path, methods, files)
+    assert "mine" not in set(claims.method) and "mine" not in set(claims.against)
+
+
 def test_bold_needs_more_than_a_seed_moves_and_the_note_says_so(table, tmp_path):
     methods = {"sair": method("SAIR"), "liif": method("LIIF")}
     for gain, mark in ((0.15, "<u>"), (0.3, "**")):

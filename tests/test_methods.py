@@ -55,6 +55,7 @@ def test_an_unknown_name_lists_the_near_ones():
         ("label: X\nclass: a:b\ntables: table1", "tables: expected keys and values"),
         ("label: X\nclass: a:b\ntraining: 5", "training: expected keys and values or null"),
         ("label: X\nclass: a:b\nsees_truth: 'no'", "sees_truth: expected true or false, found 'no'"),
+        ("label: X\nclass: a:b\ncontrol: 1", "control: expected true or false, found 1"),
         ("label: X\nclass: a:b\nover: [a]", "over: expected text or null"),
         ("label: X\nclass: a:b\nsemantics: true", "semantics: expected text or null, found True"),
         ("label: X\nclass: a:b\npresets: {mini: 5}", r"presets\.mini: expected keys and values"),
@@ -108,6 +109,17 @@ presets: {mini: {parameters: {b: 2, deep: {z: 3}}, training: {steps: 7}}}
     assert spec["training"] == {"steps": 7, "scale": 1, "batch": 4}
     assert spec["tables"] == {}  # a place in a table is not inherited
     assert spec["label"] == "Variant"
+
+
+def test_a_control_says_so_and_its_variants_are_controls(tmp_path):
+    write(tmp_path, "base", "label: Base\nclass: m:c\ncontrol: true")
+    write(tmp_path, "variant", "extends: base\nlabel: Variant")
+    write(tmp_path, "rival", "extends: variant\ncontrol: false")
+    write(tmp_path, "plain", "label: Plain\nclass: baselines.controls:MeanFill")
+    controls = [name for name in method_names(tmp_path) if load_method(name, tmp_path, "mini")["control"]]
+    assert controls == ["base", "variant"]
+    registered = [name for name in NAMES if load_method(name, "config/methods", "mini")["control"]]
+    assert registered == ["biharmonic", "ground_truth", "mean_fill"]
 
 
 def test_a_config_changes_a_method_and_what_is_over_it(config):

@@ -29,7 +29,7 @@ METHODS = {
     "sair": {"label": "SAIR", "class": "a:B", "tables": {"table1": "SAIR"}},
     "liif": {"label": "LIIF", "class": "a:B", "tables": {"table1": "LIIF"}},
     "mine": {"label": "My_variant", "class": "baselines.command:Command", "tables": {"table1": None}},
-    "truth": {"label": "Ground truth", "class": "baselines.controls:GroundTruth", "tables": {"table1": None}},
+    "truth": {"label": "Ground truth", "class": "a:B", "control": True, "tables": {"table1": None}},
 }
 BASE = {"sair": 30.0, "liif": 29.0, "mine": 30.004, "truth": math.inf}
 PICTURES = 10

@@ -23,7 +23,6 @@ COLUMNS = [
     *("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper", "lead", "reason"),
 ]
 NUMBERS = ("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper")
-CONTROLS = "baselines.controls:"
 BEST, TIED = "best", "tied"
 
 Compare = Callable[[str, str, Key], Difference]  # of two methods in a column, the first minus the second
@@ -55,8 +54,11 @@ class Shape(NamedTuple):
 
 
 def competes(spec: Mapping[str, Any]) -> bool:
-    """Return whether a method may lead a column and bear out a claim: neither a control nor shown the ground truth."""
-    return not (spec.get("class", "").startswith(CONTROLS) or spec.get("sees_truth", False))
+    """Return whether a method may lead a column and bear out a claim: neither a control nor shown the ground truth.
+
+    A specification without the key, such as one written before there was one, is no control.
+    """
+    return not (spec.get("control", False) or spec.get("sees_truth", False))
 
 
 def claimants(table: str, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
@@ -79,7 +81,7 @@ def collect(
     """Return all lines of a table: the paper's rows in its order, then variants, then what does not compete.
 
     Where several methods name one row of the paper, the first has the paper's label and the others follow under their
-    own. A method that sees the ground truth stands among the controls, whatever row it names.
+    own. A control, and a method that sees the ground truth, stand at the end, whatever row they name.
 
     Args:
         table: its name in the config.

@@ -39,7 +39,7 @@ from sair.reporting.measured import (
     segmentation_differences,
     segmentation_spread,
 )
-from sair.reporting.rows import CONTROLS, Leaders, Row, Shape, collect, leaders, to_frame
+from sair.reporting.rows import Leaders, Row, Shape, collect, leaders, to_frame
 from sair.weights.sources import entry
 
 NO_INCEPTION = (
@@ -96,9 +96,8 @@ def describe(
             + "; ".join(f"{NAMES[metric]} {CONVENTION[metric]}" for metric in claims["metrics"])
             + "."
         )
-    if shown := [
-        row.label for row in rows if methods.get(row.method, {}).get("sees_truth") and not _control(methods[row.method])
-    ]:
+    specs = [(row.label, methods.get(row.method, {})) for row in rows]
+    if shown := [label for label, spec in specs if spec.get("sees_truth") and not spec.get("control")]:
         result.append(f"Sees the ground truth, and so stands among the controls: {', '.join(shown)}.")
     missing: dict[str, list[str]] = {}
     for row in rows:
@@ -117,10 +116,6 @@ def _counted(rows: Sequence[Row], metric: str) -> tuple[int, int]:
     """Return the number of images per bucket and of their clusters, as the first measured row has them."""
     found = [(cell.n, cell.clusters) for row in rows for key, cell in row.cells.items() if key[1] == metric]
     return max(found, default=(0, 0))
-
-
-def _control(spec: Mapping[str, Any]) -> bool:
-    return spec.get("class", "").startswith(CONTROLS)
 
 
 def _explain(table: str, marked: Leaders, metrics: Sequence[str], least: Mapping[str, float]) -> str:
@@ -254,7 +249,7 @@ def write_segmentation_table(
     # CLIP without SIR is nobody's method: its two read-outs stand in as the paper's first row and as a control.
     plain = {
         "clip": {"label": "CLIP Encoder", "tables": {table: "CLIP Encoder"}},
-        "clip_complete": {"label": "CLIP Encoder, complete images", "tables": {table: None}, "class": CONTROLS},
+        "clip_complete": {"label": "CLIP Encoder, complete images", "tables": {table: None}, "control": True},
     }
     frames = {"clip": read_overlaps(clip, "masked"), "clip_complete": read_overlaps(clip, "complete")}
     frames |= {name: read_overlaps(paths, "completed") for name, paths in completed.items()}
