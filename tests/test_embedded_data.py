@@ -12,8 +12,11 @@ import numpy as np
 import pytest
 import yaml
 
-from sair.data import faces, photos
+from sair.data import photos
 from sair.data.faces import CLASSES, draw_face
+from sair.data.faces.canvas import Canvas
+from sair.data.faces.head import EYE_V, paint_eyes
+from sair.data.faces.traits import Pose, draw_look
 from sair.data.freeze import write_manifest, write_pictures
 from sair.data.photos import average_down, crops, regions
 from sair.data.sources import pictures
@@ -140,12 +143,12 @@ def test_captions_tell_what_the_labels_show(portraits, name):
 
 def test_both_eyes_are_alike():
     """Seen straight on, both irises, with pupil and highlight, are one picture: gaze, colour and light are shared."""
-    straight = faces._Pose(x=0.5, y=0.5, scale=1.0, tilt=0.0, yaw=0.0, light=1.0)
+    straight = Pose(x=0.5, y=0.5, scale=1.0, tilt=0.0, yaw=0.0, light=1.0)
     for seed in range(20):
-        look = replace(faces._draw_look(seed), pose=straight, eye_gap=24 / 256, eye_open=1.1)
-        canvas = faces._Canvas(256, look)
-        faces._paint_eyes(canvas, look)
-        height = round((0.5 + faces.EYE_V) * 256)
+        look = replace(draw_look(seed), pose=straight, eye_gap=24 / 256, eye_open=1.1)
+        canvas = Canvas(256, look.pose)
+        paint_eyes(canvas, look)
+        height = round((0.5 + EYE_V) * 256)
         left, right = (canvas.image[:, height - 3 : height + 3, x - 6 : x + 6] for x in (128 - 24, 128 + 24))
         # The lids slant in opposite ways, so they may cut the edge of an iris differently.
         assert np.abs(left - right).mean() < 0.03, seed
