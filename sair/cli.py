@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sair.files import InputError
+from sair.files import InputError, read_mapping
 from sair.images import HOLES
 from sair.methods import METHODS, load_method
 
@@ -153,7 +153,10 @@ def _parser() -> argparse.ArgumentParser:
     _takes_config(report)
     report.set_defaults(run=_report)
 
-    methods = _command(commands, "methods", help="list the methods of config/methods")
+    methods = _command(commands, "methods", help="list the methods of config/methods, or show one with all its values")
+    methods.add_argument("--show", metavar="NAME", help="print this method's values as YAML, and where each comes from")
+    methods.add_argument("--preset", help="size of the methods (default: the config's)")
+    _takes_config(methods)
     methods.set_defaults(run=_methods)
     return parser
 
@@ -365,7 +368,17 @@ def _report(options: argparse.Namespace) -> None:
 
 
 def _methods(options: argparse.Namespace) -> None:
-    for name, spec in _project([]).methods.items():
+    project = _project(options.configfile, preset=options.preset)
+    if options.show:
+        from sair.annotated import to_yaml
+        from sair.config import DEFAULT
+        from sair.methods import explain_method
+
+        project.method(options.show)  # refuses a name that no method has
+        configs = [(file, read_mapping(file)) for file in (DEFAULT, *options.configfile)]
+        print(to_yaml(explain_method(options.show, METHODS, project.config["preset"], configs)), end="")
+        return
+    for name, spec in project.methods.items():
         source = "trained" if spec["training"] is not None else spec["weights"] or "nothing to train"
         print(f"{name:16} {spec['label']:16} {source:18} {spec['class']}")
 

@@ -12,7 +12,7 @@ import jsonschema
 from sair.data.buckets import as_buckets
 from sair.data.sources import classes_of
 from sair.files import InputError, near, read_mapping
-from sair.methods import merge
+from sair.origins import merge
 from sair.reporting.claims import all_claims
 
 DEFAULT = Path("config/config.yaml")

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 import torch
 
 from sair.files import InputError
-from sair.methods import METHODS, Inpainter, build, classes_named, load_method, merge
+from sair.methods import METHODS, Inpainter, build, classes_named, load_method
+from sair.origins import merge
 from sair.training import checkpoint
 
 

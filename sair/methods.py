@@ -22,11 +22,12 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from sair.files import InputError, near, read_mapping
+from sair.origins import Layer
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -72,15 +73,6 @@ class Inpainter(Protocol):
         ...
 
 
-def merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """``base`` with ``over`` on top, key by key through nested mappings; a null in ``over`` replaces."""
-    merged = dict(base)
-    for key, value in over.items():
-        inner = merged.get(key)
-        merged[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
-    return merged
-
-
 def method_names(folder: str | Path) -> list[str]:
     """Return the names of all methods in ``folder`` (the files' names without ending).
 
@@ -111,16 +103,35 @@ def load_method(
 
     Returns:
         Plain data: name, label, class, semantics, over, weights, sees_truth, control, tables, parameters, training,
-        published.
-        It is stored in the checkpoint and is all that is needed to build the method again; the method that it is
-        ``over`` stands in its parameters as ``generator``. With ``weights`` the parameters are only those that go on
-        top of the checkpoint's own (``sair.loading``).
+        published. It is stored in the checkpoint and is all that is needed to build the method again; the method that
+        it is ``over`` stands in its parameters as ``generator``. With ``weights`` the parameters are only those that
+        go on top of the checkpoint's own (``sair.loading``).
 
     Raises:
         InputError: unknown name, key or preset, a value of the wrong type, or a file that extends itself or is over
             itself.
     """
-    return _load(name, Path(folder), preset, training or {}, changes or {}, ())
+    given = Layer.of(training or {}, "config"), Layer.of(changes or {}, "config")
+    return _load(name, Path(folder), preset, *given, ()).values
+
+
+def explain_method(
+    name: str, folder: str | Path, preset: str, configs: Iterable[tuple[str | Path, dict[str, Any]]]
+) -> Layer:
+    """Return a method's complete specification, as ``load_method`` does, with the file that each value came from.
+
+    Args:
+        name, folder, preset: same as in ``load_method``.
+        configs: the config's files and what they hold, each laid over those before it.
+
+    Raises:
+        InputError: same as in ``load_method``.
+    """
+    config = Layer({}, {})
+    for file, held in configs:
+        config = config.under(_origins(held, file, "methods"))
+    values, origins = _load(name, Path(folder), preset, config.part("training"), config.part("methods"), ())
+    return Layer({key: values[key] for key in ("name", "label", "class")} | values, origins)
 
 
 def processes(spec: dict[str, Any]) -> int:
@@ -128,48 +139,46 @@ def processes(spec: dict[str, Any]) -> int:
     return spec["training"]["processes"] if spec["training"] else 0
 
 
-def _load(
-    name: str,
-    folder: Path,
-    preset: str,
-    training: dict[str, Any],
-    changes: Mapping[str, dict[str, Any]],
-    above: tuple[str, ...],
-) -> dict[str, Any]:
+def _load(name: str, folder: Path, preset: str, training: Layer, changes: Layer, above: tuple[str, ...]) -> Layer:
     path = folder / f"{name}.yaml"
     if name in above:
         way = " -> ".join((*above, name))
         raise InputError(f"{path} is over itself through {way}. Remove one `over`.")
     raw = _merged(name, folder)
-    presets = raw.pop("presets", {})
+    presets = raw.values.pop("presets", {})
     if presets and preset not in presets:
         raise InputError(f"{path} has no preset {preset!r}. {near(preset, presets)}")
-    spec = merge({**_NONE, "tables": {}, "parameters": {}, "training": {}, "published": {}}, raw)
+    defaults = Layer({**_NONE, "tables": {}, "parameters": {}, "training": {}, "published": {}}, {})
+    spec, origins = defaults.under(raw)
     # A variant's own keys win over the preset of the file that it extends.
-    chosen = presets.get(preset, {})
-    change = {"parameters": {}, "training": {}, **changes.get(name, {})}
-    spec["parameters"] = merge(merge(chosen.get("parameters", {}), spec["parameters"]), change["parameters"])
-    own, preset_s = spec["training"], chosen.get("training", {})
+    chosen, change = Layer(presets, origins.pop("presets", {})).part(preset), changes.part(name)
+    parameters = chosen.part("parameters").under(raw.part("parameters")).under(change.part("parameters"))
+    own, preset_s = spec["training"], chosen.values.get("training", {})
     if own is None or (preset_s is None and not own) or spec["weights"]:
-        if change["training"]:
+        if change.values.get("training"):
             raise InputError(f"config, methods.{name}.training: {name} learns nothing. Remove it.")
         if spec["weights"] and (own or preset_s):
             raise InputError(f"{path}: names `weights` and `training`, but weights are not trained on. Remove one.")
         spec["training"] = None
+        if spec["weights"] or own is not None:
+            origins["training"] = origins["weights"] if spec["weights"] else chosen.origins["training"]
     else:
-        spec["training"] = merge(merge(merge(training, preset_s or {}), own), change["training"])
+        learning = training.under(chosen.part("training")).under(raw.part("training")).under(change.part("training"))
+        spec["training"], origins["training"] = learning
     if spec["weights"]:
         spec["weights"] = str(Path(spec["weights"]).expanduser())
-    if spec["weights"] and spec["parameters"].get("pretrained"):
+    if spec["weights"] and parameters.values.get("pretrained"):
         raise InputError(f"{path}: names `weights` and `pretrained`, two sources of its weights. Remove one.")
     if spec["over"] and not spec["weights"]:  # else the checkpoint holds the generator, too
         below = _load(spec["over"], folder, preset, training, changes, (*above, name))
-        generator = {key: below[key] for key in ("class", "parameters")}
-        spec["parameters"] = merge({"generator": generator}, spec["parameters"])
-    return {"name": name, **spec}
+        generator = {key: below.values[key] for key in ("class", "parameters")}
+        origin = below.through(f"over {spec['over']}")
+        parameters = Layer({"generator": generator}, {"generator": origin}).under(parameters)
+    spec["parameters"], origins["parameters"] = parameters
+    return Layer({"name": name, **spec}, origins)
 
 
-def _merged(name: str, folder: Path) -> dict[str, Any]:
+def _merged(name: str, folder: Path) -> Layer:
     """Return a method's file laid over the files that it extends, without ``extends``."""
     chain = [_read(name, folder)]
     names = [name]
@@ -185,13 +194,22 @@ def _merged(name: str, folder: Path) -> dict[str, Any]:
         raise InputError(f"{path}: missing {', '.join(sorted(missing))} (or `extends` another method).")
     stated = [number for number, raw in enumerate(chain) if "weights" in raw]
     weighted = stated[-1] if stated and chain[stated[-1]]["weights"] else 0
-    merged: dict[str, Any] = {}
-    for number, raw in enumerate(chain):
+    merged = Layer({}, {})
+    for number, (file, raw) in enumerate(zip(reversed(names), chain, strict=True)):
         if number < weighted:  # the checkpoint brings its own size: what is below it describes another network
             raw = {key: value for key, value in raw.items() if key not in _OF_TRAINING}
         # Places in tables are a row's own: a variant does not inherit its parent's.
-        merged = merge({**merged, "tables": {}}, raw)
+        above = Layer({**merged.values, "tables": {}}, {**merged.origins, "tables": {}})
+        merged = above.under(_origins(raw, folder / f"{file}.yaml", "presets"))
     return merged
+
+
+def _origins(held: dict[str, Any], file: str | Path, key: str) -> Layer:
+    """Return what a file holds with where it says it, which for each entry of ``key`` is that entry."""
+    layer = Layer.of(held, f"{file}")
+    for name, entries in (held.get(key) or {}).items():
+        layer.origins[key][name] = Layer.of(entries, f"{file}, {key}.{name}").origins
+    return layer
 
 
 def _read(name: str, folder: Path) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import yaml
 from sair.config import check_config, load_config
 from sair.driver import lock, plan
 from sair.files import InputError, read_mapping
-from sair.methods import merge
+from sair.origins import merge
 from sair.project import Project
 
 FACES = {"source": "faces", "masks": "strokes", "train": 2, "validation": 1, "test": 2}

@@ -17,7 +17,8 @@ from sair.data.strokes import draw_strokes
 from sair.evaluation import metrics
 from sair.evaluation.conventions import CONVENTIONS, OURS, all_measures, score_by_conventions
 from sair.files import InputError
-from sair.methods import load_method, merge
+from sair.methods import load_method
+from sair.origins import merge
 from sair.project import Project
 from sair.reporting.conventions import all_columns, swapped, write_conventions
 

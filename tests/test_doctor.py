@@ -14,7 +14,7 @@ from sair.data.sources import pictures
 from sair.data.strokes import draw_strokes
 from sair.files import InputError
 from sair.images import read_rgb, write_png
-from sair.methods import merge
+from sair.origins import merge
 from sair.project import Project
 
 CLASSES = ["sky", "face"]

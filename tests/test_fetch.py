@@ -17,9 +17,9 @@ import yaml
 from sair import doctor, weights
 from sair.cli import main
 from sair.files import InputError
-from sair.methods import merge
 from sair.models.clip import CLIP, build_clip
 from sair.models.sam import SAM, DenseSAM
+from sair.origins import merge
 from sair.project import Project
 from sair.weights import fetch, sources
 from sair.weights.sources import File, known

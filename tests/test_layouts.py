@@ -21,7 +21,7 @@ from sair.data.seeds import mix
 from sair.data.sources import labelled, pictures
 from sair.files import InputError
 from sair.images import write_png
-from sair.methods import merge
+from sair.origins import merge
 from sair.project import Project
 
 REAL = Path(os.environ.get("SAIR_DATA", "data"))  # a folder with real files, where there is one

@@ -9,8 +9,9 @@ import yaml
 from baselines.controls import Biharmonic, MeanFill
 from sair.conformance import check, maker, samples
 from sair.files import InputError
-from sair.methods import build, load_method, merge, method_names
+from sair.methods import build, load_method, method_names
 from sair.models.clip import CLIP
+from sair.origins import merge
 from sair.project import Project, _classes
 from sair.reporting.notes import departures
 

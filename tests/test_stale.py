@@ -213,6 +213,7 @@ CASES = [
     ("sair/runtime.py", added("\n# a comment\n"), []),
     ("sair/training/checkpoint.py", CODE, [*TRAINED, *RESTORED]),
     ("sair/methods.py", CODE, [*TRAINED, *RESTORED]),
+    ("sair/annotated.py", CODE, []),
     ("sair/weights/networks.py", CODE, [*LAMAS, *MEASURED]),
     ("sair/evaluation/metrics.py", CODE, MEASURED),
     ("sair/evaluation/statistics.py", CODE, [*RESTORED[1:], "fid *", "tr*_features *", "regression_report *", *TABLES]),
