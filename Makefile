@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: table1 all report test lint bench clean
+.PHONY: table1 all report test test-fast lint bench clean
 .DEFAULT_GOAL := table1
 
 table1: $(VENV)/ready
@@ -18,6 +18,9 @@ report: $(VENV)/ready
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest
+
+test-fast: $(VENV)/ready
+	$(BIN)/python -m pytest -m "not slow"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from quick import quick
 
 from sair import cli
 from sair.images import write_png
@@ -152,7 +153,7 @@ def test_outside_a_project_what_needs_none_works(line, files, capsys, monkeypatc
     assert run(arguments(line, files), capsys)[0] == 0
 
 
-@pytest.mark.parametrize("module", ["sair", "sair.cli"])
+@pytest.mark.parametrize("module", quick(["sair", "sair.cli"], "sair"))
 def test_it_runs_as_a_module(module, files):
     def call(*words):
         line = [sys.executable, "-m", module, *words]
@@ -163,6 +164,7 @@ def test_it_runs_as_a_module(module, files):
     assert refused.returncode == 1 and is_one_error(1, refused.stderr)
 
 
+@pytest.mark.slow
 def test_a_reader_that_goes_away_is_no_traceback():
     line = [sys.executable, "-m", "sair", "methods"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
@@ -171,6 +173,7 @@ def test_a_reader_that_goes_away_is_no_traceback():
     assert process.stderr.read() == b""
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_no_traceback(files):
     fifo = files / "never.yaml"
     os.mkfifo(fifo)  # reading it waits for a writer: the command stands still

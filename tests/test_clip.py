@@ -80,6 +80,7 @@ def test_any_size_and_holes_show_the_mean_colour(clip):
     assert (dense(images) - dense(images, masks)).abs().max() > 1e-3
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_vit_b_16_at_full_size():
     model = build_clip("ViT-B-16-quickgelu")
@@ -110,6 +111,7 @@ def test_a_weights_file_is_loaded_strictly(clip, tmp_path):
         CLIP(architecture=SMALL, pretrained="nowhere.pt")
 
 
+@pytest.mark.slow
 def test_training_aligns_the_map_with_text():
     """Two-coloured pictures: after a few steps the names of the colours segment them."""
     torch.manual_seed(0)

@@ -238,6 +238,7 @@ def test_a_results_folder_that_is_a_file_is_refused(tmp_path):
             lock(folder)
 
 
+@pytest.mark.slow
 def test_a_gpu_that_is_not_there_is_refused_at_the_start(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     target = f"{tmp_path}/faces/mean_fill/seed0/scores.csv"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from quick import quick
 from safetensors.torch import save_file
 
 from sair.cli import main
@@ -59,7 +60,7 @@ def write_files(name, folder):
     return method, words
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", quick(FILES, "misf"))
 def test_converted_weights_paint_the_same(name, tmp_path):
     method, words = write_files(name, tmp_path)
     output = tmp_path / "weights/converted.safetensors"
@@ -108,7 +109,7 @@ def changed(content, change):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", quick(FILES, "misf"))
 def test_harmless_variants_of_a_file_are_read(name, variant, tmp_path):
     method, words = write_files(name, tmp_path)
     for path in tmp_path.glob("*.pth"):
@@ -134,7 +135,7 @@ def last_weight(change):
     return write
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", quick(FILES, "misf"))
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -53,6 +53,7 @@ def found(nowhere, file):
     return nowhere
 
 
+@pytest.mark.slow
 def test_features_are_pytorch_fids(found, file, tmp_path):
     """Pictures of one size and of several; a batch that does not divide their number."""
     (tmp_path / "hub/checkpoints").mkdir(parents=True)

@@ -286,6 +286,7 @@ def test_an_unknown_polarity_names_the_known_ones(tmp_path):
 # Files
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_large_images_are_read_and_larger_ones_are_named(tmp_path):
     Image.new("1", (14000, 14000)).save(tmp_path / "scan.png")  # more than Pillow reads by itself

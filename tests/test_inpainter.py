@@ -61,6 +61,7 @@ def test_nfs_sees_interpolated_and_ous_only_semantic_features():
     assert torch.equal(ous.inpaint(images, masks), ous.inpaint(other, masks))
 
 
+@pytest.mark.slow
 def test_the_alignment_term_pulls_sir_towards_the_complete_picture():
     images, masks = samples(2)
     method = method_of("sair_aligned", queries=64)

@@ -163,6 +163,7 @@ def snakemake(folder, *arguments):
     return subprocess.run(line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [generated, pytest.param(real, marks=real_files)])
 def test_the_paper_runs_on_a_small_copy_of_each_layout(make, tmp_path):
     folder = workspace(tmp_path, make)
@@ -270,6 +271,7 @@ def test_the_doctor_refuses_what_is_not_whole(layout):
     assert missing.state == "missing" and "sceneparsing.csail.mit.edu" in missing.said and "(terms: " in missing.said
 
 
+@pytest.mark.slow
 def test_planning_neither_lists_nor_opens_pictures(tmp_path):
     """The whole of the paper is planned where no data set is, so its size cannot matter."""
     for name in ("workflow", "config"):

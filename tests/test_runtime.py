@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from sair import runtime
@@ -27,6 +28,7 @@ def start(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_three_jobs_share_two_gpus(tmp_path):
     first, second = start(tmp_path), start(tmp_path)
     given = {process: process.stdout.readline().strip() for process in (first, second)}
@@ -52,6 +54,7 @@ def test_what_the_scheduler_gave_stands(monkeypatch):
     assert "CUDA_VISIBLE_DEVICES" not in os.environ
 
 
+@pytest.mark.slow
 def test_a_job_ends_with_its_driver_but_not_with_another_machines():
     from sair import driver
 

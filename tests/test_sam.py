@@ -19,6 +19,7 @@ SMALL = {
 }
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_vit_b_at_full_size_loads_the_authors_names(tmp_path):
     """SAM's file has 177 entries under `image_encoder.` beside those of its prompt encoder and mask decoder."""

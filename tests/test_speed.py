@@ -45,6 +45,7 @@ def test_sir_where_needed_has_the_gradients_of_sir_everywhere(speed):
     assert expected.abs().max() > 0
 
 
+@pytest.mark.slow
 def test_the_report_is_written(speed, tmp_path, capsys):
     case = speed.Case("a", "2x", lambda: torch.zeros(2), lambda: torch.full((2,), 0.25))
     result = speed.measure(case, 1)

@@ -15,6 +15,7 @@ import sys
 import pytest
 import yaml
 
+pytestmark = pytest.mark.slow
 METHODS = {
     "theirs": {"class": "baselines.precomputed:Precomputed", "training": None, "parameters": {"folder": "theirs"}},
     "program": {

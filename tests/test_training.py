@@ -181,6 +181,7 @@ def test_seeds_differ_and_repeat(data, tmp_path):
     assert first == again != other
 
 
+@pytest.mark.slow
 def test_training_reduces_the_loss(data, tmp_path):
     run(data, tmp_path, spec(steps=300, parameters=PARAMETERS | {"lr": 5e-3}))
     log = pd.read_csv(tmp_path / "train.csv")
@@ -370,6 +371,7 @@ def launched(recipe, data, out):
     launch.train(2, recipe, seed=0, device="cpu", **{name: str(path) for name, path in files.items()})
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one(data, tmp_path):
     """Their batches, random pixels and gradients together are those of one process."""
     parameters = PARAMETERS | {"hole_share": 0.5, "queries": 65}
@@ -385,6 +387,7 @@ def test_two_processes_train_as_one(data, tmp_path):
     assert pd.read_csv(tmp_path / "2/train.csv").psnr.notna().all()
 
 
+@pytest.mark.slow
 def test_processes_must_divide_the_batch(data, tmp_path, capfd):
     with pytest.raises(InputError, match="training by 2 processes ended; the reason stands above"):
         launched(spec(batch=3, processes=2), data, tmp_path)

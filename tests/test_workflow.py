@@ -23,6 +23,7 @@ from sair.images import read_rgb, write_png
 from sair.reporting.tables import SWITCHED_OFF
 from sair.weights.sources import entry
 
+pytestmark = pytest.mark.slow
 METHODS = ("liif", "sair", "mean_fill", "ground_truth")
 SETTINGS = {
     "results": "results/smoke",
