@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 
+from sair.data.freeze import write_manifest, write_pictures
 from sair.methods import load_method
 from sair.weights import networks, sources
 
@@ -51,6 +52,22 @@ def mini(config):
         return load_method(name, folder, "mini", config["training"])
 
     return load
+
+
+@pytest.fixture(scope="session")
+def frozen_split(config):
+    """Freeze drawn faces under drawn strokes in a folder, as `pictures.csv`, `masks.csv` and the manifest, whose path
+    is returned.
+    """
+
+    def freeze(folder, test=2, train=1, validation=0, masks=1, buckets=config["buckets"]):
+        faces = {"source": "faces", "train": train, "validation": validation, "test": test}
+        pictures, manifest = folder / "pictures.csv", folder / "manifest.csv"
+        write_pictures(faces, 32, pictures)
+        write_manifest(pictures, {"source": "strokes", "train": masks}, buckets, manifest, folder / "masks.csv")
+        return manifest
+
+    return freeze
 
 
 @pytest.fixture

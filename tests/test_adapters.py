@@ -16,7 +16,6 @@ from baselines.checkout import Checkout
 from baselines.command import Command
 from baselines.precomputed import Precomputed
 from sair.conformance import check, samples
-from sair.data.freeze import write_manifest, write_pictures
 from sair.data.manifest import read_manifest
 from sair.files import InputError
 from sair.images import read_rgb, write_png
@@ -277,13 +276,8 @@ def test_what_is_not_there_is_said_with_the_remedy(tmp_path):
 
 
 @pytest.fixture
-def frozen(tmp_path, config):
-    data = tmp_path / "faces"
-    write_pictures({"source": "faces", "train": 1, "validation": 0, "test": 2}, 32, data / "pictures.csv")
-    strokes = {"source": "strokes", "train": 1}
-    manifest = data / "manifest.csv"
-    write_manifest(data / "pictures.csv", strokes, config["buckets"], manifest, data / "training_masks.csv")
-    return manifest
+def frozen(tmp_path, frozen_split):
+    return frozen_split(tmp_path / "faces")
 
 
 def specification(cls, **parameters):

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sair.data.freeze import write_manifest, write_pictures
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.segmentation import SEGMENTATION_COLUMNS
 from sair.evaluation.statistics import NO_SPREAD, Decision, Difference
@@ -194,13 +193,9 @@ def test_every_table_is_made_of_every_seed(config):
 
 
 @pytest.fixture
-def table(tmp_path, config):
+def table(tmp_path, config, frozen_split):
     """Return a function that writes Table 1 of some methods and gives its text, its CSV and its LaTeX."""
-    data = tmp_path / "faces"
-    write_pictures({"source": "faces", "train": 1, "validation": 0, "test": 2}, 32, data / "pictures.csv")
-    names = (data / name for name in ("pictures.csv", "manifest.csv", "masks.csv"))
-    pictures, manifest, masks = names
-    write_manifest(pictures, {"source": "strokes", "train": 1}, config["buckets"], manifest, masks)
+    manifest = frozen_split(tmp_path / "faces")
     clip = overlaps(tmp_path / "clip.csv", ["complete", "masked"], [15, 5])
     output = SimpleNamespace(markdown=tmp_path / "t.md", latex=tmp_path / "t.tex", csv=tmp_path / "t.csv")
 

@@ -11,7 +11,6 @@ import torchvision
 from pytorch_fid import fid_score
 from pytorch_fid import inception as published
 
-from sair.data.freeze import write_manifest, write_pictures
 from sair.data.manifest import manifest_hash
 from sair.evaluation import fid
 from sair.files import InputError, file_sha256
@@ -215,14 +214,10 @@ def test_fid_is_biased_by_the_number_of_pictures_and_kid_is_not():
 
 
 @pytest.fixture(scope="module")
-def computed(tmp_path_factory, config, file):
+def computed(tmp_path_factory, frozen_split, file):
     """A manifest of five pictures; predictions, which are the truth and in the last bucket its negative; their FID."""
     folder = tmp_path_factory.mktemp("computed")
-    pictures = {"source": "faces", "train": 1, "validation": 0, "test": TEST}
-    write_pictures(pictures, 32, folder / "pictures.csv")
-    strokes = {"source": "strokes", "train": 1}
-    manifest = folder / "manifest.csv"
-    write_manifest(folder / "pictures.csv", strokes, config["buckets"], manifest, folder / "training_masks.csv")
+    manifest = frozen_split(folder, test=TEST)
     for row in pd.read_csv(manifest).itertuples():
         truth = read_rgb(folder / row.image)
         picture = 255 - truth if row.bucket == BUCKETS[2] else truth

@@ -11,7 +11,6 @@ from torch import nn
 
 from sair.cli import main
 from sair.conformance import maker
-from sair.data.freeze import write_manifest, write_pictures
 from sair.data.manifest import read_manifest
 from sair.files import InputError
 from sair.images import read_rgb
@@ -176,12 +175,8 @@ def test_what_is_not_random_needs_no_checkpoint():
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_pictures({"source": "faces", "train": 4, "validation": 0, "test": 2}, 32, folder / "pictures.csv")
-    masks = {"source": "strokes", "train": 2}
-    write_manifest(folder / "pictures.csv", masks, [(20, 40)], folder / "manifest.csv", folder / "masks.csv")
-    return folder
+def data(tmp_path_factory, frozen_split):
+    return frozen_split(tmp_path_factory.mktemp("data"), train=4, masks=2, buckets=[(20, 40)]).parent
 
 
 def pixels(data, folder):

@@ -7,7 +7,6 @@ from PIL import Image
 
 from baselines.controls import Biharmonic, GroundTruth, MeanFill
 from sair.cli import main
-from sair.data.freeze import write_manifest, write_pictures
 from sair.data.manifest import read_manifest
 from sair.evaluation.score import score_predictions
 from sair.files import InputError
@@ -31,13 +30,8 @@ LIIF = {
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    write_pictures({"source": "faces", "train": 2, "validation": 0, "test": 3}, 32, folder / "pictures.csv")
-    buckets = [(0, 20), (20, 40), (40, 60)]
-    masks = {"source": "strokes", "train": 2}
-    write_manifest(folder / "pictures.csv", masks, buckets, folder / "manifest.csv", folder / "masks.csv")
-    return folder
+def data(tmp_path_factory, frozen_split):
+    return frozen_split(tmp_path_factory.mktemp("data"), test=3, train=2, masks=2).parent
 
 
 def test_pixels_are_rounded_not_truncated():

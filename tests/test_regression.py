@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from sair.data.freeze import write_manifest, write_pictures
 from sair.evaluation.score import score_predictions
 from sair.files import InputError, file_sha256
 from sair.images import read_rgb
@@ -22,19 +21,10 @@ LEAST = {"psnr": 0.1, "ssim": 0.002, "l1": 0.0003, "lpips": 0.002}
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def run(tmp_path_factory, frozen_split):
     """A finished run of two controls on 14 drawn faces, and the reference that was kept of it."""
     folder = tmp_path_factory.mktemp("run")
-    faces = {"source": "faces", "train": 2, "validation": 1, "test": 14}
-    write_pictures(faces, 32, folder / "pictures.csv")
-    buckets = [(0, 20), (20, 40)]
-    write_manifest(
-        folder / "pictures.csv",
-        {"source": "strokes", "train": 2},
-        buckets,
-        folder / "manifest.csv",
-        folder / "masks.csv",
-    )
+    frozen_split(folder, test=14, train=2, validation=1, masks=2, buckets=[(0, 20), (20, 40)])
     scores = {}
     for name in ("mean_fill", "biharmonic"):
         own = folder / name / "seed0"

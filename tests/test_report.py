@@ -15,7 +15,6 @@ from browser import CHROMIUM, DRIVER, Browser
 from PIL import Image
 
 from sair import verify
-from sair.data.freeze import write_manifest, write_pictures
 from sair.data.manifest import ManifestRow, read_manifest
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.segmentation import SEGMENTATION_COLUMNS
@@ -32,7 +31,7 @@ BUCKETS = ["0-20", "20-40", "40-60"]
 
 
 @pytest.fixture(scope="module")
-def project(config, tmp_path_factory):
+def project(config, tmp_path_factory, frozen_split):
     """A small finished run of invented pictures and scores: Table 1, claims and logs, no other table and no maps."""
     folder = tmp_path_factory.mktemp("report") / "results"
     settings = copy.deepcopy(config) | {"results": str(folder)}
@@ -45,10 +44,7 @@ def project(config, tmp_path_factory):
     # The paper's row would name it; as a variant it goes by its own label.
     found.methods["liif"]["tables"] = {"table1": None}
     data = folder / "faces"
-    write_pictures({"source": "faces", "train": 1, "validation": 0, "test": PICTURES}, 32, data / "pictures.csv")
-    strokes = {"source": "strokes", "train": 1}
-    write_manifest(data / "pictures.csv", strokes, config["buckets"], data / "manifest.csv", data / "masks.csv")
-    rows = read_manifest(data / "manifest.csv")
+    rows = read_manifest(frozen_split(data, test=PICTURES))
     for number, (name, level) in enumerate(METHODS.items()):
         rng = np.random.default_rng(number)
         own = data / name / "seed0"

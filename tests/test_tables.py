@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import yaml
 
-from sair.data.freeze import write_manifest, write_pictures
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.segmentation import SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference, overlap
 from sair.evaluation.statistics import estimate, paired
@@ -36,14 +35,10 @@ PICTURES = 10
 
 
 @pytest.fixture
-def made(tmp_path, config):
+def made(tmp_path, config, frozen_split):
     """A finished table1 over invented scores."""
     data = tmp_path / "faces"
-    write_pictures({"source": "faces", "train": 1, "validation": 0, "test": PICTURES}, 32, data / "pictures.csv")
-    strokes = {"source": "strokes", "train": 1}
-    write_manifest(
-        data / "pictures.csv", strokes, config["buckets"], data / "manifest.csv", data / "training_masks.csv"
-    )
+    frozen_split(data, test=PICTURES)
     overlaps = [["complete", "0-20", f"p{n}", f"p{n}", "whole", "skin", 5, 10] for n in range(4)]
     pd.DataFrame(overlaps, columns=SEGMENTATION_COLUMNS).to_csv(tmp_path / "seg.csv", index=False)
     scores = {}

@@ -12,7 +12,6 @@ import torch
 
 from baselines.lama import LaMa
 from sair import runtime
-from sair.data.freeze import write_manifest, write_pictures
 from sair.files import InputError, file_sha256
 from sair.training import checkpoint, launch, loop
 
@@ -29,15 +28,8 @@ TRAINING = {
 
 
 @pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("data")
-    faces = {"source": "faces", "train": 10, "validation": 2, "test": 2}
-    write_pictures(faces, 32, folder / "pictures.csv")
-    strokes = {"source": "strokes", "train": 9}
-    write_manifest(
-        folder / "pictures.csv", strokes, [(0, 20), (20, 40), (40, 60)], folder / "manifest.csv", folder / "masks.csv"
-    )
-    return folder
+def data(tmp_path_factory, frozen_split):
+    return frozen_split(tmp_path_factory.mktemp("data"), train=10, validation=2, masks=9).parent
 
 
 def spec(cls="sair.models.inpainter:ImplicitInpainter", parameters=PARAMETERS, **training):

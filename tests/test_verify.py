@@ -2,7 +2,6 @@
 
 import pytest
 
-from sair.data.freeze import write_manifest, write_pictures
 from sair.evaluation.score import score_predictions
 from sair.methods import load_method
 from sair.prediction import predict
@@ -11,12 +10,10 @@ from sair.verify import BACKED, NOT_BACKED, _scores
 
 
 @pytest.fixture(scope="module")
-def scored(tmp_path_factory):
+def scored(tmp_path_factory, frozen_split):
     """Scores of the mean fill on two drawn faces."""
     data = tmp_path_factory.mktemp("verify")
-    write_pictures({"source": "faces", "train": 1, "validation": 0, "test": 2}, 32, data / "pictures.csv")
-    masks = {"source": "strokes", "train": 1}
-    write_manifest(data / "pictures.csv", masks, [(20, 40)], data / "manifest.csv", data / "training_masks.csv")
+    frozen_split(data, buckets=[(20, 40)])
     spec = load_method("mean_fill", "config/methods", "mini")
     predict(spec, data / "manifest.csv", data / "predictions", device="cpu")
     score_predictions(data / "manifest.csv", data / "predictions", data / "scores.csv", show=False)
