@@ -167,7 +167,7 @@ def train(method, steps, progress, autocast=False):
     [(0.1, {"edge"}, "edge_fm"), (0.3, {"inpaint"}, "l1"), (0.7, {"edge", "inpaint"}, "l1")],
     ids=["edge", "inpaint", "joint"],
 )
-@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
 def test_every_stage_trains_its_own_networks(progress, trained, falls, autocast):
     torch.manual_seed(0)
     method = EdgeConnect(**TINY, stages={"edge": 1, "inpaint": 1, "joint": 2}, lr=3e-3)

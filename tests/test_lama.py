@@ -164,7 +164,7 @@ def train(method: LaMa, steps: int, autocast: bool) -> list[dict[str, torch.Tens
         return [method.training_step({"images": images, "masks": masks}, step) for _ in range(steps)]
 
 
-@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
 def test_training_steps_change_both_networks(autocast, monkeypatch):
     monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: Extractor().eval().requires_grad_(False))
     torch.manual_seed(0)
@@ -243,7 +243,7 @@ def test_the_authors_network_has_its_names_and_dilates(encoder):
     assert [tuple(m.shape[1:]) for m in maps] == [(256, 16, 12), (512, 8, 6), (1024, 8, 6), (2048, 8, 6)]
 
 
-@pytest.mark.parametrize("counters", [True, False], ids=["with", "without"])
+@pytest.mark.parametrize("counters", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["with", "without"])
 def test_the_authors_file_is_read_from_the_folder_of_weights(nowhere, tmp_path, encoder, counters):
     state = encoder.state_dict()
     torch.save(
@@ -270,6 +270,7 @@ def test_the_authors_loss_without_its_file_says_what_to_do(nowhere):
         train(method, 1, autocast=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
@@ -315,7 +316,7 @@ def big_generator(blocks: int = 9) -> LaMaGenerator:
     return generator
 
 
-@pytest.mark.parametrize("blocks", [9, 18])
+@pytest.mark.parametrize("blocks", [9, pytest.param(18, marks=pytest.mark.slow)])
 def test_authors_checkpoint_loads_strictly(tmp_path, blocks):
     path = tmp_path / "best.ckpt"
     torch.save({"state_dict": authors_state(blocks), "epoch": 3}, path)

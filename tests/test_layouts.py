@@ -242,6 +242,7 @@ def layout(tmp_path, config, monkeypatch):
     return tmp_path / "data", known, examined
 
 
+@pytest.mark.slow
 def test_the_doctor_knows_the_layouts(layout):
     folder, _, examined = layout
     faults, findings = examined()

@@ -98,7 +98,7 @@ def test_training_fits_a_batch_and_changes_both_networks():
     assert all(parameter.requires_grad for parameter in method.parameters())
 
 
-@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
 def test_features_weigh_in_and_stay_out_of_the_checkpoint(autocast):
     method = MISF(**TINY)
     names = set(method.state_dict())

@@ -40,6 +40,7 @@ def test_names_and_shapes_are_the_published_ones(kernel):
     assert state["Pconv21.weight"].shape == (64, 64, kernel, kernel)
 
 
+@pytest.mark.slow
 def test_the_network_equals_the_authors():
     network = seeded(RFRNet(), 7)
     for case in GOLDEN["network"]:
@@ -129,7 +130,7 @@ def train(method, steps, autocast=False, **batch):
         return [method.training_step(batch, step) for _ in range(steps)], used
 
 
-@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
 def test_training_moves_every_weight_and_the_loss_falls(autocast):
     torch.manual_seed(0)
     method = RFR(**TINY, lr=3e-3)

@@ -71,6 +71,7 @@ def test_equal_labels_that_do_not_touch_are_two_regions():
     assert regions[0, 0] != regions[0, 2] and regions[0, 1] == regions[2, 0]
 
 
+@pytest.mark.slow
 def test_training_separates_regions_without_names():
     """Two patches of noise-free colour: after a few steps a point's region is told from the other."""
     torch.manual_seed(0)

@@ -288,13 +288,13 @@ def train(method, progress, steps, autocast=False):
         return [method.training_step(batch, step) for _ in range(steps)]
 
 
-@pytest.mark.parametrize("autocast", [False, True], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("progress", "moving", "terms"),
     [
         (0.0, {"s_gen", "s_dis"}, set()),
-        (0.4, {"f_gen", "f_dis"}, {"correctness"}),
-        (0.9, {"f_gen", "f_dis"}, {"correctness", "style", "content"}),
+        pytest.param(0.4, {"f_gen", "f_dis"}, {"correctness"}, marks=pytest.mark.slow),
+        pytest.param(0.9, {"f_gen", "f_dis"}, {"correctness", "style", "content"}, marks=pytest.mark.slow),
     ],
     ids=["structure", "texture", "joint"],
 )

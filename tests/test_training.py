@@ -73,7 +73,13 @@ def killed(data, out, recipe, monkeypatch, at=5):
 
 
 @pytest.mark.parametrize(
-    "recipe", [spec(), spec("baselines.lama:LaMa", LAMA), spec(workers=1)], ids=["liif", "lama", "workers"]
+    "recipe",
+    [
+        spec(),
+        pytest.param(spec("baselines.lama:LaMa", LAMA), marks=pytest.mark.slow),
+        pytest.param(spec(workers=1), marks=pytest.mark.slow),
+    ],
+    ids=["liif", "lama", "workers"],
 )
 @pytest.mark.parametrize("kill_at", [2, 5, 8])
 def test_a_killed_and_resumed_run_gives_the_same_bytes(data, tmp_path, monkeypatch, recipe, kill_at):
