@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from glob import escape
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ class InputError(ValueError):
 
 
 LONGEST_NAME = 255  # bytes of a file name, on every common file system
+MOST_VALUES = 100_000  # of a YAML file; with aliases some hundred bytes can stand for billions
 LISTED = 10  # faults that one message lists before it only counts them
 
 
@@ -192,7 +194,22 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
         raise InputError(f"{path}: is empty. Expected YAML with a `key: value` on each line.")
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds a {type(value).__name__}. Expected YAML with a `key: value` on each line.")
+    if sum(1 for _ in islice(_values(value), MOST_VALUES + 1)) > MOST_VALUES:
+        raise InputError(
+            f"{path}: its aliases stand for more than {MOST_VALUES:,} values, or one holds itself. Write them out."
+        )
     return value
+
+
+def _values(value: Any) -> Iterator[Any]:
+    """Yield a value and all that it holds; a YAML alias counts each time it is used."""
+    waiting = [value]
+    while waiting:
+        yield (found := waiting.pop())
+        if isinstance(found, dict):
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
 
 
 class _Unique(yaml.SafeLoader):

@@ -40,6 +40,11 @@ FOLDER = FACES | {"source": "folder", "images": "images"}
         (b"datasets:\n  yes: {}\n", "the key 'yes' is no text: write it in quotes"),
         (b"made: 2026-13-45\n", "not valid YAML"),
         (b"a: !!python/object/apply:os.system [ls]\n", "not valid YAML"),
+        (b"results: &a {x: *a}\n", "or one holds itself"),
+        (
+            b"a0: &a0 [x, x]\n" + b"".join(b"a%d: &a%d [*a%d, *a%d]\n" % (k, k, k - 1, k - 1) for k in range(1, 40)),
+            "its aliases",
+        ),
         (b"a: *nothing\n", "not valid YAML"),
         (b"[" * 5000, "not valid YAML"),
         (b"a: 1\n---\nb: 2\n", "not valid YAML"),
