@@ -1,3 +1,4 @@
+import shutil
 import sys
 import urllib.error
 import urllib.request
@@ -55,17 +56,22 @@ def mini(config):
 
 
 @pytest.fixture(scope="session")
-def frozen_split(config):
+def frozen_split(config, tmp_path_factory):
     """Freeze drawn faces under drawn strokes in a folder, as `pictures.csv`, `masks.csv` and the manifest, whose path
-    is returned.
+    is returned. What was drawn once is copied.
     """
+    drawn = {}
 
     def freeze(folder, test=2, train=1, validation=0, masks=1, buckets=config["buckets"]):
-        faces = {"source": "faces", "train": train, "validation": validation, "test": test}
-        pictures, manifest = folder / "pictures.csv", folder / "manifest.csv"
-        write_pictures(faces, 32, pictures)
-        write_manifest(pictures, {"source": "strokes", "train": masks}, buckets, manifest, folder / "masks.csv")
-        return manifest
+        key = repr((test, train, validation, masks, buckets))
+        if key not in drawn:
+            drawn[key] = tmp_path_factory.mktemp("split")
+            pictures, manifest = drawn[key] / "pictures.csv", drawn[key] / "manifest.csv"
+            write_pictures({"source": "faces", "train": train, "validation": validation, "test": test}, 32, pictures)
+            strokes = {"source": "strokes", "train": masks}
+            write_manifest(pictures, strokes, buckets, manifest, drawn[key] / "masks.csv")
+        shutil.copytree(drawn[key], folder, dirs_exist_ok=True)
+        return folder / "manifest.csv"
 
     return freeze
 

@@ -335,6 +335,7 @@ def test_precomputed_images_may_have_any_format(frozen, tmp_path, monkeypatch):
         predict(spec, frozen, tmp_path / "third")
 
 
+@pytest.mark.slow
 def test_a_program_runs_over_a_manifest_in_few_calls(frozen, tmp_path):
     spec = specification("baselines.command:Command", command=program(tmp_path), batch=4)
     predict(spec, frozen, tmp_path / "predictions")

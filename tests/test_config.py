@@ -229,6 +229,7 @@ def snakemake(*options):
     return subprocess.run(line, capture_output=True, text=True)
 
 
+@pytest.mark.slow
 def test_snakemake_refuses_the_same_in_one_line(tmp_path):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"buckets": [[0, 20], [10, 40]]}))
     result = snakemake("-n", "--configfile", str(tmp_path / "mine.yaml"), "--", "results/table1.md")
