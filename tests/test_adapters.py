@@ -75,6 +75,7 @@ def test_its_own_terms_are_kept(tmp_path, options):
             assert (found[:, hole] - image[:, ~hole].mean(1, keepdim=True)).abs().max() < 2 / 255
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "name", "after", "options", "message"),
     [

@@ -122,6 +122,7 @@ def test_no_method_runs_on_random_weights(source, message):
         sair.load(source)
 
 
+@pytest.mark.slow
 def test_scores_of_one_image_are_those_of_its_folder(tmp_path):
     filled = sair.load("biharmonic").inpaint(IMAGE, MASK)
     for folder, pixels in {"t": IMAGE, "p": filled, "m": MASK.astype(np.uint8) * 255}.items():

@@ -100,6 +100,7 @@ HOSTILE = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", HOSTILE)
 def test_wrong_arguments_are_one_line_of_error(line, files, capsys, nowhere):
     status, text = run(arguments(line, files), capsys)

@@ -164,6 +164,7 @@ WRONG_SETS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WRONG_SETS)
 def test_doctor_and_the_run_refuse_the_same(sets, config, tmp_path, name):
     place, spoil, change, message = WRONG_SETS[name]

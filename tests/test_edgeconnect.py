@@ -83,6 +83,7 @@ def test_names_and_shapes_are_the_published_ones(name):
     assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == GOLDEN["keys"][name]["sha256"]
 
 
+@pytest.mark.slow
 def test_the_authors_weights_give_the_authors_pictures(files):
     method = EdgeConnect(pretrained=files)
     images, masks = pictures(GOLDEN["seeds"]["pictures"], 2, 64)

@@ -154,6 +154,7 @@ def test_both_eyes_are_alike():
         assert np.abs(left - right).mean() < 0.03, seed
 
 
+@pytest.mark.slow
 def test_the_stored_reference_is_of_the_default_manifest(tmp_path, config):
     """Image, mask and hole of each row are those that the stored scores were measured on; only `cluster` was added."""
     # The test split does not depend on the number of training images and masks.
@@ -231,6 +232,7 @@ def test_no_pixel_is_used_twice(size, seed):
             assert train.any(axis=0).mean() > 0.5
 
 
+@pytest.mark.slow
 def test_the_default_fits_and_spreads_over_the_photographs(config):
     spec, size = config["datasets"]["photos"], config["image_size"]
     images = list(pictures(spec, size))
@@ -303,6 +305,7 @@ def test_masks_are_the_same_bytes_everywhere(seed, height, width, low, high):
     assert pixel_sha256(mask)[:16] == GOLDEN_MASKS[seed, height, width, low, high]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("low", "high"), [*BUCKETS, (0, 1), (19, 20), (99, 100)])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (64, 64), (37, 90), (128, 20)])
 def test_every_mask_lies_in_its_bucket(height, width, low, high):

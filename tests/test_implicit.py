@@ -66,6 +66,7 @@ def make(extra=0, **options):
     return function, torch.randn(1, 5, 6, 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upstream", [False, True])
 @pytest.mark.parametrize(("unfold", "cell", "extra"), [(True, True, 0), (False, False, 4), (True, True, 4)])
 @pytest.mark.parametrize("output", [(13, 11), (6, 7)])

@@ -243,6 +243,7 @@ def test_the_authors_network_has_its_names_and_dilates(encoder):
     assert [tuple(m.shape[1:]) for m in maps] == [(256, 16, 12), (512, 8, 6), (1024, 8, 6), (2048, 8, 6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("counters", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["with", "without"])
 def test_the_authors_file_is_read_from_the_folder_of_weights(nowhere, tmp_path, encoder, counters):
     state = encoder.state_dict()

@@ -47,6 +47,7 @@ def test_a_name_that_breaks_something_is_not_given_to_a_new_method(project, caps
     assert sorted(project.rglob("*")) == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a", "b_", "a__b", "x1", "nn", "module", "torch", "numpy", "random", "a" * 40])
 def test_a_new_method_of_any_other_name_passes_the_linter_and_conforms(project, monkeypatch, name):
     assert main(["new-method", name]) == 0

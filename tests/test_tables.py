@@ -270,6 +270,7 @@ def test_mean_iou_sums_before_it_divides():
     assert overlap(np.array([0, 255]), np.array([0, 0]), 1)[1].tolist() == [1]  # unlabelled pixels do not count
 
 
+@pytest.mark.slow
 def test_the_segmentation_table_shows_clip_without_and_with_sir(config, made, tmp_path):
     def write(name, features):
         rows = [

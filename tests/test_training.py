@@ -113,6 +113,7 @@ def test_a_running_state_of_other_code_is_not_used(tmp_path):
         assert new.done == done
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "goes_on"),
     [
@@ -263,6 +264,7 @@ def test_a_pass_after_a_step_sees_the_stepped_weights(data, tmp_path, monkeypatc
         assert seen == pytest.approx(weight, rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_method_over_another_starts_from_its_weights(data, tmp_path):
     run(data, tmp_path / "below", spec("baselines.lama:LaMa", LAMA))
     recipe = spec("test_training:Over", {"generator": {"class": "baselines.lama:LaMa", "parameters": LAMA}}, steps=1)

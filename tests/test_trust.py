@@ -131,6 +131,7 @@ def test_a_checkpoint_that_names_files_is_refused(folder, parameters):
         load(path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "parameters",
     [
