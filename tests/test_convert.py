@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from quick import quick
 from safetensors.torch import save_file
 
 from sair.cli import main
 from sair.methods import build, load_method
 from sair.prediction import run
 from sair.training import checkpoint
+
+pytestmark = pytest.mark.slow  # as a whole
 
 # What each method's files hold: the network inside the method, and how its authors nest its weights.
 FILES = {
@@ -60,7 +61,7 @@ def write_files(name, folder):
     return method, words
 
 
-@pytest.mark.parametrize("name", quick(FILES, "misf"))
+@pytest.mark.parametrize("name", FILES)
 def test_converted_weights_paint_the_same(name, tmp_path):
     method, words = write_files(name, tmp_path)
     output = tmp_path / "weights/converted.safetensors"
@@ -109,7 +110,7 @@ def changed(content, change):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("name", quick(FILES, "misf"))
+@pytest.mark.parametrize("name", FILES)
 def test_harmless_variants_of_a_file_are_read(name, variant, tmp_path):
     method, words = write_files(name, tmp_path)
     for path in tmp_path.glob("*.pth"):
@@ -135,7 +136,7 @@ def last_weight(change):
     return write
 
 
-@pytest.mark.parametrize("name", quick(FILES, "misf"))
+@pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -17,6 +17,8 @@ from sair.files import InputError, file_sha256
 from sair.images import read_rgb, write_png
 from sair.weights.sources import entry, known
 
+pytestmark = pytest.mark.slow  # as a whole
+
 torch.set_num_threads(1)
 BUCKETS = ["0-20", "20-40", "40-60"]
 TEST = 5

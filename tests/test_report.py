@@ -24,6 +24,8 @@ from sair.project import Project
 from sair.reporting.orderings import write_orderings
 from sair.reporting.report import Sources, choose, comparable, write_report
 
+pytestmark = pytest.mark.slow  # as a whole
+
 PICTURES, SHOWN = 9, 5
 METHODS = {"liif": 27.0, "sair": 27.5, "lama": 25.0, "mean_fill": 20.0}
 EVIL = "LI&IF <b>x</b></script><script>document.title='run'</script>"
