@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sair.files import InputError, near
+from sair.common.errors import InputError, near
 
 REQUIRED = ("folder", "repository", "commit")
 OPTIONAL = ("local_changes",)

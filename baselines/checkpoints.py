@@ -19,7 +19,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from sair.file_kinds import (
+from sair.common.errors import InputError
+from sair.common.file_kinds import (
     ARCHIVE,
     PYTORCH,
     SAFETENSORS,
@@ -29,8 +30,7 @@ from sair.file_kinds import (
     safetensors_metadata,
     unpacked_size,
 )
-from sair.files import InputError
-from sair.tensors import unfit_values
+from sair.common.tensors import unfit_values
 
 COUNTER = ".num_batches_tracked"
 

@@ -25,10 +25,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.checkout import Checkout
+from sair.common.errors import InputError, refuse
+from sair.common.images import read_rgb, write_png
+from sair.common.listing import IMAGES, list_output, normal
 from sair.data.samples import to_tensor
-from sair.files import InputError, refuse
-from sair.images import read_rgb, write_png
-from sair.listing import IMAGES, list_output, normal
 
 LAST_LINES = 15  # of a failed program's output that the error shows
 FILLS = {"black": 0.0, "grey": 0.5, "white": 1.0}
@@ -100,7 +100,7 @@ class Command:
         self.timeout, self.batch = timeout, batch
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Have the program fill the holes; see ``sair.methods.Inpainter``.
+        """Have the program fill the holes; see ``sair.methods.build.Inpainter``.
 
         Raises:
             InputError: its code is not there or not the declared one, it fails, takes too long, leaves an image out or

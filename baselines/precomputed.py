@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from sair.common.errors import InputError, refuse
+from sair.common.images import read_rgb
+from sair.common.listing import images_by_id, normal
 from sair.data.manifest import ManifestRow
 from sair.data.samples import to_tensor
-from sair.files import InputError, refuse
-from sair.images import read_rgb
-from sair.listing import images_by_id, normal
 
 
 class Precomputed:
@@ -46,7 +46,7 @@ class Precomputed:
         refuse(faults)
 
     def inpaint(self, images: Tensor, masks: Tensor, rows: Sequence[ManifestRow] = ()) -> Tensor:
-        """Return the images of these rows; see ``sair.methods.Inpainter``.
+        """Return the images of these rows; see ``sair.methods.build.Inpainter``.
 
         Raises:
             InputError: called without rows, or an image is missing, unreadable or of another size.

@@ -26,9 +26,10 @@ import torch.nn.functional as F
 from tabulate import tabulate
 from torch import Tensor
 
-from sair import runtime
-from sair.files import write_text
-from sair.methods import build, load_method
+from sair.common import runtime
+from sair.common.files import write_text
+from sair.methods.build import build
+from sair.methods.spec import load_method
 from sair.models.implicit import own_cells, pixel_centres
 from sair.models.inpainter import ImplicitInpainter
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sair.api import Method, compare, load, score
-    from sair.files import InputError
+    from sair.common.errors import InputError
 
 __all__ = ["InputError", "Method", "compare", "load", "score"]
 
@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
 
         return version("sair-benchmark")
     if name == "InputError":
-        return importlib.import_module("sair.files").InputError
+        return importlib.import_module("sair.common.files").InputError
     if name in __all__:
         return getattr(importlib.import_module("sair.api"), name)
     raise AttributeError(f"module 'sair' has no attribute {name!r}")

@@ -2,7 +2,7 @@
 
 import sys
 
-from sair.cli import main
+from sair.commands.cli import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -17,18 +17,19 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from sair import loading, runtime
+from sair.common import runtime
+from sair.common.errors import InputError
+from sair.common.images import read_mask, read_rgb
 from sair.data.samples import to_tensor
 from sair.evaluation.checks import same_size
 from sair.evaluation.folders import score_folders
 from sair.evaluation.metrics import SSIM_WINDOW, Lpips
 from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
-from sair.files import InputError
-from sair.images import read_mask, read_rgb
-from sair.methods import Inpainter
-from sair.prediction import to_pixels
+from sair.inference.predict import to_pixels
+from sair.inference.single import check_sizes, render
+from sair.methods import loading
+from sair.methods.build import Inpainter
 from sair.reporting import comparison
-from sair.single import check_sizes, render
 
 Picture = np.ndarray | Image.Image | Tensor | str | Path
 
@@ -43,7 +44,7 @@ class Method(NamedTuple):
     """A method that is ready to fill holes.
 
     network: the object that does it, in evaluation mode.
-    spec: its specification: name, label, class, parameters and so on (``sair.methods.load_method``).
+    spec: its specification: name, label, class, parameters and so on (``sair.methods.spec.load_method``).
     image_size: side in pixels of the images that it was trained on; None for a method without a checkpoint.
     device: where it computes.
     """
@@ -70,8 +71,9 @@ class Method(NamedTuple):
                 (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]; or the path of an image file.
             mask: of any of these kinds with one channel or none, and two values, of which the larger one is the hole;
                 a single value is all hole or, if it is 0, no hole.
-            size: the shorter side that the method is shown; None is that of its training (``sair.single.render``).
-            hole: for a mask that is a path, what marks the hole in it (``sair.images.read_mask``).
+            size: the shorter side that the method is shown; None is that of its training
+                (``sair.inference.single.render``).
+            hole: for a mask that is a path, what marks the hole in it (``sair.common.images.read_mask``).
 
         Returns:
             What was filled, of the kind and type of ``image`` (a Pillow image for a path). Its attribute ``raw`` is the
@@ -113,7 +115,7 @@ def load(source: str | Path | Mapping[str, Any], *, device: str = "auto", preset
         preset: size of a method that is given by name.
 
     Raises:
-        InputError: no such method or file, or a checkpoint that may not be built (``sair.trust``).
+        InputError: no such method or file, or a checkpoint that may not be built (``sair.methods.trust``).
     """
     network, spec, image_size = loading.load(source, preset=preset)
     target = runtime.device(device)

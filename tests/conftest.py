@@ -8,7 +8,7 @@ import torch
 import yaml
 
 from sair.data.freeze import write_manifest, write_pictures
-from sair.methods import load_method
+from sair.methods.spec import load_method
 from sair.weights import networks, sources
 
 torch.set_num_threads(1)  # with more, every test waits whenever another process computes

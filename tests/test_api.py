@@ -12,13 +12,13 @@ from PIL import Image
 
 import sair
 from sair import api
-from sair.conformance import maker
+from sair.commands.conformance import maker
+from sair.common.errors import InputError
+from sair.common.images import read_rgb, write_png
 from sair.evaluation.folders import score_folders
-from sair.files import InputError
-from sair.images import read_rgb, write_png
-from sair.methods import load_method
-from sair.prediction import composite, run, to_pixels
-from sair.training.checkpoint import save_method
+from sair.inference.predict import composite, run, to_pixels
+from sair.methods.checkpoint import save_method
+from sair.methods.spec import load_method
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (40, 48, 3), dtype=np.uint8)

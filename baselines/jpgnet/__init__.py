@@ -14,7 +14,7 @@ from baselines.checkpoints import load_strictly, read_checkpoint, state_of
 from baselines.jpgnet.losses import structural_similarity
 from baselines.jpgnet.model import KernelNetwork, uncertainty
 from baselines.networks import symmetric_pad
-from sair.methods import build
+from sair.methods.build import build
 
 __all__ = ["JPGNet", "KernelNetwork", "load_authors_checkpoint", "structural_similarity", "uncertainty"]
 

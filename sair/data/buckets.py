@@ -7,7 +7,7 @@ from fractions import Fraction
 from itertools import pairwise
 from typing import NamedTuple
 
-from sair.files import InputError
+from sair.common.errors import InputError
 
 
 class Bucket(NamedTuple):

@@ -16,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from sair.common.errors import InputError
+from sair.common.images import read_mask, read_rgb, stored_size
+from sair.common.listing import list_images
 from sair.data.buckets import as_buckets
 from sair.data.clusters import clusters_of
 from sair.data.masks import MaskSet
 from sair.data.sources import classes_of, crop_side, label_file, labelled, makers, split_folder
-from sair.files import InputError
-from sair.images import read_mask, read_rgb, stored_size
-from sair.listing import list_images
 
 SAMPLES = 24  # images, and ten times as many masks, that are looked at closely, spread evenly over a set
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sair.files import InputError, refuse
+from sair.common.errors import InputError, refuse
 
 FOLDER = "folder"  # value of a dataset's `clusters`: the folder that an image lies in is its cluster
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sair.common.errors import InputError
+from sair.common.files import write_csv
+from sair.common.images import pixel_sha256, read_rgb, write_png
+from sair.common.progress import progress, warn
 from sair.data.buckets import as_buckets
 from sair.data.manifest import MANIFEST_COLUMNS, MASK_COLUMNS, PICTURE_COLUMNS, read_table
 from sair.data.masks import MaskSet
 from sair.data.sources import Picture, makers
-from sair.files import InputError, write_csv
-from sair.images import pixel_sha256, read_rgb, write_png
-from sair.progress import progress, warn
 
 
 def write_pictures(dataset: dict[str, Any], size: int, table: str | Path, threads: int = 1) -> None:

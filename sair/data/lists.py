@@ -9,8 +9,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sair.files import InputError, refuse
-from sair.listing import normal
+from sair.common.errors import InputError, refuse
+from sair.common.listing import normal
 
 
 def read_list(path: str | Path, files: Sequence[Path], root: Path) -> list[Path]:

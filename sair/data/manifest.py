@@ -8,7 +8,7 @@ Images of one ``cluster`` (crops of a photograph, images of a person) are not in
 image is its own cluster, named by its id.
 
 Everything downstream reads these tables and checks what it opens against them. Paths are relative to the table's
-folder; hashes are of the decoded pixels (``sair.images.pixel_sha256``), so they are the same on every machine.
+folder; hashes are of the decoded pixels (``sair.common.images.pixel_sha256``), so they are the same on every machine.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from sair.files import InputError, file_sha256, refuse
-from sair.images import pixel_sha256, read_pixels
-from sair.tabular import TEXT, read_csv
+from sair.common.errors import InputError, refuse
+from sair.common.files import file_sha256
+from sair.common.images import pixel_sha256, read_pixels
+from sair.common.tabular import TEXT, read_csv
 
 PICTURE_COLUMNS = ["id", "split", "cluster", "image", "sha256", "labels", "labels_sha256", "caption"]
 MANIFEST_COLUMNS = (

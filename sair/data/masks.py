@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sair.common.errors import InputError
+from sair.common.images import HOLES, read_mask
+from sair.common.listing import list_images
+from sair.common.progress import progress
 from sair.data.buckets import Bucket, bucket_of
+from sair.data.embedded.strokes import draw_strokes
 from sair.data.seeds import mix
-from sair.data.strokes import draw_strokes
-from sair.files import InputError
-from sair.images import HOLES, read_mask
-from sair.listing import list_images
-from sair.progress import progress
 
 
 class MaskSet:

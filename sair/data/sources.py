@@ -16,14 +16,15 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sair.common.errors import InputError, refuse
+from sair.common.files import LONGEST_NAME
+from sair.common.images import read_labels, read_mask, read_rgb
+from sair.common.listing import find, images_by_id
 from sair.data.clusters import clusters_of
-from sair.data.faces import CLASSES, draw_face
+from sair.data.embedded.faces import CLASSES, draw_face
+from sair.data.embedded.photos import Crop, cut, regions
 from sair.data.lists import read_list
-from sair.data.photos import Crop, cut, regions
 from sair.data.seeds import mix
-from sair.files import LONGEST_NAME, InputError, refuse
-from sair.images import read_labels, read_mask, read_rgb
-from sair.listing import find, images_by_id
 
 SPLITS = ("train", "validation", "test")
 UNLABELLED = 255  # class id of a pixel that belongs to no class

@@ -8,9 +8,9 @@ from typing import TypeVar
 
 import numpy as np
 
-from sair.files import InputError, refuse
-from sair.images import read_rgb
-from sair.progress import progress
+from sair.common.errors import InputError, refuse
+from sair.common.images import read_rgb
+from sair.common.progress import progress
 
 T = TypeVar("T")
 

@@ -30,14 +30,16 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 from torch import nn
 
-from sair import runtime, weights
+from sair import weights
+from sair.common import runtime
+from sair.common.errors import InputError
+from sair.common.files import atomic, file_sha256, write_text
+from sair.common.images import pixel_sha256, read_rgb
+from sair.common.listing import find
+from sair.common.progress import progress
 from sair.data.manifest import ManifestRow, checked_rgb, manifest_hash, read_manifest
 from sair.evaluation.metrics import full_precision
 from sair.evaluation.statistics import Estimate
-from sair.files import InputError, atomic, file_sha256, write_text
-from sair.images import pixel_sha256, read_rgb
-from sair.listing import find
-from sair.progress import progress
 
 ALL = "all"  # every bucket together
 ENOUGH = 2048  # pictures; with fewer, FID is biased upwards by more than methods usually differ

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sair.common.errors import InputError, refuse
+from sair.common.images import HOLES, read_mask, read_rgb
+from sair.common.listing import IMAGES, images_by_id, some_of
+from sair.common.progress import progress, warn
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
 from sair.evaluation.checks import check_all, read_truth, same_size
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips
 from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
-from sair.files import InputError, refuse
-from sair.images import HOLES, read_mask, read_rgb
-from sair.listing import IMAGES, images_by_id, some_of
-from sair.progress import progress, warn
 
 ID = "{id}"
 
@@ -43,7 +43,7 @@ def score_folders(
         truth_dir, prediction_dir: folders of images, searched recursively.
         masks: folder of black-and-white masks, one per image, or one mask file for all images; for the hole-only
             columns and the buckets.
-        hole: what marks the hole in the masks (``sair.images.read_mask``).
+        hole: what marks the hole in the masks (``sair.common.images.read_mask``).
         buckets: half-open hole-ratio intervals in percent.
         prediction_name, mask_name: names of predictions and masks whose names are not the id: ``{id}_mask001`` for the
             mask ``cat_mask001.png`` of ``cat.png``. Only files named so count as predictions or masks.

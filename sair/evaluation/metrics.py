@@ -17,7 +17,7 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from sair.files import InputError
+from sair.common.errors import InputError
 from sair.weights.networks import alexnet_state, lpips_linear_state
 
 SSIM_WINDOW = 11

@@ -16,15 +16,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from sair.common.errors import InputError, refuse
+from sair.common.files import write_text
+from sair.common.images import pixel_sha256, read_mask, read_rgb
+from sair.common.listing import find, list_images, normal, some_of
+from sair.common.progress import progress
 from sair.data.manifest import ManifestRow, read_manifest, shard_of
 from sair.evaluation.checks import check_all, read_truth, same_size
 from sair.evaluation.conventions import score_by_conventions
 from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips
 from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
-from sair.files import InputError, refuse, write_text
-from sair.images import pixel_sha256, read_mask, read_rgb
-from sair.listing import find, list_images, normal, some_of
-from sair.progress import progress
 
 KINDS = ("composited", "raw")
 COMPOSITE = "Composite in 8 bits, with the mask's 255 as the hole, and save as PNG."
@@ -61,7 +62,7 @@ def score_predictions(
     Args:
         manifest_csv: the columns of ``sair.data.manifest.MANIFEST_COLUMNS``; image and mask are paths
             relative to the manifest's folder, masks PNG with 255 = hole, hashes those of
-            :func:`sair.images.pixel_sha256`.
+            :func:`sair.common.images.pixel_sha256`.
         predictions_dir: holds ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers
             have ten significant digits, ``inf`` is the PSNR of equal pictures, ``nan`` a number that does not exist.

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sair import weights
-from sair.files import InputError
+from sair.common.errors import InputError
 from sair.models.resizing import resize
 
 UNLABELLED = -100  # what a pixel of no class is called for the loss

@@ -17,7 +17,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sair.files import InputError, near
+from sair.common.errors import InputError, near
+from sair.common.runtime import for_all
 from sair.models.clip import dense_clip
 from sair.models.encoders import ENCODERS
 from sair.models.implicit import (
@@ -31,7 +32,6 @@ from sair.models.implicit import (
     pixel_centres,
 )
 from sair.models.sam import DenseSAM
-from sair.runtime import for_all
 
 SEMANTIC_ENCODERS = {"clip": dense_clip, "sam": DenseSAM}
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from sair.files import InputError
+from sair.common.errors import InputError
 
 # EDSR's mean shift is stored although LIIF's and LTE's copy of EDSR does not use it.
 _UNUSED = {f"encoder.{which}_mean.{part}" for which in ("sub", "add") for part in ("weight", "bias")}
@@ -26,7 +26,7 @@ def read_published(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]
         path: ``.pth`` of a LIIF or an LTE on EDSR-baseline.
 
     Returns:
-        A specification (``sair.methods.build``) and the weights of ``ImplicitInpainter`` that it describes.
+        A specification (``sair.methods.build.build``) and the weights of ``ImplicitInpainter`` that it describes.
 
     Raises:
         InputError: not such a file, or a model of a kind that is not here.

@@ -1,8 +1,8 @@
 """Resizing with a gradient that CUDA computes deterministically.
 
 CUDA has no deterministic backward pass for bicubic, linear and antialiased interpolation, and raises in the mode that
-``sair.runtime.set_up`` switches on. They are linear and act on each axis separately, so a matrix product per axis gives
-the same values, and products are deterministic.
+``sair.common.runtime.set_up`` switches on. They are linear and act on each axis separately, so a matrix product per
+axis gives the same values, and products are deterministic.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from timm.models.vision_transformer_sam import VisionTransformerSAM, checkpoint_
 from torch import Tensor, nn
 
 from sair import weights
-from sair.files import InputError
+from sair.common.errors import InputError
 from sair.models.resizing import DeterministicResizing
 
 

@@ -10,8 +10,8 @@ from typing import NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
+from sair.common.errors import InputError
 from sair.evaluation.statistics import Difference, decide
-from sair.files import InputError
 from sair.reporting import notes
 from sair.reporting.measured import (
     ALL,

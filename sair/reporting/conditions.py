@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sair.provenance import LIBRARIES, read_record
+from sair.provenance.records import LIBRARIES, read_record
 
 # What a job does for a row, by the file that the row is read from and the rule's name (without `_shard`).
 STEPS = {

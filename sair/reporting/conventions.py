@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
+from sair.common.errors import InputError
+from sair.common.files import write_csv, write_text
 from sair.data.manifest import manifest_hash
 from sair.evaluation.conventions import CONVENTIONS, Compute, Measure, column_name, kind
 from sair.evaluation.statistics import Decision, Difference, decide
-from sair.files import InputError, write_csv, write_text
 from sair.reporting import notes
-from sair.reporting.claims import all_claims
 from sair.reporting.markup import MARKDOWN, in_cell
 from sair.reporting.measured import (
     ALL,
@@ -32,6 +32,7 @@ from sair.reporting.measured import (
     read_scores,
     same_images,
 )
+from sair.reporting.paper import all_claims
 from sair.reporting.rows import Row, collect
 
 FAMILIES = ("psnr", "ssim", "l1")

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw, ImageFont
 
+from sair.common.files import atomic
+from sair.common.images import read_rgb, write_png
+from sair.common.tabular import ANY, FINITE, read_csv
 from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
 from sair.evaluation.metrics import psnr
-from sair.files import atomic
-from sair.images import read_rgb, write_png
-from sair.tabular import ANY, FINITE, read_csv
 
 TILE = 192  # smallest side of a picture in a grid, in pixels
 GAP = 6

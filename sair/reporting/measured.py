@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from sair.common.errors import InputError
+from sair.common.tabular import ANY, FINITE, TEXT, Number, read_csv
 from sair.evaluation import metrics as convention
 from sair.evaluation.conventions import OURS, all_measures, column_name
 from sair.evaluation.metrics import MIOU, PSNR_CAP
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.segmentation import REGIONS, SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference
 from sair.evaluation.statistics import Difference, Estimate, estimate, paired
-from sair.files import InputError
-from sair.tabular import ANY, FINITE, TEXT, Number, read_csv
 
 MEASURES = [column for column in SCORE_COLUMNS if column not in ("id", "bucket", "cluster", "ratio")]
 DISTANCES = ["fid", "kid"]  # of distributions: no single image has one
@@ -287,7 +287,7 @@ def distances(paths: Sequence[str | Path]) -> dict[Key, Estimate]:
 
 
 def read_overlaps(paths: str | Path | Sequence[str | Path], features: str) -> pd.DataFrame:
-    """Read one read-out's overlaps with the true regions (``sair.segmentation``), averaged over its seeds.
+    """Read one read-out's overlaps with the true regions (``sair.inference.segmentation``), averaged over its seeds.
 
     Args:
         paths: segmentation.csv of a semantic encoder, or those of a method, one per seed.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from sair.files import InputError, near
+from sair.common.errors import InputError, near
 
 FACTS = "reference.yaml"
 

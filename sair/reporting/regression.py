@@ -16,15 +16,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from sair import provenance
+from sair.common.errors import InputError
+from sair.common.files import atomic, read_mapping, write_csv, write_text
+from sair.common.images import read_rgb, write_png
+from sair.common.tabular import ANY, TEXT, read_csv
 from sair.data.manifest import checked_mask, checked_rgb, manifest_hash, read_manifest
-from sair.files import InputError, atomic, read_mapping, write_csv, write_text
-from sair.images import read_rgb, write_png
+from sair.provenance import records as provenance
 from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, terms, to_text
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
 from sair.reporting.measured import WHOLE, capped, read_scores
 from sair.reporting.reference import FACTS, counterpart, facts_file, score_files
-from sair.tabular import ANY, TEXT, read_csv
 
 MOVED = 3  # images of the grid that lost most, and as many that gained most
 

@@ -24,6 +24,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from sair.common.errors import InputError
+from sair.common.files import write_text
+from sair.common.images import pixel_sha256, read_rgb
 from sair.data.manifest import (
     PICTURE_COLUMNS,
     ManifestRow,
@@ -35,12 +38,10 @@ from sair.data.manifest import (
 )
 from sair.evaluation import metrics as convention
 from sair.evaluation.checks import same_size
-from sair.files import InputError, write_text
-from sair.images import pixel_sha256, read_rgb
-from sair.reporting import markup, orderings
-from sair.reporting.claims import all_claims
+from sair.reporting import claims, markup
 from sair.reporting.figures import read_log, validations
 from sair.reporting.measured import ALL, METRICS, NAMES, family_of, read_scores
+from sair.reporting.paper import all_claims
 from sair.reporting.rows import competes, read_frame
 
 INFINITY = "Infinity"  # JSON has no number for it
@@ -246,10 +247,10 @@ def _cell(line: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _claims(path: str) -> dict[str, Any]:
-    frame = orderings.read_orderings(path)
+    frame = claims.read_orderings(path)
     _, notes = _markdown(path)
     rows = [
-        {key: (_number(value) if key in orderings.NUMBERS else value) for key, value in line.items()}
+        {key: (_number(value) if key in claims.NUMBERS else value) for key, value in line.items()}
         for line in frame.astype(object).to_dict("records")
     ]
     return {"notes": notes, "rows": rows}

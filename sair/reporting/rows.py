@@ -11,11 +11,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from sair.common.errors import InputError
+from sair.common.tabular import ANY, FINITE, TEXT, read_csv
 from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estimate, decide
-from sair.files import InputError
-from sair.reporting.claims import claimed
 from sair.reporting.measured import METRICS, Key, least_of
-from sair.tabular import ANY, FINITE, TEXT, read_csv
+from sair.reporting.paper import claimed
 
 NOT_IMPLEMENTED = "not in this table yet"
 COLUMNS = [

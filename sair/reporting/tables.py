@@ -14,13 +14,12 @@ from typing import Any
 
 import pandas as pd
 
+from sair.common.files import write_csv, write_text
 from sair.data.manifest import manifest_hash
 from sair.evaluation.fid import ENOUGH, FEWEST
 from sair.evaluation.metrics import CONVENTION
 from sair.evaluation.statistics import Difference, Estimate
-from sair.files import write_csv, write_text
 from sair.reporting import conditions, notes
-from sair.reporting.claims import all_claims
 from sair.reporting.markup import markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
     ALL,
@@ -39,6 +38,7 @@ from sair.reporting.measured import (
     segmentation_differences,
     segmentation_spread,
 )
+from sair.reporting.paper import all_claims
 from sair.reporting.rows import Leaders, Row, Shape, collect, leaders, to_frame
 from sair.weights.sources import entry
 
@@ -185,7 +185,7 @@ def write_quality_table(
         scores: their score files, one per seed.
         distance_files: their fid.csv, one per seed; empty where FID and KID were not computed.
         manifest: manifest.csv of the dataset.
-        clip: segmentation.csv of the dense CLIP (``sair.segmentation``).
+        clip: segmentation.csv of the dense CLIP (``sair.inference.segmentation``).
         figures: image grids to show under the table.
         output: paths to write, with the attributes ``markdown``, ``latex`` and ``csv``.
     """

@@ -30,14 +30,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from sair import loading, runtime
+from sair.common import runtime
+from sair.common.errors import InputError
+from sair.common.files import discard, file_sha256, write_csv
+from sair.common.progress import progress
 from sair.data.samples import Samples
 from sair.data.seeds import mix
-from sair.files import InputError, discard, file_sha256, write_csv
-from sair.methods import build
-from sair.progress import progress
-from sair.training import checkpoint, parallel
-from sair.training.launch import UPKEEP
+from sair.methods import checkpoint, loading
+from sair.methods.build import build
+from sair.methods.spec import UPKEEP
+from sair.training import parallel
 
 LOG_EVERY = 50
 LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # then the method's own, by name
@@ -68,7 +70,7 @@ class Run:
     """A training run: its method, optimizers and log, and how they are saved and resumed.
 
     Args:
-        spec: the method's specification (``sair.methods.load_method``).
+        spec: the method's specification (``sair.methods.spec.load_method``).
         seed: of initial weights, samples and steps.
         state: file of the running state; removed when the run is complete.
         identity: what else a running state must share with this run to be continued: data, code, device, precision.
@@ -295,7 +297,7 @@ def _steps(
 
 
 def _fabric(processes: int, device: str) -> lightning.Fabric:
-    """Fabric for this process, or for one of several that ``sair.training.launch`` started."""
+    """Fabric for this process, or for one of several that ``sair.pipeline.train`` started."""
     accelerator = runtime.device(device).type
     if accelerator == "cuda" and processes > torch.cuda.device_count():
         raise InputError(

@@ -13,7 +13,7 @@ import torch
 from torch import distributed
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
-from sair.files import InputError
+from sair.common.errors import InputError
 
 
 def shares(first: int, last: int, batch: int, rank: int, processes: int) -> Iterator[range]:

@@ -16,9 +16,10 @@ from http.client import HTTPException
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-from sair.file_kinds import kind_of, largest_unpacked
-from sair.files import InputError, atomic
-from sair.progress import progress
+from sair.common.errors import InputError
+from sair.common.file_kinds import kind_of, largest_unpacked
+from sair.common.files import atomic
+from sair.common.progress import progress
 from sair.weights.sources import (
     ENVIRONMENT,
     FOLDER,

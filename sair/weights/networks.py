@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from sair.files import InputError
+from sair.common.errors import InputError
 from sair.weights.fetch import file, obtain
 
 # torchvision's indices of the convolutions

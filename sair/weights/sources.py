@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from sair.files import InputError, file_sha256, near
+from sair.common.errors import InputError, near
+from sair.common.files import file_sha256
 
 ENVIRONMENT = "SAIR_WEIGHTS"
 DEFAULT_FOLDER = "weights"

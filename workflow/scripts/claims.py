@@ -1,7 +1,7 @@
-from sair.job import job
+from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.reporting.orderings import write_orderings
+    from sair.reporting.claims import write_orderings
 
     write_orderings(
         snakemake.params.config,

@@ -1,6 +1,6 @@
-from sair.job import job
+from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.prediction import gather
+    from sair.inference.predict import gather
 
     gather(snakemake.input.shards, snakemake.output[0])

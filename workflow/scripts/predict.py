@@ -1,7 +1,7 @@
-from sair.job import job
+from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.prediction import predict
+    from sair.inference.predict import predict
 
     predict(
         snakemake.params.spec,

@@ -1,4 +1,4 @@
-from sair.job import job
+from sair.pipeline.job import job
 
 with job(snakemake):
     from sair.evaluation.score import score_predictions

@@ -1,7 +1,7 @@
-from sair.job import job
+from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.segmentation import segment
+    from sair.inference.segmentation import segment
 
     segment(
         snakemake.input.clip,

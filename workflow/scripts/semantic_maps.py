@@ -1,7 +1,7 @@
-from sair.job import job
+from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.semantic_maps import semantic_maps
+    from sair.reporting.semantic_maps import semantic_maps
 
     semantic_maps(
         snakemake.input.clip,

@@ -1,8 +1,8 @@
-from sair.job import job
-from sair.methods import processes
+from sair.methods.spec import UPKEEP, processes
+from sair.pipeline.job import job
 
 with job(snakemake, gpus=processes(snakemake.params.spec)):
-    from sair.training.launch import UPKEEP, train
+    from sair.pipeline.train import train
 
     train(
         snakemake.threads,

@@ -1,0 +1,388 @@
+"""The command ``sair``: what is useful outside the workflow. Training and tables are run by Snakemake."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sair.common.errors import InputError
+from sair.common.files import read_mapping
+from sair.common.images import HOLES
+from sair.methods.spec import METHODS, load_method
+
+if TYPE_CHECKING:
+    from sair.pipeline.project import Project
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit status.
+
+    1 for an error, 2 for wrong arguments and for `compare` where something got worse, 130 after Ctrl-C, and 141 where
+    the reader of the output is gone (`sair weights list | head`).
+    """
+    try:
+        options = _parser().parse_args(arguments)
+        _refuse_empty(options)
+        status = options.run(options) or 0
+        sys.stdout.flush()  # here, where an error of the pipe is caught, and not when Python ends
+        return status
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Python flushes once more when it ends, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        # Without a file's name it is no mistake in the arguments but a fault of this program.
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}. Check the path and its permissions.", file=sys.stderr)
+        return 1
+
+
+def _refuse_empty(options: argparse.Namespace) -> None:
+    """Refuse empty words: "" would be the working folder, or as if the option were not given."""
+    for name, value in vars(options).items():
+        if "" in (value if isinstance(value, list) else [value]):
+            raise InputError(
+                f"{name.replace('_', '-')}: is empty. Give it a value or leave it out; a shell's variable may be unset."
+            )
+
+
+def _version() -> str:
+    try:
+        return version("sair-benchmark")
+    except PackageNotFoundError:  # a checkout that is on the path, and not installed
+        return "of a checkout that is not installed"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sair", description="Image inpainting benchmark: tools beside the workflow.")
+    parser.add_argument("--version", action="version", version=f"sair {_version()}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    inpaint = _command(commands, "inpaint", help="fill the hole of one image")
+    inpaint.add_argument("image", help="image of any size")
+    inpaint.add_argument("mask", nargs="?", help="black-and-white image of the same size; none with --scale alone")
+    inpaint.add_argument("-o", "--output", required=True, help="PNG to write")
+    inpaint.add_argument("--method", default="sair", help="method to use (default: sair)")
+    inpaint.add_argument("--dataset", default="faces", help="dataset that it was trained on (default: faces)")
+    inpaint.add_argument("--seed", type=int, default=0, help="training seed (default: 0)")
+    _takes_config(inpaint)
+    inpaint.add_argument("--results", help="results folder (default: the config's)")
+    inpaint.add_argument("--preset", help="size of a method that is not trained (default: the config's)")
+    inpaint.add_argument("--checkpoint", help="a checkpoint file, instead of --method and all that leads to its file")
+    inpaint.add_argument("--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the mask")
+    inpaint.add_argument("--size", type=int, help="shorter side shown to the method (default: that of its training)")
+    inpaint.add_argument("--scale", type=float, default=1.0, help="render this much larger, such as 2.5")
+    inpaint.set_defaults(run=_inpaint)
+
+    score = _command(commands, "score", help="score a folder of predictions against ground truths, paired by name")
+    score.add_argument("truth", help="folder of ground-truth images")
+    score.add_argument("prediction", help="folder of predictions with the same names")
+    score.add_argument(
+        "--masks", help="folder of masks with the same names, or one mask for all images: adds hole columns"
+    )
+    score.add_argument("--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the masks")
+    score.add_argument(
+        "--prediction-name", default="{id}", metavar="PATTERN", help="how predictions are named: {id}_fake"
+    )
+    score.add_argument(
+        "--mask-name", default="{id}", metavar="PATTERN", help="how masks are named, such as {id}_mask001"
+    )
+    score.add_argument("-o", "--output", required=True, help="CSV to write")
+    score.set_defaults(run=_score)
+
+    compare = _command(
+        commands,
+        "compare",
+        help="is a variant better or worse than a reference, image by image?",
+        epilog="Exit status: 2 where something got worse, 1 for an error, else 0.",
+    )
+    compare.add_argument("reference", help="scores.csv of the reference, or the CSV of `sair score`")
+    compare.add_argument("variant", help="the same of the variant, for the same images")
+    compare.add_argument(
+        "--least", metavar="MEASURE=VALUE", action="append", default=[],
+        help="what another training seed moves by itself, such as psnr=0.2; smaller differences are none. May be given "
+        "several times (default: the config's `regression.least`; without a value a measure is not decided)",
+    )  # fmt: skip
+    _takes_config(compare)
+    compare.set_defaults(run=_compare)
+
+    convert = _command(
+        commands,
+        "convert",
+        help="turn an author's checkpoint into safetensors, without running its pickle",
+        epilog="for example: sair convert rfrnet g_350000.pth -o weights/rfrnet.safetensors, or, for several networks, "
+        "sair convert edgeconnect edge=EdgeModel_gen.pth inpaint=InpaintingModel_gen.pth -o weights/ec.safetensors",
+    )
+    convert.add_argument("method", help="method of config/methods, such as rfrnet")
+    convert.add_argument("files", nargs="+", metavar="FILE", help="the author's file, or NAME=FILE for each network")
+    convert.add_argument("-o", "--output", required=True, help="checkpoint.safetensors to write")
+    convert.add_argument("--preset", default="paper", help="size of the network (default: paper)")
+    convert.set_defaults(run=_convert)
+
+    new = _command(commands, "new-method", help="write a working skeleton of a method: YAML, module, test")
+    new.add_argument("name", help="lower-case name, such as my_method")
+    new.set_defaults(run=_new_method)
+
+    doctor = _command(commands, "doctor", help="is everything there that a config needs, and where is the rest?")
+    _takes_config(doctor)
+    doctor.set_defaults(run=_doctor)
+
+    _add_weights(_command(commands, "weights", help="pretrained files: list them, fetch them, verify them"))
+
+    verify = _command(commands, "verify", help="are the tables backed by scores, and the scores by pictures?")
+    verify.add_argument("results", nargs="?", metavar="FOLDER", help="results folder (default: the config's)")
+    _takes_config(verify)
+    verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
+    verify.set_defaults(run=_verify)
+
+    reference = _command(commands, "reference", help="keep this run's scores as the reference of regression checks")
+    _takes_config(reference)
+    reference.set_defaults(run=_reference)
+
+    report = _command(commands, "report", help="one HTML page of what is there: tables, gallery, claims, curves")
+    _takes_config(report)
+    report.set_defaults(run=_report)
+
+    methods = _command(commands, "methods", help="list the methods of config/methods, or show one with all its values")
+    methods.add_argument("--show", metavar="NAME", help="print this method's values as YAML, and where each comes from")
+    methods.add_argument("--preset", help="size of the methods (default: the config's)")
+    _takes_config(methods)
+    methods.set_defaults(run=_methods)
+    return parser
+
+
+def _command(commands: Any, name: str, help: str, **more: Any) -> argparse.ArgumentParser:
+    """Add a command whose own help begins with what the list of commands says of it."""
+    said = help[0].upper() + help[1:]
+    return commands.add_parser(name, help=help, description=said if said[-1] == "?" else f"{said}.", **more)
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    listed = _command(commands, "list", help="what each file is for, its size, its licence, and where it is")
+    listed.set_defaults(run=_weights_list)
+
+    fetch = _command(commands, "fetch", help="put these files into one folder, which is then enough without a network")
+    fetch.add_argument("names", nargs="*", metavar="NAME", help="as listed (default: all that the config needs)")
+    _takes_config(fetch)
+    fetch.add_argument("--to", metavar="FOLDER", help="default: the folder in SAIR_WEIGHTS, else weights")
+    fetch.add_argument("--archive", metavar="FILE", help="unpack an author's zip or tar that you have downloaded")
+    fetch.set_defaults(run=_weights_fetch)
+
+    verify = _command(commands, "verify", help="compare these files with their known SHA-256")
+    verify.add_argument("folder", nargs="?", metavar="FOLDER", help="default: all that is found on this machine")
+    verify.set_defaults(run=_weights_verify)
+
+
+def _takes_config(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--configfile", metavar="FILE", action="append", default=[],
+        help="as for snakemake: laid over config/config.yaml; may be given several times",
+    )  # fmt: skip
+
+
+def _inpaint(options: argparse.Namespace) -> None:
+    from sair.inference.single import check_request, inpaint_file
+    from sair.methods.loading import load
+
+    check_request(options.output, options.size, options.scale)
+    if options.checkpoint:
+        method, spec, size = load(Path(options.checkpoint))
+    else:
+        project = _project(options.configfile, options.results, options.preset)
+        spec = project.method(options.method)
+        if project.learns(options.method):
+            # As it was trained, whatever preset and parameters the method's file has now.
+            path = project.checkpoint(options.method, options.dataset, options.seed)
+            method, spec, size = load({**spec, "parameters": {}}, path)
+        else:
+            method, spec, size = load(spec)
+    size = size if options.size is None else options.size
+    inpaint_file(
+        options.image, options.mask, options.output, method, spec, hole=options.hole, size=size, scale=options.scale
+    )
+
+
+def _score(options: argparse.Namespace) -> None:
+    import pandas as pd
+
+    from sair.common.files import check_output, write_csv
+    from sair.common.listing import IMAGES
+    from sair.evaluation.folders import score_folders
+    from sair.reporting import notes
+    from sair.reporting.measured import ALL, means, read_scores
+
+    if IMAGES.fullmatch(Path(options.output).suffix):
+        raise InputError(f"{options.output}: the scores are written as CSV. Name the file .csv.")
+    check_output(options.output)
+    names = {"prediction_name": options.prediction_name, "mask_name": options.mask_name}
+    frame = score_folders(options.truth, options.prediction, options.masks, options.hole, **names)
+    write_csv(frame, options.output)
+    scores = read_scores(options.output)
+    found = {metric: mean for (bucket, metric), mean in means(scores).items() if bucket == ALL}
+    print(pd.DataFrame(found, index=["mean"]).to_string(index=False))
+    if note := notes.perfect({"here": scores}):
+        print(note)
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from sair.pipeline.config import DEFAULT, check_config, load_config
+    from sair.reporting.comparison import WORSE, compare, parse_least, terms, to_text
+
+    least = parse_least(options.least)
+    if not least and (options.configfile or DEFAULT.is_file()):
+        config = load_config(options.configfile)
+        check_config(config, files=[DEFAULT, *options.configfile])
+        least = config["regression"]["least"]
+    verdicts = compare(options.reference, options.variant, least)
+    print(to_text(verdicts), *terms(options.reference, options.variant, verdicts, least), sep="\n")
+    return 2 if any(verdict.outcome == WORSE for verdict in verdicts) else 0
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from sair.commands.convert import convert
+
+    convert(load_method(options.method, METHODS, options.preset), options.files, options.output)
+    print(f"{options.output}: name it in a method's file (`weights: {options.output}`), or use it at once: ", end="")
+    print(f"sair inpaint PICTURE MASK -o OUT.png --checkpoint {options.output}")
+
+
+def _new_method(options: argparse.Namespace) -> None:
+    from sair.commands.new_method import write_skeleton
+
+    for path in write_skeleton(options.name):
+        print(path)
+    print(f"It runs as it is: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
+
+
+def _project(configfiles: Sequence[str], results: str | None = None, preset: str | None = None) -> Project:
+    """Return the project as snakemake sees it with ``--configfile``, or with another results folder or preset."""
+    from sair.pipeline.config import DEFAULT, load_config
+    from sair.pipeline.project import Project
+
+    config = load_config(configfiles)
+    given = {"results": results, "preset": preset}
+    config |= {key: value for key, value in given.items() if value is not None}
+    return Project(config, files=[DEFAULT, *configfiles])
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from sair.commands.doctor import OK, examine
+
+    project = _project(options.configfile)
+    findings = list(examine(project.config, project.encoders))
+    print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 28, 80]))
+    return 0 if all(finding.state == OK for finding in findings) else 1
+
+
+def _weights_list(options: argparse.Namespace) -> None:
+    from tabulate import tabulate
+
+    from sair.weights.sources import overview
+
+    columns = ("name", "for", "size", "licence", "found in, or how to get it")
+    print(tabulate(overview(), headers=columns, maxcolwidths=[None, 28, None, 28, None]))
+
+
+def _weights_fetch(options: argparse.Namespace) -> int:
+    import os
+
+    from sair.weights.fetch import fetch
+    from sair.weights.sources import DEFAULT_FOLDER, ENVIRONMENT, needed
+
+    names = options.names or needed(_project(options.configfile).encoders.values())
+    if options.archive and len(names) != 1:
+        raise InputError("--archive is of one NAME: name it.")
+    folder = Path(options.to or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER)
+    failed = 0
+    for name in names:
+        try:
+            print(fetch(name, folder, Path(options.archive) if options.archive else None))
+        except InputError as error:
+            failed = 1
+            print(f"error: {error}", file=sys.stderr)
+    return failed
+
+
+def _weights_verify(options: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from sair.weights.sources import WRONG, verify
+
+    verdicts = list(verify(Path(options.folder) if options.folder else None))
+    if not verdicts:
+        where = options.folder or "this machine"
+        raise InputError(f"{where}: none of the known files is here. `sair weights list` names them.")
+    print(tabulate(verdicts, tablefmt="plain"))
+    return 1 if any(verdict.state == WRONG for verdict in verdicts) else 0
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from tabulate import tabulate
+
+    from sair.commands.verify import NOT_BACKED, NOT_MADE, verify
+
+    project = _project(options.configfile, options.results)
+    findings = list(verify(project, options.lpips))
+    if all(finding.state == NOT_MADE for finding in findings):
+        raise InputError(f"{project.results}: holds no table, claims or report to verify. Run snakemake first.")
+    print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
+    return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
+
+
+def _reference(options: argparse.Namespace) -> None:
+    from sair.reporting.regression import keep
+
+    project = _project(options.configfile)
+    dataset, folder = (project.config["regression"][key] for key in ("dataset", "reference"))
+    scores = {
+        method: paths
+        for table in project.tables("quality")
+        if project.config["tables"][table]["dataset"] == dataset
+        for method, paths in project.measured(table).items()
+    }
+    keep(project.config, dataset, f"{project.results}/{dataset}/manifest.csv", scores, folder)
+    print(f"{folder}: scores of {len(scores)} methods")
+
+
+def _report(options: argparse.Namespace) -> None:
+    from sair.reporting.report import Sources, write_report
+
+    project = _project(options.configfile)
+    output = Path(project.results) / "report.html"
+    write_report(project.config, project.methods, Sources(**project.report()), output)
+    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
+
+
+def _methods(options: argparse.Namespace) -> None:
+    project = _project(options.configfile, preset=options.preset)
+    if options.show:
+        from sair.methods.annotated import to_yaml
+        from sair.methods.spec import explain_method
+        from sair.pipeline.config import DEFAULT
+
+        project.method(options.show)  # refuses a name that no method has
+        configs = [(file, read_mapping(file)) for file in (DEFAULT, *options.configfile)]
+        print(to_yaml(explain_method(options.show, METHODS, project.config["preset"], configs)), end="")
+        return
+    for name, spec in project.methods.items():
+        source = "trained" if spec["training"] is not None else spec["weights"] or "nothing to train"
+        print(f"{name:16} {spec['label']:16} {source:18} {spec['class']}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

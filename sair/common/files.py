@@ -1,0 +1,210 @@
+"""Write files atomically, hash them, and read YAML mappings."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from glob import escape
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from sair.common.errors import InputError
+
+LONGEST_NAME = 255  # bytes of a file name, on every common file system
+MOST_VALUES = 100_000  # of a YAML file; with aliases some hundred bytes can stand for billions
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary name beside ``path``; rename it to ``path`` on success, delete it on failure.
+
+    A reader therefore sees the whole file or none. Parent folders are made.
+
+    Raises:
+        InputError: the file cannot be written: a folder or a device has its name, or a file that of its folder; the
+            name is too long; the disk is full, or the folder is read-only.
+    """
+    with _beside(Path(path)) as temporary:
+        yield temporary
+        os.replace(temporary, path)
+
+
+def check_output(path: str | Path, *inputs: str | Path) -> None:
+    """Refuse a file that could not be written or is an input, before the work whose result it shall hold.
+
+    Raises:
+        InputError: it is one of ``inputs``; else as of ``atomic``.
+    """
+    for given in inputs:
+        if os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
+            raise InputError(f"{path}: is an input and would be overwritten. Name another output.")
+    with _beside(Path(path)) as temporary:
+        temporary.touch()
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[Path]:
+    """Yield the temporary name for ``path``; turn what fails into an InputError and remove the temporary file."""
+    temporary = _temporary(path, os.getpid())
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+        if path.exists() and not path.is_file():  # renaming would replace it; as root even /dev/null
+            raise OSError(errno.ENOTSUP, "it is a device or a pipe")
+        _sweep(path)
+        yield temporary
+    except OSError as error:
+        remedy = REMEDIES.get(error.errno, "Free space there, and start again")
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}.") from error
+    finally:
+        with suppress(OSError):  # the error above says why there is no temporary file
+            temporary.unlink(missing_ok=True)
+
+
+REMEDIES = {
+    errno.EISDIR: "Name a file in it",
+    errno.ENOTSUP: "Name a regular file",
+    errno.ENOTDIR: "A part of its path is a file; name another folder",
+    errno.EEXIST: "A part of its path is a file; name another folder",
+    errno.ENAMETOOLONG: f"A name has at most {LONGEST_NAME} bytes; shorten it",
+    errno.EACCES: "Name a folder that you may write to",
+    errno.EPERM: "Name a folder that you may write to",
+    errno.EROFS: "Name a folder that you may write to",
+}
+
+
+def _temporary(path: Path, process: int | str) -> Path:
+    """The temporary name of a process that writes ``path``; it is not too long where the final name is not."""
+    return path.parent / f".{_stem(path)}.{process}.tmp{path.suffix}"  # with_name refuses "."
+
+
+def _stem(path: Path) -> str:
+    if len(os.fsencode(path.name)) + len(os.fsencode(path.suffix)) + 20 <= LONGEST_NAME:
+        return path.name
+    return hashlib.sha256(os.fsencode(path.name)).hexdigest()[:32]
+
+
+def _sweep(path: Path) -> None:
+    """Remove what processes that were killed while they wrote ``path`` have left."""
+    for left in path.parent.glob(escape(f".{_stem(path)}.") + "*" + escape(f".tmp{path.suffix}")):
+        try:
+            os.kill(int(left.name.removeprefix(f".{_stem(path)}.").partition(".")[0]), 0)
+        except ProcessLookupError:
+            left.unlink(missing_ok=True)
+        except (ValueError, PermissionError):
+            pass
+
+
+def discard(path: Path) -> None:
+    """Remove a file, if it is there, and what killed processes have left of it."""
+    path.unlink(missing_ok=True)
+    _sweep(path)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically, with newlines as given on every platform."""
+    with atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", newline="")
+
+
+def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
+    """Write a table atomically; floats keep every digit, so equal numbers are equal bytes."""
+    with atomic(path) as temporary:
+        frame.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def tree_sha256(folder: str | Path) -> str:
+    """Return the SHA-256 of a folder: of its files' relative paths and their bytes, through links too.
+
+    Hidden files and folders do not count, nor what Python compiles.
+    """
+    folder = Path(folder)
+    digest = hashlib.sha256()
+    for path in sorted(_tree(folder, ())):
+        digest.update(f"{path.relative_to(folder).as_posix()} {file_sha256(path)}\n".encode())
+    return digest.hexdigest()
+
+
+def _tree(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    if folder.resolve() in above:  # a link to where it lies in
+        return
+    for path in folder.iterdir():
+        if path.name.startswith(".") or path.name == "__pycache__":
+            continue
+        if path.is_dir():
+            yield from _tree(path, (*above, folder.resolve()))
+        elif path.is_file():
+            yield path
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def read_mapping(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file whose top level is a mapping.
+
+    Raises:
+        InputError: it is missing, a folder, empty, no YAML or not UTF-8, or it holds something else than a mapping, a
+            key that is no text, or a key twice.
+    """
+    try:
+        value = yaml.load(Path(path).read_text(encoding="utf-8-sig"), _Unique)
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file. Check the path.") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 ({error}). Save the file as UTF-8.") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}). Expected a YAML file.") from None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({said}). Indent by spaces, and write each key once.") from None
+    if value is None:
+        raise InputError(f"{path}: is empty. Expected YAML with a `key: value` on each line.")
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: holds a {type(value).__name__}. Expected YAML with a `key: value` on each line.")
+    if sum(1 for _ in islice(_values(value), MOST_VALUES + 1)) > MOST_VALUES:
+        raise InputError(
+            f"{path}: its aliases stand for more than {MOST_VALUES:,} values, or one holds itself. Write them out."
+        )
+    return value
+
+
+def _values(value: Any) -> Iterator[Any]:
+    """Yield a value and all that it holds; a YAML alias counts each time it is used."""
+    waiting = [value]
+    while waiting:
+        yield (found := waiting.pop())
+        if isinstance(found, dict):
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+
+
+class _Unique(yaml.SafeLoader):
+    """A YAML loader that refuses a key that stands twice or is no text, which plain YAML takes in silence."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                continue
+            name = self.construct_object(key, deep=True)
+            if not isinstance(name, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is no text: write it in quotes", key.start_mark
+                )
+            if name in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} stands twice", key.start_mark)
+            seen.add(name)
+        return super().construct_mapping(node, deep)

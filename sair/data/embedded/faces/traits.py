@@ -1,0 +1,268 @@
+"""Who is portrayed: the traits of a portrait, drawn from a seed, and the caption that tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from sair.data.embedded.faces.colours import (
+    CLOTH_COLOURS,
+    EYE_COLOURS,
+    HAIR_COLOURS,
+    SKIN_TONES,
+    WALL_COLOURS,
+    Colour,
+    mix,
+    rgb,
+    times,
+)
+
+T = TypeVar("T")
+
+HAIR_STYLES = {
+    "woman": ("long", "long", "long", "long", "curly", "curly", "bun", "bun", "short", "short"),
+    "man": ("short", "short", "short", "short", "short", "short", "curly", "curly", "long", "bald"),
+}
+
+
+class _Dice:
+    """Draws that use ``Generator.random`` only, the one primitive whose stream NumPy has never changed."""
+
+    def __init__(self, seed: int) -> None:
+        self._rng = np.random.Generator(np.random.PCG64(seed))
+
+    def between(self, low: float, high: float) -> float:
+        return low + (high - low) * self._rng.random()
+
+    def chance(self, probability: float) -> bool:
+        return self._rng.random() < probability
+
+    def pick(self, items: Sequence[T]) -> T:
+        return items[int(self._rng.random() * len(items))]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where the head is: centre and scale in picture sides, tilt (tangent of half the angle), yaw and light in [-1, 1].
+
+    Positive yaw turns the face, and positive light comes, towards the right edge of the picture.
+    """
+
+    x: float
+    y: float
+    scale: float
+    tilt: float
+    yaw: float
+    light: float
+
+
+@dataclass(frozen=True)
+class Look:
+    """Everything that distinguishes a portrait. Lengths in head units: picture sides at scale 1."""
+
+    kind: str
+    pose: Pose
+    # Head and skin.
+    half_width: float
+    half_height: float
+    jaw: float
+    skin: Colour
+    skin_name: str
+    # Hair.
+    hair: str
+    hair_name: str
+    hair_colour: Colour
+    fringe: bool
+    part: float
+    hairline: float
+    hair_length: float
+    beard: bool
+    phase: tuple[float, float, float]
+    # Features.
+    eye_name: str
+    eye_gap: float
+    eye_width: float
+    eye_open: float
+    gaze: tuple[float, float]
+    brow_thick: float
+    brow_arch: float
+    brow_tilt: float
+    nose_length: float
+    nose_width: float
+    mouth: str
+    mouth_width: float
+    lip: float
+    # Dress.
+    glasses: str
+    frame_colour: Colour
+    hat: str
+    hat_name: str
+    clothes_name: str
+    pattern: str
+    collar: str
+    trim_name: str
+    # Surroundings.
+    wall_name: str
+    wall: str
+    spots: tuple[tuple[float, float, float], ...]
+    mentions: tuple[bool, ...]
+
+    @property
+    def shows_ears(self) -> bool:
+        """Tell whether the hair leaves the ears free."""
+        return self.hair != "long"
+
+    @property
+    def shadow(self) -> Colour:
+        """Return the skin where the light does not reach: darker and warmer."""
+        return times(self.skin, (0.80, 0.68, 0.66))
+
+    @property
+    def glow(self) -> Colour:
+        """Return the skin where the light falls straight."""
+        return mix(self.skin, rgb(0xFFF4E6), 0.22)
+
+
+def draw_look(seed: int) -> Look:
+    """Draw all traits of a seed's person and picture."""
+    dice = _Dice(seed)
+    kind = dice.pick(("woman", "man"))
+    traits = {"kind": kind, "pose": _draw_pose(dice)}
+    for draw in (_draw_head, _draw_hair, _draw_features, _draw_dress, _draw_surroundings):
+        traits |= draw(dice, kind)
+    if traits["hat"] and traits["hair"] == "bun":
+        traits["hair"] = "long"  # a bun on the crown and a hat exclude each other
+    return Look(**traits)
+
+
+def _draw_pose(dice: _Dice) -> Pose:
+    return Pose(
+        x=dice.between(0.45, 0.55),
+        y=dice.between(0.48, 0.52),
+        scale=dice.between(1.2, 1.45),
+        tilt=dice.between(-0.06, 0.06),
+        yaw=dice.between(-1.0, 1.0),
+        light=dice.pick((-1.0, 1.0)) * dice.between(0.4, 1.0),
+    )
+
+
+def _draw_head(dice: _Dice, kind: str) -> dict:
+    place = dice.between(0.0, len(SKIN_TONES) - 1.001)
+    tone = int(place)
+    name = "light" if place < 2.3 else "tan" if place < 4.6 else "dark"
+    broad = 0.006 if kind == "man" else 0.0
+    return {
+        "half_width": broad + dice.between(0.188, 0.212),
+        "half_height": broad + dice.between(0.252, 0.278),
+        "jaw": dice.between(0.0, 0.12) if kind == "man" else dice.between(0.1, 0.24),
+        "skin": mix(SKIN_TONES[tone], SKIN_TONES[tone + 1], place - tone),
+        "skin_name": name,
+    }
+
+
+def _draw_hair(dice: _Dice, kind: str) -> dict:
+    name = dice.pick(tuple(HAIR_COLOURS))
+    colour = times(HAIR_COLOURS[name], (dice.between(0.9, 1.1),) * 3)
+    hair = dice.pick(HAIR_STYLES[kind])
+    return {
+        "hair": hair,
+        "hair_name": name,
+        "hair_colour": colour,
+        "fringe": dice.chance(0.4 if kind == "woman" else 0.15) and hair != "bald",
+        "part": dice.between(-0.08, 0.08),
+        "hairline": dice.between(-0.185, -0.155),
+        "hair_length": dice.between(0.24, 0.5),
+        "beard": dice.chance(0.5) and kind == "man",
+        "phase": (dice.between(0, 1), dice.between(0, 1), dice.between(0, 1)),
+    }
+
+
+def _draw_features(dice: _Dice, kind: str) -> dict:
+    man = kind == "man"
+    return {
+        "eye_name": dice.pick(tuple(EYE_COLOURS)),
+        "eye_gap": dice.between(0.086, 0.096),
+        "eye_width": dice.between(0.046, 0.054),
+        "eye_open": dice.between(0.75, 1.1),
+        "gaze": (dice.between(-1, 1), dice.between(-0.6, 0.6)),
+        "brow_thick": dice.between(0.011, 0.016) if man else dice.between(0.0075, 0.011),
+        "brow_arch": dice.between(0.008, 0.02),
+        "brow_tilt": dice.between(-0.12, 0.16),
+        "nose_length": dice.between(0.075, 0.1),
+        "nose_width": dice.between(0.032, 0.046),
+        "mouth": dice.pick(("smiling", "smiling", "closed", "open")),
+        "mouth_width": dice.between(0.062, 0.082),
+        "lip": dice.between(0.010, 0.014) if man else dice.between(0.013, 0.018),
+    }
+
+
+def _draw_dress(dice: _Dice, kind: str) -> dict:
+    names = tuple(CLOTH_COLOURS)
+    clothes, trim, hat = dice.pick(names), dice.pick(names), dice.pick(names)
+    shape = dice.pick(("round", "square"))
+    kinds = ("woolly", "baseball", "sun")
+    hat_kind = dice.pick(kinds if kind == "woman" else kinds[:2] + kinds[:1])
+    return {
+        "glasses": shape if dice.chance(0.32) else "",
+        "frame_colour": dice.pick((rgb(0x24222A), rgb(0xC08A35), rgb(0xB5384A), rgb(0x3568B0))),
+        "hat": hat_kind if dice.chance(0.32) else "",
+        "hat_name": hat,
+        "clothes_name": clothes,
+        "pattern": dice.pick(("plain", "plain", "striped", "dotted")),
+        "collar": dice.pick(("round", "v", "shirt")),
+        "trim_name": trim if trim != clothes else ("white" if clothes != "white" else "blue"),
+    }
+
+
+def _draw_surroundings(dice: _Dice, kind: str) -> dict:
+    return {
+        "wall_name": dice.pick(tuple(WALL_COLOURS)),
+        "wall": dice.pick(("plain", "spots", "stripes", "halves")),
+        "spots": tuple((dice.between(0, 1), dice.between(0, 1), dice.between(0.05, 0.13)) for _ in range(9)),
+        "mentions": tuple(dice.chance(0.5) for _ in range(6)),
+    }
+
+
+def describe(look: Look) -> str:
+    """Return the caption of a portrait.
+
+    It always tells glasses, hat, beard and hair, and the rest in some captions, so that each word is learnt apart.
+    """
+    skin, eyes, brows, nose, ears, neck = look.mentions
+    hair = "no hair" if look.hair == "bald" else f"{_HAIR_WORDS[look.hair]} {look.hair_name} hair"
+    if look.fringe and not look.hat:
+        hair += " with a fringe"
+    having = [
+        f"{look.skin_name} skin" if skin else "",
+        f"{look.eye_name} eyes" if eyes else "",
+        f"{'thick' if look.brow_thick > 0.011 else 'thin'} brows" if brows else "",
+        f"a {'long' if look.nose_length > 0.0875 else 'short'} nose" if nose else "",
+        "a closed mouth" if look.mouth == "closed" else "an open mouth" if look.mouth == "open" else "",
+        "visible ears" if ears and look.shows_ears else "",
+        "a bare neck" if neck and look.collar == "v" else "",
+        "a beard" if look.beard else "",
+        "" if look.hat and look.hair == "bald" else hair,
+    ]
+    dress = {"plain": "", "striped": "striped ", "dotted": "dotted "}[look.pattern]
+    wearing = [
+        f"{look.glasses} glasses" if look.glasses else "",
+        f"{_a(look.hat_name)} {look.hat} hat" if look.hat else "",
+        f"{dress}{look.clothes_name} clothes",
+    ]
+    who = f"a portrait of a {'smiling ' if look.mouth == 'smiling' else ''}{look.kind}"
+    return f"{who} with {_listing(having)}, wearing {_listing(wearing)}, in front of {_a(look.wall_name)} background"
+
+
+_HAIR_WORDS = {"short": "short", "long": "long", "curly": "curly", "bun": "tied up"}
+
+
+def _a(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+def _listing(words: Sequence[str]) -> str:
+    words = [word for word in words if word]
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,0 +1,76 @@
+"""Build the object that a specification describes, on initial weights."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+from sair.common.errors import InputError, near
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+@runtime_checkable
+class Inpainter(Protocol):
+    """Anything that fills holes. A method that learns adds ``optimizers`` and ``training_step`` (see ``training``)."""
+
+    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Full predictions; the harness composites and rounds them.
+
+        Args:
+            images: (B, 3, H, W) RGB in [0, 1], hole pixels zero.
+            masks: (B, 1, H, W), 1 = hole, 0 = known.
+
+        Returns:
+            (B, 3, H, W) in [0, 1].
+        """
+        ...
+
+
+def find_class(name: str, method: str) -> type:
+    """Import the class that a specification names, from an installed package or a module of the working folder.
+
+    Raises:
+        InputError: it cannot be imported, or it is not a class that fills holes or can be trained.
+    """
+    # A console script has its own folder on the path, not the working folder. Last, so that it hides no package.
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+    module, _, attribute = name.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError, ValueError, SyntaxError) as error:
+        raise InputError(f"method {method}: class {name!r} cannot be imported ({error}).") from None
+    if not isinstance(found, type) or not (hasattr(found, "inpaint") or hasattr(found, "training_step")):
+        raise InputError(f"method {method}: {name!r} is not a method: expected a class with `inpaint`.")
+    return found
+
+
+def build(spec: dict[str, Any]) -> Inpainter:
+    """Make the object that a specification describes, on initial weights.
+
+    ``sair.methods.loading.load`` also loads its weights. The specification is one that the user chose: a checkpoint's
+    goes through ``sair.methods.checkpoint.restore``.
+
+    Raises:
+        InputError: the class cannot be found, or it does not take the parameters that the specification gives.
+    """
+    cls = find_class(spec["class"], spec["name"])
+    known = inspect.signature(cls).parameters
+    for key in spec["parameters"]:
+        if key not in known:
+            raise InputError(f"method {spec['name']}: {cls.__name__} has no parameter {key!r}. {near(key, known)}")
+    try:
+        inspect.signature(cls).bind(**spec["parameters"])
+    except TypeError as error:
+        raise InputError(f"method {spec['name']}: {cls.__name__}: {error}. Name it in `parameters`.") from None
+    try:
+        return cls(**spec["parameters"])
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"method {spec['name']}: {error}") from error

@@ -1,0 +1,158 @@
+"""Read configs, lay them over one another and check them: all that Snakemake and the command ``sair`` share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from sair.common.errors import InputError, near
+from sair.common.files import read_mapping
+from sair.data.buckets import as_buckets
+from sair.data.sources import classes_of
+from sair.methods.origins import merge
+from sair.reporting.paper import all_claims
+
+DEFAULT = Path("config/config.yaml")
+SCHEMA = Path("workflow/schemas/config.schema.yaml")
+MANUAL = "config/README.md explains every key."
+
+
+def load_config(files: Sequence[str | Path] = ()) -> dict[str, Any]:
+    """Read ``config/config.yaml`` and lay files over it, as ``snakemake --configfile`` does.
+
+    Raises:
+        InputError: this is not the project's folder, or a file is not a readable mapping.
+    """
+    if not DEFAULT.is_file():
+        raise InputError(
+            f"{Path.cwd() / DEFAULT}: no such file, so {Path.cwd()} is not a project folder. Change to the folder that "
+            "holds `config/config.yaml`, where you call snakemake."
+        )
+    config = read_mapping(DEFAULT)
+    for file in files:
+        config = merge(config, read_mapping(file))
+    return config
+
+
+def check_config(config: dict[str, Any], schema: str | Path = SCHEMA, files: Sequence[str | Path] = (DEFAULT,)) -> None:
+    """Refuse a config with an unknown key, a wrong value or a dangling name.
+
+    Args:
+        config: the whole config.
+        schema: path of config.schema.yaml.
+        files: what it was read from, for the message.
+
+    Raises:
+        InputError: the first fault, where it is and what would be right.
+    """
+    try:
+        _check(config, schema)
+    except InputError as error:
+        raise InputError(f"{error} (The config was read from {' and '.join(sorted(map(str, files)))}.)") from None
+
+
+def _check(config: dict[str, Any], schema: str | Path) -> None:
+    check_schema("config", config, read_schema(schema))
+    as_buckets(config["buckets"])
+    for name, dataset in config["datasets"].items():
+        check_name(f"datasets.{name}.masks", dataset["masks"], config["masks"])
+        ids = len(dataset.get("parts", ())) + 1 - dataset.get("first_class", 0)
+        if "parts" in dataset and len(dataset["classes"]) != ids:
+            raise InputError(
+                f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
+                "one each, after 0 where no part is. Name every id."
+            )
+    for place in ("semantics", "regression", "report"):
+        check_name(f"{place}.dataset", config[place]["dataset"], config["datasets"])
+    for place in ("tables", "figures"):
+        for name, item in config[place].items():
+            check_name(f"{place}.{name}.dataset", item["dataset"], config["datasets"])
+    for name, table in config["tables"].items():
+        check_name(f"tables.{name}.claims", table["claims"], all_claims())
+    _check_semantics(config)
+
+
+def _check_semantics(config: dict[str, Any]) -> None:
+    """Refuse to train a semantic encoder without labels, or to compare its classes with another dataset's labels."""
+    dataset = config["semantics"]["dataset"]
+    if not classes_of(config["datasets"][dataset]):
+        raise InputError(
+            f"config, semantics.dataset: {dataset!r} has no labels, which semantic encoders are trained on. Name a "
+            "dataset with `labels` and `classes`, or `faces`."
+        )
+    for name, table in config["tables"].items():
+        if all_claims()[table["claims"]]["measure"] == "segmentation":
+            check_classes(config, f"tables.{name}.dataset", table["dataset"])
+
+
+def check_classes(config: dict[str, Any], where: str, dataset: str) -> None:
+    """Refuse to compare the labels of a dataset with the classes of another one, by their numbers.
+
+    Raises:
+        InputError: the dataset is not the one that semantic encoders learn the classes of.
+    """
+    if dataset != config["semantics"]["dataset"]:
+        raise InputError(
+            f"config, {where}: {dataset!r}, but it compares labels with the classes of `semantics.dataset`, which is "
+            f"{config['semantics']['dataset']!r}. Give both the same dataset."
+        )
+
+
+def read_schema(path: str | Path = SCHEMA) -> dict[str, Any]:
+    """Read the JSON schema of a config."""
+    return read_mapping(path)
+
+
+def check_name(where: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name in a config that nothing has, with a hint to the near ones."""
+    if name not in known:
+        raise InputError(f"config, {where}: there is no {name!r}. {near(name, known)}")
+
+
+def check_schema(source: str, value: Any, schema: dict[str, Any]) -> None:
+    """Refuse a value that a JSON schema does not allow, naming the first fault.
+
+    Args:
+        source: what is checked, for the message: ``config``, or a file's name.
+        value: plain data.
+        schema: beside each of its ``pattern`` and ``not``, ``description`` says what is expected.
+    """
+    errors = _Validator(schema).iter_errors(value)
+    for error in sorted(errors, key=lambda e: list(map(str, e.absolute_path))):
+        raise InputError(_fault(source, error))
+
+
+def _fault(source: str, error: jsonschema.ValidationError) -> str:
+    where = f"{source}, {'.'.join(map(str, error.absolute_path)) or 'top level'}"
+    if error.validator == "not":
+        return f"{where}: {error.schema['description']}. {MANUAL}"
+    if error.validator == "additionalProperties":
+        known = error.schema.get("properties", {})
+        key = sorted(set(error.instance) - set(known))[0]
+        return f"{where}: unknown key {key!r}. {near(key, known)}"
+    if error.validator == "pattern":
+        return f"{where}: {error.instance!r} is not {error.schema['description']}. {MANUAL}"
+    hint = ""
+    if error.validator == "type" and isinstance(error.instance, str) and error.validator_value != "object":
+        hint = (
+            " This is a text: write numbers, true and false without quotes, and put what is more than a word or a "
+            "number into a --configfile."
+        )
+    return f"{where}: {error.message}.{hint} {MANUAL}"
+
+
+# JSON has one kind of number, in which 64.0 is an integer; Python's range and torch's sizes do not take it.
+_TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
+    {
+        "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),
+        "number": lambda _, value: (
+            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        ),
+        "object": lambda _, value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+    }
+)
+_Validator = jsonschema.validators.extend(jsonschema.Draft202012Validator, type_checker=_TYPES)

@@ -1,0 +1,32 @@
+"""One of several processes that share a training: ``python -m sair.pipeline.worker TASK CONDITIONS``, from ``launch``.
+
+Apart from ``launch``, because watching the driver changes no number and so must not count as code of the training.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from sair.common.errors import InputError
+from sair.pipeline import driver
+from sair.pipeline.train import train_here
+
+
+def work(task: str, conditions: str) -> None:
+    """Train as one JSON file says (``threads``, ``arguments``); the first process writes its conditions to another."""
+    driver.watch()
+    try:
+        train_here(**json.loads(Path(task).read_text(encoding="utf-8")))
+    except InputError as error:
+        print(f"\nerror: {error}\n", file=sys.stderr)
+        raise SystemExit(1) from None
+    from sair.common import runtime
+
+    if runtime.writes():
+        Path(conditions).write_text(json.dumps(runtime.conditions()), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    work(*sys.argv[1:])

@@ -1,0 +1,191 @@
+"""What made a result: every job of the workflow leaves a record of itself beside the results.
+
+``results/provenance/<as the log>.json`` names the rule, the git commit, the config, the SHA-256 of everything that went
+in and came out, the pretrained weights, library versions, device, precision, wall time and peak memory. ``sair verify``
+reads the records and finds a file that is no longer what its rule wrote, or was made from something else than what
+lies there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from sair.common.errors import InputError
+from sair.common.files import write_text
+from sair.provenance.inputs import CHECKOUT, commit_of, content
+
+ROOT = Path(__file__).resolve().parents[2]
+LIBRARIES = (  # whose versions can move a number
+    "torch",
+    "torchvision",
+    "numpy",
+    "scipy",
+    "scikit-image",
+    "pillow",
+    "lightning",
+    "timm",
+    "open_clip_torch",
+    "lpips",
+    "pytorch-fid",
+)
+
+
+def record_of(log: str | Path, results: str | Path) -> Path:
+    """Return where the record of a job lies: of ``results/logs/a.log``, ``results/provenance/a.json``."""
+    return Path(results, "provenance", Path(log).relative_to(Path(results, "logs")).with_suffix(".json"))
+
+
+def record(job: Any, started: float, conditions: dict[str, Any]) -> None:
+    """Write the record of a finished job.
+
+    Args:
+        job: Snakemake's own object of it.
+        started: ``time.monotonic()`` at its begin.
+        conditions: under what it computed (``sair.common.runtime.conditions``).
+    """
+    facts = {
+        "rule": job.rule,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "wall_seconds": round(time.monotonic() - started, 1),
+        "peak_memory_mib": round(max(_peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN))),
+        "device": processor(),
+        **conditions,
+        "threads": job.threads,
+        "commit": commit(),
+        "versions": versions(),
+        "weights": _weights(),
+        "inputs": _hashes(job.input) | dict(job.params.get("content", {})),
+        "outputs": _hashes(job.output),
+        "config": job.config,
+    }
+    write_text(record_of(job.log[0], job.config["results"]), json.dumps(facts, indent=1) + "\n")
+
+
+def _peak(who: int) -> float:
+    return resource.getrusage(who).ru_maxrss / 1024
+
+
+def _weights() -> list[str]:
+    module = sys.modules.get("sair.weights")  # a record imports nothing heavy for itself
+    return module.used() if module else []
+
+
+def processor() -> str:
+    """This machine's processor, by its name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def commit() -> str:
+    """The project's git commit, and whether its files were changed since; empty outside a repository."""
+    try:
+        head, status = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f"{head}, changed" if status else head
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of Snakemake, and of the installed libraries that numbers depend on."""
+    names = [name for name in (*LIBRARIES, "snakemake") if _is_installed(name)]
+    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
+
+
+def _is_installed(distribution: str) -> bool:
+    try:
+        metadata.distribution(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _hashes(paths: Any) -> dict[str, str]:
+    return {str(path): content(path) for path in dict.fromkeys(map(str, paths))}
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """Read the record of a job.
+
+    Raises:
+        InputError: it is no record.
+    """
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):  # a folder, no text, no JSON, a list nested very deeply
+        facts = None
+    if not _is_record(facts):
+        raise InputError(f"{path}: not the record of a job. Delete it; its results then count as not recorded.")
+    return facts
+
+
+def _is_record(facts: Any) -> bool:
+    """Whether what a file holds is what ``record`` writes, as far as anything is read from it."""
+    kinds = {"rule": str, "device": str, "config": dict, "inputs": dict, "outputs": dict, "versions": dict}
+    if not isinstance(facts, dict) or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
+        return False
+    values = [value for key in ("inputs", "outputs", "versions") for value in facts[key].values()]
+    values += [facts["config"].get("results", ""), facts.get("precision", "")]
+    return all(isinstance(value, str) for value in values) and isinstance(facts.get("tf32", {}), dict)
+
+
+def changed(results: str | Path, checkouts: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Yield (file, what is wrong) of files that differ from their records; one that is gone is no fault here.
+
+    Args:
+        results: the folder of results. It may come from elsewhere, so that nothing it says is run.
+        checkouts: folders of foreign code that the method files here name: git is asked about no other, because a
+            repository's own settings can name programs that git starts.
+    """
+    seen: dict[str, str] = {}
+
+    def now(path: str, digest: str) -> str:
+        if path not in seen:
+            seen[path] = commit_of(path) if digest.startswith(CHECKOUT) and path in checkouts else content(path)
+        return seen[path]
+
+    for file in sorted(Path(results, "provenance").rglob("*.json")):
+        facts = read_record(file)
+        home = facts["config"].get("results", str(results))
+        inputs, outputs = (_lying_in(results, home, facts[key]) for key in ("inputs", "outputs"))
+        made = [path for path in outputs if _is_there(path)]
+        for path in made:
+            if now(path, outputs[path]) != outputs[path]:
+                yield path, f"changed since rule {facts['rule']} made it ({file})"
+        for path, digest in inputs.items():
+            if not made or not _is_there(path):
+                continue
+            if digest.startswith(CHECKOUT) and path not in checkouts:
+                yield made[0], f"made by a program in {path}, which no method file here names as its checkout ({file})"
+            elif now(path, digest) != digest:
+                yield made[0], f"rule {facts['rule']} made it from another {path} than the one that is there ({file})"
+
+
+def _is_there(path: str) -> bool:
+    return Path(path).is_file() or Path(path).is_dir()  # a device may have no end
+
+
+def _lying_in(results: str | Path, before: str, files: dict[str, str]) -> dict[str, str]:
+    """The same files where the results lie now; what lies outside them has not moved."""
+    home = f"{before.rstrip('/')}/"
+    return {
+        f"{results}/{path.removeprefix(home)}" if path.startswith(home) else path: digest
+        for path, digest in files.items()
+    }

@@ -1,0 +1,25 @@
+"""The numbers that the SAIR paper prints (paper.yaml), as data."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import yaml
+
+
+@cache
+def all_claims() -> dict[str, Any]:
+    """Every table of the paper by name: title, measure, buckets, metrics, rows."""
+    return yaml.safe_load(files("sair.reporting").joinpath("paper.yaml").read_text(encoding="utf-8"))
+
+
+def claimed(claims: dict[str, Any], row: str) -> dict[tuple[str, str], float]:
+    """The paper's numbers of one row of a table by (bucket, metric); empty where it prints none."""
+    return {
+        (bucket, metric): value
+        for bucket, values in zip(claims["buckets"], claims["rows"].get(row, []), strict=False)
+        for metric, value in zip(claims["metrics"], values, strict=True)
+        if value is not None
+    }

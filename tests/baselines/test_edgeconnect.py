@@ -1,0 +1,280 @@
+"""EdgeConnect against recorded numbers of the authors' code, its reader, its edges and its stages."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.parity import assert_golden, uniform
+from torch import nn
+
+from baselines.edgeconnect import EdgeConnect, EdgeGenerator, InpaintGenerator
+from baselines.edgeconnect import load_authors_checkpoint as load
+from baselines.edgeconnect.edges import canny_edges, grey
+from baselines.networks import PatchDiscriminator, plain_state
+from sair.common.errors import InputError
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "edgeconnect.json").read_text())
+NETWORKS = {"edge": EdgeGenerator, "inpaint": InpaintGenerator}
+TINY = {
+    "channels": 8,
+    "blocks": 1,
+    "discriminator_channels": 4,
+    "discriminator_downsamplings": 1,
+    "content_weight": 0,
+    "style_weight": 0,
+}
+
+
+def seeded(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
+    """Weights in the order of the sorted names, so that activations keep their size."""
+    stream, state = np.random.PCG64(seed), {}
+    for name, shape in sorted(shapes.items()):
+        u = uniform(stream, shape)
+        filled = (2 * u - 1) * np.sqrt(3.0 / np.prod(shape[1:])) if len(shape) > 1 else 0.2 * u - 0.1
+        state[name] = torch.tensor(filled, dtype=torch.float32)
+    return state
+
+
+def pictures(seed: int, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Noisy tiles in 8-bit steps, for edges, and a mask of tiles."""
+    stream, block = np.random.PCG64(seed), np.ones((side // 8,) * 2)
+    tiles = np.kron(uniform(stream, (batch, 3, 8, 8)), block)
+    images = torch.tensor(0.8 * tiles + 0.2 * uniform(stream, (batch, 3, side, side)), dtype=torch.float32)
+    masks = torch.tensor(np.kron(uniform(stream, (batch, 1, 8, 8)) < 0.3, block), dtype=torch.float32)
+    return (images * 255).round().byte().float() / 255, masks
+
+
+def published_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the authors' file: a kernel under spectral norm is a matrix and two vectors."""
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    normalised = network.spectrally_normalised() if isinstance(network, EdgeGenerator) else []
+    for name, layer in network.named_modules():
+        if any(layer is other for other in normalised):
+            weight = shapes.pop(f"{name}.weight")
+            rows = weight[isinstance(layer, nn.ConvTranspose2d)]
+            shapes |= {
+                f"{name}.weight_orig": weight,
+                f"{name}.weight_u": (rows,),
+                f"{name}.weight_v": (int(np.prod(weight)) // rows,),
+            }
+    return shapes
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """Files such as the authors', the second as their training on several GPUs leaves it."""
+    folder, paths = tmp_path_factory.mktemp("authors"), {}
+    for name, network in NETWORKS.items():
+        shapes = published_shapes(network())
+        prefix = "module." if name == "inpaint" else ""
+        state = {prefix + key: value for key, value in seeded(shapes, GOLDEN["seeds"][name]).items()}
+        paths[name] = folder / f"{name}.pth"
+        torch.save({"iteration": 7, "generator": state}, paths[name])
+    return paths
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_names_and_shapes_are_the_published_ones(name):
+    lines = [f"{key} {shape}" for key, shape in sorted(published_shapes(NETWORKS[name]()).items())]
+    assert len(lines) == GOLDEN["keys"][name]["entries"]
+    assert hashlib.sha256("\n".join(lines).encode()).hexdigest() == GOLDEN["keys"][name]["sha256"]
+
+
+@pytest.mark.slow
+def test_the_authors_weights_give_the_authors_pictures(files):
+    method = EdgeConnect(pretrained=files)
+    images, masks = pictures(GOLDEN["seeds"]["pictures"], 2, 64)
+    edges = canny_edges(images, masks)
+    assert edges.sum() == GOLDEN["canny"]["count"]
+    with torch.no_grad():
+        assert_golden(method.edge_generator(grey(images), edges, masks), GOLDEN["edge"])
+    assert_golden(method.inpaint(images * (1 - masks), masks), GOLDEN["inpaint"])
+
+
+def test_discriminator_equals_the_authors():
+    network = PatchDiscriminator(3).train()
+    published = {"original": "weight_orig", "u": "weight_u", "v": "weight_v"}
+    names = {
+        name: f"{name.split('.parametrizations')[0]}.{published[name.split('.')[-1]]}" for name in network.state_dict()
+    }
+    shapes = {names[name]: tuple(value.shape) for name, value in network.state_dict().items()}
+    state = seeded(shapes, GOLDEN["discriminator"]["seed"])
+    network.load_state_dict({name: state[other] for name, other in names.items()})
+    with torch.no_grad():
+        activations = network(pictures(GOLDEN["seeds"]["pictures"], 2, 64)[0])
+    assert_golden(activations[-1], GOLDEN["discriminator"])
+    assert [a.shape[1] for a in activations] == [64, 128, 256, 512, 1]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda state: state.pop("middle.0.conv_block.5.weight_u"), "missing: middle.0.conv_block.5.weight; left over"),
+        (lambda state: state.update({"encoder.1.weight_v": torch.zeros(3)}), "missing: encoder.1.weight; left over"),
+        (lambda state: state.pop("decoder.7.bias"), "missing: decoder.7.bias"),
+        (lambda state: state.update(teacher=torch.zeros(1)), "left over: teacher"),
+        (lambda state: state.update({"encoder.1.bias": torch.zeros(3)}), r"encoder.1.bias \(3,\), expected \(8,\)"),
+    ],
+    ids=["no vector", "wrong vector", "missing", "stranger", "shape"],
+)
+def test_a_file_that_does_not_fit_is_refused(tmp_path, damage, message):
+    network, path = EdgeGenerator(8, 1), tmp_path / "EdgeModel_gen.pth"
+    state = seeded(published_shapes(network), 1)
+    damage(state)
+    torch.save({"generator": state}, path)
+    with pytest.raises(InputError, match=message):
+        load(network, path)
+
+
+def test_edges_ignore_the_hole_and_keep_off_it():
+    images, masks = pictures(4, 2, 64)
+    edges = canny_edges(images, masks)
+    assert torch.equal(edges, canny_edges(images * (1 - masks) + masks, masks))
+    assert edges.sum() > 0 and (edges * masks).sum() == 0
+
+
+@pytest.mark.parametrize("size", [(61, 77), (16, 40), (5, 3), (1, 1)])
+def test_any_size_comes_back(size):
+    method = EdgeConnect(**TINY).train()
+    images, masks = (x[..., : size[0], : size[1]] for x in pictures(5, 2, 80))
+    painted = method.inpaint(images, masks)
+    assert painted.shape == images.shape and method.edge_generator.training
+    assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1
+
+
+def train(method, steps, progress, autocast=False):
+    optimizers = method.train().optimizers()
+    images, masks = pictures(6, 2, 32)
+
+    def step(name, loss):
+        assert loss.dtype == torch.float32 and loss.isfinite()
+        optimizers[name].zero_grad()
+        loss.backward()
+        optimizers[name].step()
+
+    def one():
+        # A context a step, as in the training loop: autocast keeps its copies of the weights until it is left.
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+            return method.training_step({"images": images, "masks": masks, "progress": progress}, step)
+
+    return [one() for _ in range(steps)]
+
+
+@pytest.mark.parametrize(
+    ("progress", "trained", "falls"),
+    [(0.1, {"edge"}, "edge_fm"), (0.3, {"inpaint"}, "l1"), (0.7, {"edge", "inpaint"}, "l1")],
+    ids=["edge", "inpaint", "joint"],
+)
+@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
+def test_every_stage_trains_its_own_networks(progress, trained, falls, autocast):
+    torch.manual_seed(0)
+    method = EdgeConnect(**TINY, stages={"edge": 1, "inpaint": 1, "joint": 2}, lr=3e-3)
+    method.optimizers()  # puts the edge generator under spectral norm
+    before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
+    logged = train(method, 12, progress, autocast)
+    moved = {name.split(".")[0] for name, value in method.named_parameters() if not torch.equal(value, before[name])}
+    assert moved == {f"{part}_{kind}" for part in trained for kind in ("generator", "discriminator")}
+    assert logged[-1][falls] < logged[0][falls]
+    assert not any(value.requires_grad for value in logged[0].values())
+    assert all(parameter.requires_grad for parameter in method.parameters())
+
+
+def test_the_picture_teaches_the_edge_generator_in_the_joint_stage():
+    method = EdgeConnect(**TINY, edge_adversarial_weight=0, feature_matching_weight=0)
+    before = method.edge_generator.encoder[1].weight.detach().clone()
+    train(method, 1, 0.9)
+    assert not torch.equal(method.edge_generator.encoder[1].parametrizations.weight.original, before)
+
+
+@pytest.mark.parametrize("known_edges", ["complete", "masked"])
+def test_known_edges_are_the_complete_pictures_or_what_the_test_sees(known_edges):
+    method, seen = EdgeConnect(**TINY, known_edges=known_edges), []
+    method.edge_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    train(method, 1, 0.1)
+    images, masks = pictures(6, 2, 32)
+    method.inpaint(images, masks)
+    trained, tested = seen
+    assert torch.equal(trained, tested) == (known_edges == "masked")
+    assert torch.equal(trained, canny_edges(images)) == (known_edges == "complete")
+
+
+@pytest.mark.parametrize("drawn_edges", ["everywhere", "hole"])
+def test_drawn_edges_are_the_whole_pictures_or_only_the_holes(drawn_edges):
+    method, seen = EdgeConnect(**TINY, drawn_edges=drawn_edges), []
+    method.edge_generator.register_forward_hook(lambda _, __, drawn: seen.append(drawn))
+    method.inpaint_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
+    images, masks = pictures(6, 2, 32)
+    method.inpaint(images, masks)
+    drawn, painted_along = seen
+    assert torch.equal(painted_along * masks, drawn * masks)
+    known = drawn if drawn_edges == "everywhere" else canny_edges(images, masks)
+    assert torch.equal(painted_along * (1 - masks), known * (1 - masks))
+
+
+def test_vgg_sees_pictures_that_are_not_normalised(monkeypatch):
+    method, seen = EdgeConnect(**{**TINY, "content_weight": 0.1, "style_weight": 250}), []
+
+    class Extractor(torch.nn.Module):  # normalises as VGG16's does
+        def forward(self, images):
+            mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+            seen.append((images - mean) / std)
+            return [seen[-1], seen[-1][..., ::2, ::2]]
+
+    monkeypatch.setattr("sair.weights.networks.vgg16_features", Extractor)
+    (logged,) = train(method, 1, 0.5)
+    images, masks = pictures(6, 2, 32)
+    assert torch.allclose(seen[1], images, atol=1e-6) and torch.allclose(seen[3], images * masks, atol=1e-6)
+    assert {"content", "style"} <= logged.keys()
+
+
+def test_saved_weights_are_plain_and_restore_the_trained_method():
+    method, fresh = EdgeConnect(**TINY), EdgeConnect(**TINY)
+    train(method, 2, 0.9)
+    saved, own = method.weights_to_save(), fresh.weights_to_save()
+    assert saved.keys() == own.keys() == {name for name in fresh.state_dict() if "discriminator" not in name}
+    with torch.no_grad():
+        for name, value in own.items():
+            value.copy_(saved[name])
+    images, masks = pictures(7, 1, 32)
+    assert torch.allclose(method.inpaint(images, masks), fresh.inpaint(images, masks), atol=1e-6)
+
+
+@pytest.mark.parametrize("betas", [(0.0, 0.9), (0.9, 0.999)], ids=["published", "given"])
+def test_optimizers_are_the_published_ones_unless_told(betas):
+    given = {} if betas == (0.0, 0.9) else {"betas": betas}
+    optimizers = EdgeConnect(**TINY, **given).optimizers()
+    found = {name: (o.defaults["lr"], o.defaults["betas"]) for name, o in optimizers.items()}
+    assert found == {"generators": (1e-4, betas), "discriminators": (1e-5, betas)}
+
+
+def test_spectral_norm_bounds_every_trained_kernel():
+    method = EdgeConnect(**TINY)
+    method.optimizers()
+    state = plain_state(method.edge_generator)
+    for name in ("encoder.1", "decoder.0"):
+        matrix = state[f"{name}.weight"].transpose(0, 1 if name == "decoder.0" else 0).flatten(1)
+        assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"blocks": 0},
+        {"known_edges": "none"},
+        {"drawn_edges": "none"},
+        {"stages": {"edge": 1}},
+        {"stages": dict.fromkeys(("edge", "inpaint", "joint"), 0)},
+    ],
+    ids=["blocks", "known", "drawn", "names", "shares"],
+)
+def test_impossible_settings_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        EdgeConnect(**{**TINY, **wrong})
+
+
+def test_pretrained_needs_both_files():
+    with pytest.raises(ValueError, match="edge, inpaint"):
+        EdgeConnect(**TINY, pretrained={"edge": "EdgeModel_gen.pth"})

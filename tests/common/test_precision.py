@@ -1,0 +1,44 @@
+"""`precision: auto` follows the device that computes, not what else the machine has."""
+
+import pytest
+import torch
+
+from sair.common import runtime
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda")
+
+
+def flags(tmp_path, monkeypatch, text):
+    path = tmp_path / "cpuinfo"
+    if text is not None:
+        path.write_text(text)
+    monkeypatch.setattr(runtime, "CPUINFO", path)
+
+
+@pytest.mark.parametrize(
+    ("text", "fast"),
+    [
+        ("flags\t\t: fpu avx512f amx_bf16 amx_tile\n", True),
+        ("flags\t\t: fpu avx512f avx512_bf16\nbugs\t\t: x\n", True),  # the last of its line
+        ("flags\t\t: fpu avx512f avx512_vnni\n", False),
+        ("flags\t\t: fpu not_avx512_bf16x\n", False),
+        (None, False),  # not Linux
+    ],
+)
+@pytest.mark.parametrize("gpu", [True, False])
+def test_a_cpu_is_judged_by_its_instructions_alone(tmp_path, monkeypatch, text, fast, gpu):
+    flags(tmp_path, monkeypatch, text)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: not fast)
+    assert runtime.fast_bfloat16(CPU) is fast
+    with runtime.autocast("auto", CPU):
+        assert torch.is_autocast_enabled("cpu") is fast
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_a_gpu_is_judged_without_its_emulation(tmp_path, monkeypatch, supported):
+    flags(tmp_path, monkeypatch, "flags : avx512f" if supported else "flags : amx_bf16")
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or supported
+    )
+    assert runtime.fast_bfloat16(CUDA) is supported

@@ -1,0 +1,119 @@
+"""The assembly's parts against independent statements of them."""
+
+import pytest
+import torch
+
+from sair.commands.conformance import samples
+from sair.common.errors import InputError
+from sair.methods.build import build
+from sair.methods.spec import load_method
+from sair.models.encoders import AppEncoder, AtrousEncoder
+from sair.models.implicit import neighbours, pixel_centres
+from sair.models.inpainter import SemanticImplicitRepresentation
+
+CLIP = {"name": "clip", "architecture": {
+    "embed_dim": 16,
+    "quick_gelu": True,
+    "vision_cfg": {"image_size": 32, "patch_size": 8, "width": 32, "layers": 2, "head_width": 16},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 2, "layers": 1},
+}}  # fmt: skip
+
+
+def method_of(name, **parameters):
+    torch.manual_seed(0)
+    spec = load_method(name, "config/methods", "mini", {})
+    return build({**spec, "parameters": {**spec["parameters"], "semantic": CLIP, **parameters}})
+
+
+@torch.no_grad()
+def test_sir_at_a_patch_centre_is_its_own_patch():
+    """There, one neighbour has all the weight: the embedding plus the MLP of it with offset zero."""
+    torch.manual_seed(0)
+    sir = SemanticImplicitRepresentation(8, hidden=[16], zero_start=False)
+    embeddings = torch.randn(1, 8, 4, 5)
+    found = sir(embeddings, pixel_centres(4, 5)[None])[0]
+    for cell in range(20):
+        own = embeddings[0].flatten(1)[:, cell]
+        expected = own + sir.function.imnet.layers(torch.cat([own, torch.zeros(2)]))
+        torch.testing.assert_close(found[cell], expected)
+
+
+@torch.no_grad()
+def test_sir_starts_as_interpolation():
+    sir = SemanticImplicitRepresentation(8, hidden=[16])
+    embeddings, coords = torch.randn(1, 8, 4, 5), pixel_centres(13, 11)[None]
+    expected = torch.nn.functional.interpolate(embeddings, (13, 11), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(sir(embeddings, coords), expected.flatten(2).transpose(1, 2))
+
+
+@torch.no_grad()
+def test_nfs_sees_interpolated_and_ous_only_semantic_features():
+    images, masks = samples(1)
+    nfs, ous = method_of("sair_nfs"), method_of("sair_ous")
+    assert nfs.sir is None and ous.encoder is None
+    embeddings = nfs.encode(images, masks).embeddings
+    coords = pixel_centres(64, 64)[None]
+    expected = torch.nn.functional.interpolate(embeddings, (64, 64), mode="bilinear", align_corners=False)
+    torch.testing.assert_close(nfs.semantics_at(embeddings, coords), expected.flatten(2).transpose(1, 2))
+    # Two pictures that CLIP reads alike are one picture to OUS, whatever their pixels.
+    other = 1 - images
+    assert (ous.inpaint(images, masks) - ous.inpaint(other, masks)).abs().max() > 0
+    ous.semantic.forward = lambda image, mask: embeddings
+    assert torch.equal(ous.inpaint(images, masks), ous.inpaint(other, masks))
+
+
+@pytest.mark.slow
+def test_the_alignment_term_pulls_sir_towards_the_complete_picture():
+    images, masks = samples(2)
+    method = method_of("sair_aligned", queries=64)
+    optimizer = method.optimizers()["sair"]
+
+    def step(name, loss):
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+    found = [method.training_step({"images": images, "masks": masks}, step) for _ in range(40)]
+    misalignment = [float(scalars["misalignment"].detach()) for scalars in found]
+    assert sum(misalignment[-5:]) < 0.8 * sum(misalignment[:5])
+    plain = method_of("sair").training_step({"images": images, "masks": masks}, lambda name, loss: None)
+    assert set(plain) == {"loss"}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"encoder": None, "semantic": None}, "nothing would be left to see"),
+        ({"sir": None, "align": 1.0}, "it needs `sir`"),
+        ({"encoder": {"name": "edsir"}}, r"unknown part 'edsir'\. Did you mean edsr"),
+        ({"encoder": {"name": "edsr", "width": 3}}, "part 'edsr': .*width"),
+    ],
+)
+def test_parts_that_cannot_be_put_together_are_refused(parameters, message):
+    with pytest.raises(InputError, match=message):
+        method_of("sair", **parameters)
+
+
+@pytest.mark.parametrize(("encoder", "reach"), [(AtrousEncoder(8), 41), (AppEncoder(4, 8), 164)])
+def test_what_a_feature_sees(encoder, reach):
+    """The mini encoder's reach is to 64 pixels what AppEncoder's is to 256 (docs/reproduction.md)."""
+    for parameter in encoder.parameters():
+        torch.nn.init.constant_(parameter, 0.01)
+    side = 256
+    images = torch.rand(1, 3, side, side).requires_grad_()
+    features = encoder(images, torch.zeros(1, 1, side, side))
+    (seen,) = torch.autograd.grad(features[..., 128, 128].sum(), images)
+    rows = seen[0].abs().sum((0, 2)).nonzero()[:, 0]
+    assert int(rows[-1] - rows[0]) + 1 == reach
+
+
+@torch.no_grad()
+def test_a_strip_is_as_good_as_the_whole_grid():
+    """Rows asked for one by one, with all that lies around them, equal all rows at once; for every function."""
+    for name in ("liif", "lte"):
+        method = method_of(name, semantic=None).eval()
+        features = torch.randn(1, method.encoder.channels, 12, 10)
+        coords, cell = pixel_centres(29, 23)[None], torch.tensor([2 / 29, 2 / 23])
+        whole = method.air(features, neighbours(coords, 12, 10), cell)
+        rows = [method.air(features, neighbours(part, 12, 10), cell) for part in coords.split(23, dim=1)]
+        torch.testing.assert_close(torch.cat(rows, 1), whole, atol=2e-6, rtol=1e-5)

@@ -1,0 +1,386 @@
+"""The workflow as a user runs it: finishes, does nothing the second time, runs only what is new, survives kill -9."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+
+from sair.commands.cli import main
+from sair.common.files import file_sha256
+from sair.common.images import read_rgb, write_png
+from sair.data.manifest import manifest_hash
+from sair.evaluation import fid
+from sair.reporting.tables import SWITCHED_OFF
+from sair.weights.sources import entry
+
+pytestmark = pytest.mark.slow
+METHODS = ("liif", "sair", "mean_fill", "ground_truth")
+SETTINGS = {
+    "results": "results/smoke",
+    "datasets": {"faces": {"train": 32, "validation": 2, "test": 3}},
+    "masks": {"strokes": {"train": 32}},
+    "figures": {
+        "qualitative": {"methods": ["mean_fill", "sair"], "pictures": 1},
+        "semantic_maps": {"methods": ["sair"], "pictures": 1},
+    },
+    "fid": False,  # whatever weights the machine has
+    "regression": {"reference": "reference"},
+    "conventions": {"pairs": [["sair", "liif"]]},
+    "training": {"scale": 0.006, "save_every": 2, "precision": "fp32"},
+}
+
+
+def workspace(folder):
+    """A copy of the workflow with a small config and few methods."""
+    shutil.copytree("workflow", folder / "workflow")
+    shutil.copytree("config", folder / "config", ignore=lambda d, names: [
+        n for n in names if Path(d).name == "methods" and Path(n).stem not in METHODS
+    ])  # fmt: skip
+    (folder / "test.yaml").write_text(yaml.safe_dump(SETTINGS))
+    return folder
+
+
+def command(*arguments, config=()):
+    base = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "test.yaml"]
+    return [*base, *(["--config", *config] if config else []), "--", *(arguments or ["results/smoke/table1.md"])]
+
+
+def snakemake(folder, *arguments, options=(), config=(), **variables):
+    """Run and return the finished process; its output is stdout and stderr together."""
+    line = command(*arguments, config=config)
+    line[3:3] = options
+    environment = os.environ | variables
+    return subprocess.run(
+        line, cwd=folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = workspace(tmp_path_factory.mktemp("finished"))
+    result = snakemake(folder)
+    assert result.returncode == 0, result.stdout[-5000:]
+    return folder
+
+
+def jobs(output):
+    """Job counts of a dry run."""
+    counts = {}
+    lines = iter(output.splitlines())
+    for line in lines:
+        if line.startswith("---"):
+            for row in lines:
+                if not row.strip():
+                    return counts
+                rule, count = row.split()
+                counts[rule] = int(count)
+    return counts
+
+
+def test_the_table_is_full(finished):
+    frame = pd.read_csv(finished / "results/smoke/table1.csv")
+    assert (frame[frame.metric.isin(["fid", "kid"]) & frame.method.notna()].reason == SWITCHED_OFF).all()
+    done = frame[frame.reason.isna()]
+    assert set(done.method) == set(METHODS)
+    assert done["mean"].notna().all() and (done.n == 3).all()
+    assert len(set(frame.label)) == 8 + 2
+    for name in ("table1.md", "table1.tex", "figures/qualitative_faces_1.png", "faces/clip/segmentation.csv"):
+        assert (finished / "results/smoke" / name).stat().st_size > 0
+    truth = done[done.method == "ground_truth"].set_index("metric")["mean"]
+    assert (truth["psnr"] == float("inf")).all() and (truth["lpips"] == 0).all()
+
+
+def test_table_5_and_the_figures_come_from_what_is_there(finished):
+    """Nothing is trained again for them."""
+    targets = ("results/smoke/table5.md", "results/smoke/figures/training_curves_faces.png")
+    result = snakemake(finished, *targets)
+    assert result.returncode == 0, result.stdout[-5000:]
+    assert jobs(result.stdout) == {
+        "segmentation": 1,
+        "segmentation_table": 1,
+        "semantic_maps": 1,
+        "training_curves": 1,
+        "total": 4,
+    }
+    frame = pd.read_csv(finished / "results/smoke/table5.csv").set_index(["method", "bucket", "metric"])
+    for method in ("clip", "sair", "clip_complete"):
+        assert 0 <= frame.loc[(method, "all", "miou"), "mean"] <= 1 and frame.loc[(method, "all", "miou"), "n"] == 3
+    assert frame.loc[("sair", "all", "miou"), "paper"] == 0.45
+    for figure in ("semantic_maps_faces", "training_curves_faces"):
+        assert (finished / f"results/smoke/figures/{figure}.png").stat().st_size > 5000
+
+
+def test_shards_change_no_result(finished, tmp_path):
+    """Three test pictures in two jobs: the same pictures byte for byte, the same scores but for LPIPS' last digits."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    method = "results/smoke/faces/mean_fill/seed0"
+    shutil.rmtree(folder / method)
+    result = snakemake(folder, f"{method}/scores.csv", config=("shards=2",))
+    assert result.returncode == 0, result.stdout[-5000:]
+    made = jobs(result.stdout)
+    assert made["predict_shard"] == made["score_shard"] == 2, made
+    files = {p.relative_to(folder / method) for p in (folder / method).rglob("*") if p.is_file()}
+    assert files == {p.relative_to(finished / method) for p in (finished / method).rglob("*") if p.is_file()}
+    for file in files - {Path("scores.csv")}:
+        assert (folder / method / file).read_bytes() == (finished / method / file).read_bytes(), file
+    pd.testing.assert_frame_equal(
+        *(pd.read_csv(root / method / "scores.csv") for root in (folder, finished)), rtol=1e-6
+    )
+
+
+def test_other_conventions_score_the_pictures_that_are_there(finished):
+    result = snakemake(finished, "results/smoke/conventions.md")
+    assert result.returncode == 0, result.stdout[-5000:]
+    assert jobs(result.stdout) == {"score_conventions": len(METHODS), "conventions": 1, "total": len(METHODS) + 1}
+    results = finished / "results/smoke"
+    for method in METHODS:
+        own, scores = (pd.read_csv(results / f"faces/{method}/seed0/{name}.csv") for name in ("conventions", "scores"))
+        assert own.ours_psnr.equals(scores.psnr) and own.ours_ssim.equals(scores.ssim) and own.ours_l1.equals(scores.l1)
+    assert "SAIR − LIIF" in (results / "conventions.md").read_text()
+
+
+def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
+    """A number in a table, a score, a picture: each changed by itself, each found by name."""
+    assert snakemake(finished, "results/smoke/conventions.md").returncode == 0
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    record = folder / "results/smoke/provenance/faces/liif/seed0/score.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"device": "another CPU"}))
+    add_distances(folder)
+    monkeypatch.chdir(folder)
+
+    def verify(*where):
+        status = main(["verify", *where, "--configfile", "test.yaml"])
+        return status, "".join(capsys.readouterr().out.split())
+
+    assert main(["report", "--configfile", "test.yaml"]) == 0
+    status, said = verify()
+    assert status == 0 and "NOTBACKED" not in said and "backedresults/smoke/table1.md" in said, said
+    assert "backedresults/smoke/report.html" in said
+    assert "mixedresults/smoke/table1.md" in said and "anotherCPU,fp32(LIIF)" in said
+    assert "Scores: another CPU, fp32 (LIIF)" in (folder / "results/smoke/table1.md").read_text()
+    results = folder / "results/smoke"
+    for name, change, message in (
+        ("table1.md", lambda old: old.replace(b" MISF", b" MISS"), "wherethescoresgive"),
+        ("table1.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
+        ("report.html", lambda old: old.replace(b'"n": 3', b'"n": 300', 1), "wherethescoresgive"),
+        ("faces/liif/seed0/scores.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
+        ("faces/liif/seed0/fid.csv", lambda old: old.replace(b"all,3,", b"all,3,1", 1), "butitsfeaturesgive"),
+        ("faces/liif/seed0/train.csv", lambda old: old[:-2], "changedsinceruletrainmadeit"),
+        ("faces/sair/seed0/checkpoint.safetensors", lambda old: old[:-1] + b"?", "fromanotherresults/smoke/faces/sair"),
+        ("conventions.md", lambda old: old.replace(b"| SAIR", b"| SAIL", 1), "wherethescoresgive"),
+        ("conventions.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
+        ("faces/sair/seed0/conventions.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
+    ):
+        path = results / name
+        old = path.read_bytes()
+        assert change(old) != old
+        path.write_bytes(change(old))
+        status, said = verify()
+        path.write_bytes(old)
+        assert status == 1 and message in said and "NOTBACKEDresults/smoke/" in said, said
+        assert f"NOTBACKEDresults/smoke/{name[:34]}" in said, said  # the column is narrow
+    for kind in ("composited", "raw"):
+        path = next((results / f"faces/liif/seed0/predictions/{kind}").rglob("*.png"))
+        old = path.read_bytes()
+        write_png(path, 255 - read_rgb(path))
+        status, said = verify()
+        path.write_bytes(old)
+        assert status == 1 and path.name in said and "NOTBACKEDresults/smoke/faces/liif" in said, said
+        assert ("itsfeaturesareofotherpictures" in said) == (kind == "composited")
+    assert verify()[0] == 0 and not list(results.rglob("*.verify*"))
+
+    results.rename(folder / "moved")
+    status, said = verify("moved")
+    assert status == 0 and "backedmoved/table1.md" in said and "smoke" not in said, said
+    path = folder / "moved/faces/liif/seed0/train.csv"
+    path.write_bytes(path.read_bytes()[:-2])
+    assert "changedsinceruletrainmadeit" in verify("moved")[1]
+
+
+def add_distances(folder):
+    """FID and KID of features drawn at random, and the table with them; nothing here needs the real weights."""
+    results = folder / "results/smoke"
+    manifest = results / "faces/manifest.csv"
+    rng = np.random.default_rng(0)
+
+    def write(path, count, pictures):
+        features = rng.normal(size=(count, 2048)).astype(np.float32)
+        fid.write_features(path, fid.Features(features, manifest_hash(manifest), "weights", pictures))
+
+    truth = results / "faces/truth_features.safetensors"
+    write(truth, 3, "truths")
+    for method in METHODS:
+        own = results / f"faces/{method}/seed0"
+        write(own / "features.safetensors", 9, fid.predictions_digest(manifest, own / "predictions"))
+        fid.write_distances(manifest, truth, own / "features.safetensors", own / "fid.csv")
+    (folder / "test.yaml").write_text(yaml.safe_dump(SETTINGS | {"fid": True}))
+    result = snakemake(folder, SAIR_WEIGHTS=str(weights_in(folder)))
+    assert result.returncode == 0 and jobs(result.stdout) == {"quality_table": 1, "total": 1}, result.stdout[-5000:]
+
+
+def weights_in(folder):
+    """A folder with a file of the name that the workflow looks for."""
+    (folder / "weights").mkdir()
+    (folder / "weights" / entry("inception").files[0].name).touch()
+    return folder / "weights"
+
+
+def test_fid_is_measured_where_the_weights_are(finished, tmp_path):
+    """The truth once, every method once; elsewhere not one job more."""
+    there = {"SAIR_WEIGHTS": str(weights_in(tmp_path)), "TORCH_HOME": str(tmp_path)}
+    found = [
+        jobs(snakemake(finished, options=["-n"], config=["fid=True"], **variables).stdout)
+        for variables in (there, there | {"SAIR_WEIGHTS": ""})
+    ]
+    table = {"quality_table": 1}
+    assert found == [{"truth_features": 1, "fid": 4, **table, "total": 6}, {**table, "total": 1}]
+
+
+def test_regression_against_a_kept_reference(finished, tmp_path, monkeypatch):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    monkeypatch.chdir(folder)
+    assert main(["reference", "--configfile", "test.yaml"]) == 0
+    result = snakemake(folder, "regression", config=("variant=liif",))
+    assert result.returncode == 0 and "no difference: results/smoke/regression/liif.md" in result.stdout, result.stdout
+    assert "# liif against liif of the reference: no difference" in Path("results/smoke/regression/liif.md").read_text()
+    assert snakemake(folder, "regression").returncode == 1
+
+
+def test_every_result_says_what_made_it(finished):
+    results = Path("results/smoke")
+    facts = json.loads((finished / results / "provenance/faces/sair/seed0/score.json").read_text())
+    assert (
+        facts["rule"] == "score" and facts["threads"] == 1 and torch.__version__.startswith(facts["versions"]["torch"])
+    )
+    assert facts["config"]["training"]["scale"] == SETTINGS["training"]["scale"] and len(facts["commit"]) >= 40
+    assert facts["wall_seconds"] > 0 and facts["peak_memory_mib"] > 100 and facts["device"]
+    assert facts["device_type"] == "cpu" and facts["precision"] == "fp32"
+    assert any("alexnet" in line and "sha256" in line for line in facts["weights"])
+    manifest = str(results / "faces/manifest.csv")
+    assert facts["inputs"][manifest] == file_sha256(finished / manifest)
+    assert set(facts["outputs"]) == {str(results / "faces/sair/seed0/scores.csv")}
+    records = {p.with_suffix("").name for p in (finished / results / "provenance").rglob("*.json")}
+    assert {"train", "predict", "score", "manifest", "pictures", "table1", "clip"} <= records
+
+
+def test_again_does_nothing(finished):
+    result = snakemake(finished)
+    assert result.returncode == 0 and "Nothing to be done" in result.stdout
+
+
+def test_a_variant_runs_only_its_own_jobs(finished):
+    variant = finished / "config/methods/sair_narrow.yaml"
+    variant.write_text("extends: sair\nlabel: SAIR narrow\ntables: {table1: null}\nparameters: {air: {hidden: [32]}}\n")
+    try:
+        result = snakemake(finished, options=["-n"])
+    finally:
+        variant.unlink()
+    assert jobs(result.stdout) == {"train": 1, "predict": 1, "score": 1, "quality_table": 1, "total": 4}, result.stdout
+
+
+def test_a_changed_method_reruns_only_itself(finished):
+    path = finished / "config/methods/liif.yaml"
+    original = path.read_text()
+    try:
+        path.write_text(original + "training: {warmup: 3}\n")
+        changed = jobs(snakemake(finished, options=["-n"]).stdout)
+        path.write_text(original.replace("label: LIIF", "label: LIIF (renamed)"))
+        renamed = jobs(snakemake(finished, options=["-n"]).stdout)
+    finally:
+        path.write_text(original)
+    # SAIR extends LIIF, so both are trained again; a label is only printed.
+    assert changed["train"] == 2 and "semantic_encoder" not in changed and "manifest" not in changed
+    assert "train" not in renamed and "score" not in renamed and renamed["quality_table"] == 1
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (["image_sise=64"], "unknown key 'image_sise'. Did you mean image_size"),
+        (["preset=mimi"], "has no preset 'mimi'. Did you mean mini"),
+        (["seeds=[a]"], "seeds"),
+        (["semantics={dataset: face}"], "there is no 'face'. Did you mean faces"),
+        (["figures={qualitative: {methods: [siar]}}"], "unknown method 'siar'.*Did you mean sair"),
+    ],
+)
+def test_a_wrong_config_is_refused(finished, config, message):
+    import re
+
+    result = snakemake(finished, config=config)
+    assert result.returncode != 0 and re.search(message, result.stdout), result.stdout[-2000:]
+
+
+def test_a_missing_truth_is_said_not_skipped(finished, tmp_path):
+    """Scores are made from the disk: a picture that vanishes is an error by name."""
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    picture = next((folder / "results/smoke/faces/sair/seed0/predictions/composited").rglob("*.png"))
+    picture.unlink()
+    result = snakemake(folder, options=["--forcerun", "score"])
+    assert result.returncode != 0 and picture.name in result.stdout and "missing" in result.stdout
+
+
+def test_two_runs_at_once_are_refused(finished, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(finished, folder)
+    line = command()
+    line[3:3] = ["--forcerun", "score"]
+    first = subprocess.Popen(line, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while len(_children_of(folder)) < 2 and first.poll() is None:  # it, and a job of it
+        time.sleep(0.1)
+    second = snakemake(folder, options=["--forcerun", "quality_table"])
+    assert second.returncode != 0 and "another run is writing here" in second.stdout
+    assert first.wait() == 0
+
+
+def test_kill_nine_at_any_moment(finished, tmp_path):
+    """Killed again and again and started again, the run ends with the bytes of one that was not."""
+    folder = workspace(tmp_path)
+    started, finished_by_itself = 0, False
+    for delay in (7, 11, 16, 23):
+        process = subprocess.Popen(
+            command(), cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        )
+        started += 1
+        try:
+            finished_by_itself = process.wait(delay) == 0
+            break
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        deadline = time.monotonic() + 10
+        while _children_of(folder) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not _children_of(folder), "a job outlived the workflow that started it"
+    assert started > 1
+    if not finished_by_itself:
+        result = snakemake(folder)
+        assert result.returncode == 0, result.stdout[-5000:]
+    for name in ("table1.csv", "table1.md", "faces/manifest.csv", "faces/sair/seed0/scores.csv"):
+        assert (folder / "results/smoke" / name).read_bytes() == (finished / "results/smoke" / name).read_bytes(), name
+    assert not list(folder.rglob("*.tmp*"))
+
+
+def _children_of(folder):
+    """Processes that work in ``folder``."""
+    found = []
+    for process in Path("/proc").iterdir() if Path("/proc").is_dir() else []:
+        try:
+            if process.name.isdigit() and os.readlink(process / "cwd") == str(folder):
+                found.append((process / "cmdline").read_bytes())
+        except OSError:
+            continue
+    return found

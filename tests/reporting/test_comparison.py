@@ -1,0 +1,71 @@
+"""The regression check: what got better or worse is called so, and an identical rerun is not."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from sair.commands.cli import main
+from sair.common.errors import InputError
+from sair.evaluation.score import SCORE_COLUMNS
+from sair.evaluation.statistics import holm
+from sair.reporting.comparison import compare
+
+
+def write(path, shift=0.0, pictures=40):
+    rng = np.random.default_rng(3)
+    rows = [
+        dict.fromkeys(SCORE_COLUMNS, 0.1)
+        | {
+            "id": f"p{n}",
+            "bucket": bucket,
+            "cluster": f"p{n}",
+            "psnr": rng.normal(30, 4) + shift,
+            "lpips": 0.1 - shift,
+        }
+        for bucket in ("0-20", "20-40")
+        for n in range(pictures)
+    ]
+    pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(path, index=False)
+    return str(path)
+
+
+def outcomes(verdicts, metric):
+    return {v.bucket: v.outcome for v in verdicts if v.metric == metric}
+
+
+def test_better_worse_and_the_same(tmp_path):
+    reference = write(tmp_path / "reference.csv")
+    better, worse = write(tmp_path / "better.csv", 0.05), write(tmp_path / "worse.csv", -0.05)
+    same = write(tmp_path / "same.csv")
+    buckets = ("0-20", "20-40", "all")
+    # A twentieth of a decibel among pictures that differ by four: pairing sees it.
+    assert outcomes(compare([reference], [better]), "psnr") == dict.fromkeys(buckets, "improved")
+    assert outcomes(compare([reference], [better]), "lpips") == dict.fromkeys(buckets, "improved")
+    assert outcomes(compare([reference], [worse]), "psnr") == dict.fromkeys(buckets, "worse")
+    assert set(outcomes(compare([reference], [same]), "psnr").values()) == {"no difference"}
+    assert all(v.adjusted_p == 1 for v in compare([reference], [same]))
+
+
+def test_the_command_tells_by_its_exit_status(tmp_path, capsys):
+    reference, worse = write(tmp_path / "reference.csv"), write(tmp_path / "worse.csv", -0.05)
+    assert main(["compare", reference, worse]) == 2 and "worse" in capsys.readouterr().out
+    assert main(["compare", worse, reference]) == 0 and "improved" in capsys.readouterr().out
+    assert main(["compare", reference, write(tmp_path / "few.csv", pictures=39)]) == 1
+    assert "scored different images (2 are in one only)" in capsys.readouterr().err
+
+
+def test_holm_against_the_textbook():
+    """Holm (1979): the smallest times 4, the next times 3, ..., and never smaller than the one before."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    found = holm([0.5, math.nan, 0.9])
+    assert found[0] == 1 and math.isnan(found[1]) and found[2] == 1
+
+
+@pytest.mark.parametrize(("measure", "value"), [("ssim", 97.3), ("l1", 5.2), ("psnr", -3), ("psnr", 1e308)])
+def test_scores_that_the_measure_cannot_have_are_refused(tmp_path, measure, value):
+    row = {"id": "a", "psnr": 30, "ssim": 0.9, "l1": 0.02, "lpips": 0.1}
+    pd.DataFrame([row, row | {"id": "b", measure: value}]).to_csv(tmp_path / "a.csv", index=False)
+    with pytest.raises(InputError, match=f"line 3, {measure}: .* can only lie from"):
+        compare(tmp_path / "a.csv", tmp_path / "a.csv")

@@ -1,0 +1,394 @@
+"""Tables: aggregation against plain arithmetic, marks, the paper's numbers, and LaTeX that compiles."""
+
+import math
+import shutil
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+
+from sair.common.errors import InputError
+from sair.evaluation.score import SCORE_COLUMNS
+from sair.evaluation.segmentation import SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference, overlap
+from sair.evaluation.statistics import estimate, paired
+from sair.reporting import tables
+from sair.reporting.claims import write_orderings
+from sair.reporting.figures import draw_grid, qualitative
+from sair.reporting.measured import read_scores
+from sair.reporting.paper import all_claims, claimed
+from sair.reporting.rows import NOT_IMPLEMENTED, Row, leaders
+
+BUCKETS = ["0-20", "20-40", "40-60"]
+LEAST = {"psnr": 0.2, "ssim": 0.003, "l1": 0.0003, "lpips": 0.003}
+METHODS = {
+    "sair": {"label": "SAIR", "class": "a:B", "tables": {"table1": "SAIR"}},
+    "liif": {"label": "LIIF", "class": "a:B", "tables": {"table1": "LIIF"}},
+    "mine": {"label": "My_variant", "class": "baselines.command:Command", "tables": {"table1": None}},
+    "truth": {"label": "Ground truth", "class": "a:B", "control": True, "tables": {"table1": None}},
+}
+BASE = {"sair": 30.0, "liif": 29.0, "mine": 30.004, "truth": math.inf}
+PICTURES = 10
+
+
+@pytest.fixture
+def made(tmp_path, config, frozen_split):
+    """A finished table1 over invented scores."""
+    data = tmp_path / "faces"
+    frozen_split(data, test=PICTURES)
+    overlaps = [["complete", "0-20", f"p{n}", f"p{n}", "whole", "skin", 5, 10] for n in range(4)]
+    pd.DataFrame(overlaps, columns=SEGMENTATION_COLUMNS).to_csv(tmp_path / "seg.csv", index=False)
+    scores = {}
+    for name, base in BASE.items():
+        for seed in (0, 1) if name == "sair" else (0,):
+            rows = []
+            for b, bucket in enumerate(BUCKETS):
+                for n in range(PICTURES):
+                    row = dict.fromkeys(SCORE_COLUMNS, 0.1) | {
+                        "id": f"p{n}",
+                        "bucket": bucket,
+                        "cluster": f"p{n}",
+                        "ratio": 10.0,
+                    }
+                    rows.append(row | {"psnr": base - 5 * b + n % 4 + seed})
+            path = tmp_path / f"{name}{seed}.csv"
+            pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(path, index=False)
+            scores.setdefault(name, []).append(str(path))
+    methods = {
+        name: spec | {"training": None if name in ("truth", "mine") else config["training"]}
+        for name, spec in METHODS.items()
+    }
+    output = SimpleNamespace(
+        markdown=tmp_path / "table1.md", latex=tmp_path / "table1.tex", csv=tmp_path / "table1.csv"
+    )
+
+    def write(distances):
+        figures = [tmp_path / "figures/a.png"]
+        manifest = data / "manifest.csv"
+        tables.write_quality_table(
+            "table1", config, methods, scores, distances, manifest, tmp_path / "seg.csv", figures, output
+        )
+
+    write({})
+    output.write = write
+    return output
+
+
+def rows_of(markdown):
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    return {cells[0]: cells[1:] for cells in ([c.strip() for c in line.strip("|").split("|")] for line in lines)}
+
+
+def test_the_csv_is_the_mean_over_pictures_and_seeds(made):
+    frame = pd.read_csv(made.csv)
+    sair = frame[(frame.method == "sair") & (frame.metric == "psnr")].set_index("bucket")
+    # Pictures add 0, 1, 2, 3, ... 0, 1: 1.3 on average; seeds 0 and 1 add 0.5.
+    assert sair["mean"].tolist() == pytest.approx([31.8, 26.8, 21.8, 26.8])
+    assert sair.index.tolist() == [*BUCKETS, "all"]
+    assert sair.n.tolist() == [PICTURES] * 4 and sair.seeds.tolist() == [2] * 4
+    assert sair.spread.tolist() == pytest.approx([0.5**0.5] * 4)  # of the seeds' means, which differ by 1
+    assert frame[frame.method == "liif"].spread.isna().all()
+    assert (sair.low < sair["mean"]).all() and (sair["mean"] < sair.high).all()
+    assert sair.paper.tolist()[:3] == [37.97, 31.49, 24.87] and math.isnan(sair.paper.iloc[3])
+    assert set(frame.metric) == set(SCORE_COLUMNS) - {"id", "bucket", "cluster", "ratio"} | {"fid", "kid"}
+
+
+def test_missing_rows_are_dashes_with_a_reason(made):
+    rows = rows_of(made.markdown.read_text())
+    for name in ("EdgeConnect", "RFRNet", "JPGNet", "LaMa", "MISF"):
+        assert all(cell.startswith("– (") for cell in rows[name])
+    assert all(cell == "–" for cell in rows["StructureFlow"])
+    frame = pd.read_csv(made.csv)
+    assert (frame[frame.label == "MISF"].reason == NOT_IMPLEMENTED).all()
+    assert frame[frame.label == "MISF"]["mean"].isna().all()
+
+
+def test_without_inception_fid_and_kid_are_missing_with_a_reason(made):
+    """One line in the page; in the CSV no number, and why."""
+    text = made.markdown.read_text()
+    assert text.count("FID") == 1 and "- –: FID and KID (Inception weights not found: run" in text
+    frame = pd.read_csv(made.csv).query("metric in ('fid', 'kid')")
+    assert frame["mean"].isna().all() and frame[frame.method == "sair"].reason.str.contains("not found").all()
+
+
+@pytest.mark.slow
+def test_fid_and_kid_stand_under_the_table(made, tmp_path):
+    def files(method, seeds, n):
+        paths = [tmp_path / f"{method}{seed}fid.csv" for seed in range(seeds)]
+        for seed, path in enumerate(paths):
+            lines = [[b, n, 10 * k + seed, k / 8, k / 8 - 1, k / 8 + 1] for k, b in enumerate([*BUCKETS, "all"])]
+            pd.DataFrame(lines, columns=["bucket", "n", "fid", "kid", "kid_low", "kid_high"]).to_csv(path)
+        return paths
+
+    first = rows_of(made.markdown.read_text())
+    for n in (PICTURES, 5000, 2):
+        made.write({"sair": files("sair", 2, n), "liif": files("liif", 1, n)})
+        above, _, below = made.markdown.read_text().partition("Distance of distributions")
+        assert rows_of(above) == first
+        frame = pd.read_csv(made.csv).set_index(["method", "bucket", "metric"])
+        reason = frame.loc[("sair", "20-40", "fid"), "reason"]
+        if n == 2:
+            assert below == "" and "- –: FID and KID (fewer than 3 images)" in above
+            assert reason == "fewer than 3 images"
+            continue
+        rows = rows_of(below)
+        assert rows["Method"][:2] == ["FID ↓ 0-20 %", "KID ↓ 0-20 %"] and "MISF" not in rows
+        assert rows["SAIR"] == ["0.50", "0.00000", "10.50", "0.12500", "20.50", "0.25000"]
+        assert rows["LIIF"][2] == "10.00"
+        assert f"n = {n}." in below and ("biased upwards: fewer than 2,048 images" in below) == (n < 2048)
+        assert (reason == "biased upwards: fewer than 2,048 images") if n < 2048 else pd.isna(reason)
+        assert frame.loc[("sair", "20-40", "fid"), ["mean", "n", "seeds"]].tolist() == [10.5, n, 2]
+        assert frame.loc[("liif", "all", "kid"), ["mean", "low", "high"]].tolist() == [0.375, -0.625, 1.375]
+
+
+def test_order_marks_and_the_papers_numbers(made):
+    text = made.markdown.read_text()
+    rows = rows_of(text)
+    assert [name for name in rows if name not in ("Method", ":-----------------") and "-" not in name[:2]] == [
+        *("StructureFlow", "EdgeConnect", "RFRNet", "JPGNet", "LaMa", "MISF", "LIIF", "SAIR"),
+        *("My_variant", "*Ground truth*"),
+    ]
+    assert rows["SAIR"][0] == "**31.80 ± 0.71** (37.97)"
+    assert rows["My_variant"][0] == "31.30"  # a program of somebody's competes, although nothing was trained
+    assert rows["LIIF"][0] == "30.30 (35.27)"
+    assert rows["*Ground truth*"][0] == "∞"  # perfect, and not marked as best
+    assert rows["Method"][0] == "PSNR ↑ 0-20 %" and rows["Method"][2] == "L1 ↓ 0-20 %"
+
+
+def test_equal_methods_are_tied_and_none_is_best(made):
+    rows = rows_of(made.markdown.read_text())
+    cells = {name: rows[name][2].partition(" (")[0] for name in ("SAIR", "LIIF", "My_variant")}
+    assert cells == {"SAIR": "<u>0.100 ± 0.000</u>", "LIIF": "<u>0.100</u>", "My_variant": "<u>0.100</u>"}
+
+
+@pytest.mark.parametrize(("gap", "best"), [(1.0, {"a": "best"}), (0.02, {"a": "tied", "b": "tied"})])
+def test_the_best_is_best_only_if_a_paired_test_says_so(gap, best):
+    """Three methods; b is below a by the gap, c far below; noise of 0.3 a picture."""
+    rng = np.random.default_rng(0)
+    samples = {"a": rng.normal(30, 0.3, 40), "b": rng.normal(30 - gap, 0.3, 40), "c": rng.normal(20, 0.3, 40)}
+    samples["a"] += 0.001 + max(0, samples["b"].mean() - samples["a"].mean())
+    key = ("all", "psnr")
+    rows = [Row(name, name, "paper", {key: estimate(values)}, {}, 1) for name, values in samples.items()]
+    rows.append(Row("truth", "truth", "control", {key: estimate(np.full(40, 50.0))}, {}, 1))
+    found = leaders(rows, [key], lambda a, b, key: paired(samples[a], samples[b]), LEAST)
+    assert found.marks == {key: best}
+
+
+def test_lower_is_better_for_errors():
+    key = ("all", "lpips")
+    rows = [Row(name, name, "paper", {key: estimate(np.full(20, v))}, {}, 1) for name, v in (("a", 0.2), ("b", 0.1))]
+    found = leaders(rows, [key], lambda a, b, key: paired(np.full(20, 0.1), np.full(20, 0.2)), LEAST)
+    assert found.marks == {key: {"b": "best"}}
+
+
+def test_the_terms_are_stated(made):
+    text = made.markdown.read_text()
+    for part in (
+        "Dataset `faces`",
+        f"n = {PICTURES} test images",
+        "Manifest ",
+        "seeds 0",
+        "SAIR 2000 steps of batch 8",
+        "not the paper's experiment",
+        "gaussian=11x11",
+        "v0.1,alexnet",
+        "not in this table yet (StructureFlow, EdgeConnect",
+        "mIoU 0.50",
+        "![a](figures/a.png)",
+    ):
+        assert part in text, part
+
+
+def test_latex_is_balanced_and_escaped(made):
+    text = made.latex.read_text()
+    assert r"My\_variant" in text and r"\textbf{31.80 $\pm$ 0.71}" in text and r"\underline{0.100}" in text
+    body = text.split(r"\midrule", 1)[1].split(r"\bottomrule")[0]
+    lines = [line for line in body.splitlines() if line.endswith(r"\\")]
+    assert len(lines) == 10 and all(line.count("&") == 12 for line in lines)
+    assert text.count("{") == text.count("}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_latex_compiles(made, tmp_path):
+    (tmp_path / "paper.tex").write_text(
+        "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}\\input{table1.tex}\\end{document}"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout[-2000:]
+
+
+def test_claims_are_the_papers():
+    claims = all_claims()["table1_celebahq"]
+    assert claimed(claims, "SAIR")["40-60", "lpips"] == 0.124
+    assert claimed(claims, "LaMa")["20-40", "lpips"] == 0.029
+    assert claimed(claims, "StructureFlow") == {}
+    assert list(claims["rows"]) == [
+        *("StructureFlow", "EdgeConnect", "RFRNet", "JPGNet", "LaMa", "MISF", "LIIF", "SAIR")
+    ]
+    assert claimed(all_claims()["table6_semantics"], "OUS") == {("all", "psnr"): 31.11, ("all", "ssim"): 0.929}
+
+
+def test_seeds_that_scored_other_pictures_are_refused(made, tmp_path):
+    frame = pd.read_csv(tmp_path / "sair1.csv")
+    frame.iloc[::-1].to_csv(tmp_path / "sair1.csv", index=False)
+    with pytest.raises(InputError, match=r"sair1\.csv: scores other images"):
+        read_scores([tmp_path / "sair0.csv", tmp_path / "sair1.csv"])
+
+
+def test_the_interval_covers_the_truth():
+    """In 300 simulated tables of 40 pictures the 95 % interval holds the true mean about 95 % of the time."""
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(300):
+        found = estimate(rng.normal(25, 4, 40))
+        hits += found.low <= 25 <= found.high
+    assert 0.90 <= hits / 300 <= 0.98
+
+
+def test_all_mask_ratios_count_a_picture_once(made):
+    frame = pd.read_csv(made.csv)
+    every = frame[(frame.method == "liif") & (frame.metric == "psnr") & (frame.bucket == "all")].iloc[0]
+    assert every["mean"] == pytest.approx(29 + 1.3 - 5) and every.n == PICTURES
+    # Pictures differ by 0..3 dB, buckets by the same 5 dB in each: only the former is uncertain.
+    assert every.high - every.low < 3
+
+
+def test_mean_iou_sums_before_it_divides():
+    """Against plain arithmetic: two pictures, three classes, one of which occurs nowhere."""
+    truths = [np.array([[0, 0], [1, 1]]), np.array([[0, 0], [0, 1]])]
+    found = [np.array([[0, 1], [1, 1]]), np.array([[0, 0], [0, 0]])]
+    lines = []
+    for name, truth, guess in zip("ab", truths, found, strict=True):
+        both, either = overlap(truth, guess, 3)
+        lines += [["masked", "0-20", name, name, "whole", k, both[k], either[k]] for k in range(3)]
+    result = mean_iou(pd.DataFrame(lines, columns=SEGMENTATION_COLUMNS))
+    assert result.mean == pytest.approx(((1 + 3) / (2 + 4) + (2 + 0) / (3 + 1)) / 2) and result.n == 2
+    assert overlap(np.array([0, 255]), np.array([0, 0]), 1)[1].tolist() == [1]  # unlabelled pixels do not count
+
+
+@pytest.mark.slow
+def test_the_segmentation_table_shows_clip_without_and_with_sir(config, made, tmp_path):
+    def write(name, features):
+        rows = [
+            [feature, bucket, f"p{n}", f"p{n}", region, k, right, 10]
+            for feature, right in features.items()
+            for bucket in BUCKETS
+            for n in range(PICTURES)
+            for region in ("whole", "hole")
+            for k in range(2)
+        ]
+        pd.DataFrame(rows, columns=SEGMENTATION_COLUMNS).to_csv(tmp_path / name, index=False)
+        return str(tmp_path / name)
+
+    clip = write("clip.csv", {"complete": 8, "masked": 2})
+    methods = {
+        "sair": {"label": "SAIR", "tables": {"table5": "CLIP Encoder + SIR"}, "training": config["training"]},
+        "aligned": {"label": "SAIR, aligned", "tables": {"table5": None}, "training": config["training"]},
+    }
+    completed = {"sair": [write("sair.csv", {"completed": 4})], "aligned": [write("aligned.csv", {"completed": 5})]}
+    output = SimpleNamespace(**{k: tmp_path / f"table5.{k}" for k in ("markdown", "latex", "csv")})
+    manifest = tmp_path / "faces/manifest.csv"
+    for least, best in ((LEAST, "0.500"), (LEAST | {"miou": 0.05}, "**0.500**")):
+        settings = config | {"regression": config["regression"] | {"least": least}}
+        tables.write_segmentation_table("table5", settings, methods, completed, manifest, clip, [], output)
+        text = output.markdown.read_text()
+        rows = rows_of(text)
+        assert rows["CLIP Encoder"][0] == "0.200 (0.17)" and rows["CLIP Encoder + SIR"][0] == "0.400 (0.45)"
+        assert rows["SAIR, aligned"][0] == best and rows["*CLIP Encoder, complete images*"][0] == "0.800"
+        assert ("no seed spread measured for mIoU" in text) == ("miou" not in least)
+    frame = pd.read_csv(output.csv).set_index(["method", "bucket", "metric"])
+    assert frame.loc[("sair", "20-40", "miou_hole"), "mean"] == pytest.approx(0.4)
+
+
+def test_estimates_of_odd_inputs():
+    assert estimate(np.array([1.0, math.inf])).mean == math.inf
+    assert math.isnan(estimate(np.array([])).mean)
+    assert estimate(np.full(5, 3.0)) == (3.0, 3.0, 3.0, 5, 5)
+
+
+def test_a_grid_shows_what_was_scored(tmp_path):
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    grid = draw_grid(["a", "b"], ["0-20 %"], [[(picture, "x"), (255 - picture, "y")]])
+    corner = grid[26 : 26 + 192, 70 : 70 + 192]
+    assert (corner[1::3, 1::3] == picture).all()  # enlarged by whole factors, nothing blurred
+
+
+def test_the_grid_of_a_manifest(made, tmp_path):
+    from sair.inference.predict import predict
+
+    spec = {"name": "mean", "class": "baselines.controls:MeanFill", "parameters": {}, "sees_truth": False}
+    predict(spec, tmp_path / "faces/manifest.csv", tmp_path / "predictions")
+    outputs = [tmp_path / "q1.png", tmp_path / "q2.png"]
+    qualitative(tmp_path / "faces/manifest.csv", {"Mean": tmp_path / "predictions"}, outputs)
+    assert all(path.exists() for path in outputs) and outputs[0].read_bytes() != outputs[1].read_bytes()
+
+
+def test_the_default_config_names_existing_claims(config):
+    assert {table["claims"] for table in config["tables"].values()} == set(all_claims())
+    smoke = yaml.safe_load(Path("config/smoke.yaml").read_text(encoding="utf-8"))
+    assert smoke["results"] != config["results"]
+
+
+def test_orderings_are_paired_and_judged(config, tmp_path):
+    """SAIR is better by 1 dB in two buckets and undecided in one; the paper's other rows were not run."""
+    rng = np.random.default_rng(0)
+    hardness = rng.normal(0, 5, (3, 40))  # far larger than the differences: only pairing finds them
+    gain = {"sair": [1.0, -1.0, 0.0], "liif": [0.0, 0.0, 0.0]}
+    measured = {}
+    for name, gains in gain.items():
+        rows = []
+        for b, bucket in enumerate(BUCKETS):
+            noise = rng.normal(0, 0.3, 40)
+            noise -= noise.mean()
+            rows += [
+                dict.fromkeys(SCORE_COLUMNS, 0.1)
+                | {
+                    "id": f"p{n}",
+                    "bucket": bucket,
+                    "cluster": f"p{n}",
+                    "psnr": 25 + hardness[b, n] + gains[b] + noise[n],
+                }
+                for n in range(40)
+            ]
+        pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(tmp_path / f"{name}.csv", index=False)
+        measured[name] = [str(tmp_path / f"{name}.csv")]
+    write_orderings(config, METHODS, {"table1": measured}, "none", tmp_path / "claims.md", tmp_path / "claims.csv")
+    frame = pd.read_csv(tmp_path / "claims.csv")
+    liif = frame[(frame.worse == "LIIF") & (frame.metric == "psnr")]
+    assert liif.verdict.tolist() == ["holds", "does not hold", "undecided"]
+    assert liif.claimed.tolist() == pytest.approx([2.70, 2.69, 1.57])
+    assert liif.difference.tolist() == pytest.approx([1, -1, 0], abs=1e-9) and (liif.n == 40).all()
+    assert (liif.p.iloc[:2] < 0.001).all() and liif.p.iloc[2] > 0.5
+    assert (frame[frame.worse != "LIIF"].verdict == "not run").all()
+    page = (tmp_path / "claims.md").read_text()
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in page.splitlines()]
+    assert ["table1", "SAIR > LIIF", "0-20 %", "PSNR", "+2.70", "+1.00"] in [line[:6] for line in lines]
+    # What the text says in words, beside its own table and what was measured.
+    words = ["table1", "SAIR > LIIF", "20-40 %", "PSNR", "+2.69", "+2.69", "yes", "-1.00"]
+    slip = ["table1", "SAIR > MISF", "0-20 %", "PSNR", "+1.74", "+1.65", "no", "–"]
+    assert words in [line[:8] for line in lines] and slip in [line[:8] for line in lines]
+    assert "share one row of figures" in page
+
+
+def test_what_the_text_states_is_among_the_orderings():
+    for name, claims in all_claims().items():
+        for better, worse, bucket, metric, _ in claims.get("stated", []):
+            assert [better, worse] in claims["orderings"] and bucket in claims["buckets"], name
+            assert metric in claims["metrics"], name
+
+
+def test_the_difference_of_two_miou_is_that_of_their_means():
+    def frame(right):
+        rows = [["x", "0-20", f"p{n}", f"p{n}", "whole", k, right + n % 3, 20] for n in range(12) for k in range(3)]
+        return pd.DataFrame(rows, columns=SEGMENTATION_COLUMNS)
+
+    better, worse = frame(10), frame(6)
+    found = mean_iou_difference(better, worse)
+    assert found.mean == pytest.approx(mean_iou(better).mean - mean_iou(worse).mean) == pytest.approx(0.2)
+    assert found.low > 0 and found.p < 0.01 and found.n == 12
+    same = mean_iou_difference(better, better)
+    assert same.mean == 0 and same.p == 1

@@ -1,0 +1,398 @@
+"""The one training loop: resuming, schedules, faults, and self-describing checkpoints."""
+
+import os
+import resource
+import shutil
+import signal
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from baselines.lama import LaMa
+from sair.common import runtime
+from sair.common.errors import InputError
+from sair.common.files import file_sha256
+from sair.methods import checkpoint
+from sair.pipeline import train as launch
+from sair.training import loop
+
+PARAMETERS = {
+    "encoder": {"name": "app", "channels": 4, "blocks": 1},
+    "air": {"name": "liif", "hidden": [8], "unfold": True},
+    "queries": 64,
+    "lr": 1e-3,
+}
+TRAINING = {
+    "steps": 8, "scale": 1, "batch": 2, "accumulate": 1, "processes": 1, "precision": "fp32", "schedule": "cosine",
+    "halve_every": 0.5, "warmup": 2, "clip_gradient": 0, "validate_every": 50, "save_every": 3, "workers": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory, frozen_split):
+    return frozen_split(tmp_path_factory.mktemp("data"), train=10, validation=2, masks=9).parent
+
+
+def spec(cls="sair.models.inpainter:ImplicitInpainter", parameters=PARAMETERS, **training):
+    return {
+        "name": "tiny",
+        "class": cls,
+        "semantics": None,
+        "sees_truth": False,
+        "parameters": parameters,
+        "training": TRAINING | training,
+    }
+
+
+LAMA = {"base_channels": 4, "blocks": 1, "downsamplings": 2, "discriminator_channels": 4, "discriminator_layers": 2}
+
+
+def run(data, out, recipe, seed=0):
+    loop.train(
+        recipe, data / "pictures.csv", data / "masks.csv", seed, out / "checkpoint.safetensors", out / "train.csv"
+    )
+    return file_sha256(out / "checkpoint.safetensors"), (out / "train.csv").read_bytes()
+
+
+class Killed(BaseException):
+    pass
+
+
+def killed(data, out, recipe, monkeypatch, at=5):
+    """Train until step ``at``, which is not taken."""
+    scale = loop.lr_scale
+
+    def dies(training, step, steps):
+        if step + 1 == at:
+            raise Killed
+        return scale(training, step, steps)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "lr_scale", dies)
+        with pytest.raises(Killed):
+            run(data, out, recipe)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        spec(),
+        pytest.param(spec("baselines.lama:LaMa", LAMA), marks=pytest.mark.slow),
+        pytest.param(spec(workers=1), marks=pytest.mark.slow),
+    ],
+    ids=["liif", "lama", "workers"],
+)
+@pytest.mark.parametrize("kill_at", [2, 5, 8])
+def test_a_killed_and_resumed_run_gives_the_same_bytes(data, tmp_path, monkeypatch, recipe, kill_at):
+    monkeypatch.setattr(loop, "LOG_EVERY", 1)
+    expected = run(data, tmp_path / "whole", recipe)
+    killed(data, tmp_path / "killed", recipe, monkeypatch, kill_at)
+    assert (tmp_path / "killed/running.safetensors").exists() == (kill_at > 3)
+    assert not (tmp_path / "killed/checkpoint.safetensors").exists()
+    assert run(data, tmp_path / "killed", recipe) == expected
+    assert not (tmp_path / "killed/running.safetensors").exists()
+
+
+def test_a_running_state_of_another_run_is_not_used(data, tmp_path, monkeypatch):
+    expected = run(data, tmp_path / "whole", spec())
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "write_csv", lambda *_: (_ for _ in ()).throw(Killed()))
+        with pytest.raises(Killed):
+            run(data, tmp_path / "other", spec(), seed=1)
+    assert (tmp_path / "other/running.safetensors").exists()
+    assert run(data, tmp_path / "other", spec()) == expected
+
+
+def test_a_running_state_of_other_code_is_not_used(tmp_path):
+    state = tmp_path / "running.safetensors"
+    old = loop.Run(spec(), 0, state, ["old code"])
+    old.done = 4
+    old.save()
+    for identity, done in ((["old code"], 4), (["new code"], 0)):
+        new = loop.Run(spec(), 0, state, identity)
+        new.resume()
+        assert new.done == done
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("change", "goes_on"),
+    [
+        ({"workers": 1}, True),
+        ({"save_every": 2}, True),
+        ({"validate_every": 1}, True),
+        ({"batch": 1}, False),
+        ({"precision": "bf16"}, False),
+    ],
+    ids=str,
+)
+def test_a_running_state_goes_on_under_settings_that_decide_no_weight(data, tmp_path, monkeypatch, change, goes_on):
+    expected = run(data, tmp_path / "whole", spec(**change))
+    killed(data, tmp_path / "killed", spec(), monkeypatch)
+    begun = []
+    with monkeypatch.context() as patch:
+        scale = loop.lr_scale
+        patch.setattr(loop, "lr_scale", lambda *where: begun.append(where[1]) or scale(*where))
+        found = run(data, tmp_path / "killed", spec(**change))
+    assert (begun[0] == 3) == goes_on
+    if goes_on:
+        assert found[0] == expected[0] == run(data, tmp_path / "plain", spec())[0]
+
+
+@pytest.mark.parametrize("became", ["bf16", "fp32"])
+def test_a_running_state_belongs_to_the_precision_that_auto_became(data, tmp_path, monkeypatch, became):
+    """On another kind of machine `auto` is another precision, and its half would be another method's."""
+    monkeypatch.setattr(runtime, "fast_bfloat16", lambda on: became == "bf16")
+    killed(data, tmp_path / "killed", spec(precision="auto"), monkeypatch)
+    for fast, first in ((became == "bf16", 3), (became != "bf16", 0)):
+        shutil.copytree(tmp_path / "killed", tmp_path / str(fast))
+        begun = []
+        with monkeypatch.context() as patch:
+            scale = loop.lr_scale
+            patch.setattr(runtime, "fast_bfloat16", lambda on, fast=fast: fast)
+            patch.setattr(loop, "lr_scale", lambda *where: begun.append(where[1]) or scale(*where))  # noqa: B023
+            run(data, tmp_path / str(fast), spec(precision="auto"))
+        assert begun[0] == first
+
+
+def test_a_running_state_of_other_pretrained_files_is_not_used(data, tmp_path):
+    state = tmp_path / "running.safetensors"
+    files = {
+        "pictures": data / "pictures.csv",
+        "masks": data / "masks.csv",
+        "output": tmp_path / "checkpoint.safetensors",
+    }
+    seen = []
+
+    class Stop(loop.Run):
+        def __init__(self, *arguments):
+            seen.append(arguments[3])
+            raise Killed
+
+    for digest in ("1", "1", "2"):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+            patch.setattr(loop, "Run", Stop)
+            loop.train(spec(), seed=0, log=state, content={"g.pth": digest}, **files)
+    assert seen[0] == seen[1] != seen[2]
+
+
+def test_seeds_differ_and_repeat(data, tmp_path):
+    first, again, other = (run(data, tmp_path / n, spec(), seed)[0] for n, seed in (("a", 0), ("b", 0), ("c", 1)))
+    assert first == again != other
+
+
+@pytest.mark.slow
+def test_training_reduces_the_loss(data, tmp_path):
+    run(data, tmp_path, spec(steps=300, parameters=PARAMETERS | {"lr": 5e-3}))
+    log = pd.read_csv(tmp_path / "train.csv")
+    assert list(log.columns) == ["step", "lr", "psnr", "loss"] and list(log.step) == [*range(50, 301, 50)]
+    assert log.loss.iloc[-1] < 0.8 * log.loss.iloc[0]
+    assert log.psnr.iloc[-1] > log.psnr.iloc[0] > 5
+
+
+def test_schedules():
+    steps = [loop.lr_scale(TRAINING | {"schedule": "halving", "warmup": 1}, s, 200) for s in (0, 99, 100, 199)]
+    assert steps == [1, 1, 0.5, 0.5]  # the paper: halved after 100 of 200 epochs
+    cosine = [loop.lr_scale(TRAINING | {"warmup": 1}, s, 100) for s in range(100)]
+    assert cosine[0] == 1 and cosine[50] == pytest.approx(0.5) and np.all(np.diff(cosine) < 0)
+    assert loop.lr_scale(TRAINING | {"schedule": "constant", "warmup": 10}, 4, 100) == 0.5
+    assert loop.total_steps(TRAINING | {"steps": None, "epochs": 200, "batch": 16}, 25_000) == 312_500
+    assert loop.total_steps(TRAINING | {"scale": 0.5}, 10) == 4
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_pictures(data, tmp_path):
+    recipe = spec(parameters=PARAMETERS | {"lr": 1e30}, warmup=1)
+    with pytest.raises(InputError, match=r"tiny: the loss of 'sair' is nan at step \d.*pictures train0"):
+        run(data, tmp_path, recipe)
+    assert not (tmp_path / "checkpoint.safetensors").exists()
+
+
+def test_a_checkpoint_alone_builds_its_method(data, tmp_path):
+    run(data, tmp_path, spec())
+    method, metadata = checkpoint.restore(tmp_path / "checkpoint.safetensors")
+    assert metadata["spec"]["parameters"] == PARAMETERS and metadata["steps"] == 8 and metadata["image_size"] == 32
+    images, masks = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
+    again, _ = checkpoint.restore(tmp_path / "checkpoint.safetensors")
+    assert torch.equal(method.inpaint(images, masks), again.inpaint(images, masks))
+
+
+def test_faulty_checkpoints_are_refused(data, tmp_path):
+    run(data, tmp_path, spec())
+    path = tmp_path / "checkpoint.safetensors"
+    tensors, metadata = checkpoint.load(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
+    with pytest.raises(InputError, match="damaged checkpoint"):
+        checkpoint.restore(path)
+    with pytest.raises(InputError, match=r"no such checkpoint\. Train it first: snakemake"):
+        checkpoint.restore(tmp_path / "nothing.safetensors")
+    name = next(iter(tensors))
+    for change, message in (
+        ({k: v for k, v in tensors.items() if k != name}, f"missing {name}"),
+        (tensors | {"extra": torch.zeros(1)}, "unknown extra"),
+        (tensors | {name: torch.zeros(1)}, rf"{name} is \(1,\), expected"),
+    ):
+        checkpoint.save(path, change, metadata)
+        with pytest.raises(InputError, match=message):
+            checkpoint.restore(path)
+
+
+class TwoPasses(torch.nn.Module):
+    """Steps its weight, then looks through it again, as a GAN's discriminator step does at the generator."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1, bias=False)
+        self.seen = []
+
+    def optimizers(self):
+        return {"two": torch.optim.SGD(self.parameters(), lr=1.0)}
+
+    def training_step(self, batch, step):
+        one = torch.ones(1, 1)
+        step("two", self.layer(one).square().sum())
+        self.seen.append((float(self.layer(one)), float(self.layer.weight)))
+        return {"loss": torch.zeros(())}
+
+
+def test_a_pass_after_a_step_sees_the_stepped_weights(data, tmp_path, monkeypatch):
+    """Also in bfloat16, where autocast keeps rounded copies of them."""
+    method = TwoPasses()
+    monkeypatch.setattr(loop, "build", lambda recipe: method)
+    run(data, tmp_path, spec(precision="bf16", steps=3))
+    assert len(method.seen) == 3
+    for seen, weight in method.seen:
+        assert seen == pytest.approx(weight, rel=0.01)
+
+
+@pytest.mark.slow
+def test_a_method_over_another_starts_from_its_weights(data, tmp_path):
+    run(data, tmp_path / "below", spec("baselines.lama:LaMa", LAMA))
+    recipe = spec("test_training:Over", {"generator": {"class": "baselines.lama:LaMa", "parameters": LAMA}}, steps=1)
+    path = tmp_path / "below/checkpoint.safetensors"
+    loop.train(recipe, data / "pictures.csv", data / "masks.csv", 1, tmp_path / "a", tmp_path / "a.csv", over=path)
+    below, above = checkpoint.restore(path)[0].state_dict(), checkpoint.load(tmp_path / "a")[0]
+    painted = {key: value for key, value in below.items() if key.startswith("generator.")}
+    assert painted and all(torch.equal(value, above[f"generator.{key}"]) for key, value in painted.items())
+
+
+class Over(torch.nn.Module):
+    """Adds a constant to what another method paints."""
+
+    def __init__(self, generator):
+        super().__init__()
+        self.generator = LaMa(**generator["parameters"]).requires_grad_(False)
+        self.shift = torch.nn.Parameter(torch.zeros(1))
+
+    def inpaint(self, images, masks):
+        return self.generator.inpaint(images, masks) + self.shift
+
+    def optimizers(self):
+        return {"shift": torch.optim.Adam([self.shift])}
+
+    def training_step(self, batch, step):
+        loss = (self.shift - 1).square().mean()
+        step("shift", loss)
+        return {"loss": loss.detach()}
+
+
+class Averages(torch.nn.Module):
+    """Moves its weight towards the mean of the pictures."""
+
+    def __init__(self):
+        super().__init__()
+        self.mean = torch.nn.Parameter(torch.zeros(3))
+        self.names = []
+
+    def optimizers(self):
+        return {"mean": torch.optim.SGD(self.parameters(), lr=0.1, momentum=0.9)}
+
+    def training_step(self, batch, step):
+        self.names.append(tuple(batch["id"]))
+        loss = (self.mean[:, None, None] - batch["images"]).square().mean()
+        step("mean", loss)
+        return {"loss": loss.detach()}
+
+
+def test_accumulated_batches_step_as_one(data, tmp_path, monkeypatch):
+    """Four batches of 2 are one of 8: the same pictures in the same order, the same weights."""
+    found = []
+    for batch, accumulate in ((8, 1), (2, 4)):
+        method = Averages()
+        monkeypatch.setattr(loop, "build", lambda recipe, method=method: method)
+        run(data, tmp_path / str(batch), spec(batch=batch, accumulate=accumulate, steps=5))
+        found.append((sum(method.names, ()), method.mean.detach()))
+    assert found[0][0] == found[1][0] and len(found[0][0]) == 40
+    assert torch.allclose(found[0][1], found[1][1], atol=1e-6) and found[0][1].abs().min() > 0.05
+
+
+def test_a_full_disk_leaves_nothing_half_written(data, tmp_path):
+    """No file may grow beyond 2 KiB: the first saving fails, and the run starts again from what was there before."""
+    expected = run(data, tmp_path / "whole", spec())
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2048, limits[1]))
+    try:
+        with pytest.raises(InputError, match=r"running\.safetensors: cannot be written .*Free space there"):
+            run(data, tmp_path / "full", spec())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "full").iterdir())
+    assert run(data, tmp_path / "full", spec()) == expected
+
+
+def test_asked_to_stop_it_saves_and_goes_on_to_the_same_weights(data, tmp_path):
+    whole = run(data, tmp_path / "whole", spec("test_training:Interrupted", {}))
+    with pytest.raises(SystemExit, match=r"asked to stop; saved after step 4\. Start it again"):
+        run(data, tmp_path / "cut", spec("test_training:Interrupted", {"at": 4}))
+    assert not (tmp_path / "cut/checkpoint.safetensors").exists()
+    state = tmp_path / "cut/running.safetensors"
+    tensors, metadata = checkpoint.load(state)
+    metadata["run"]["spec"]["parameters"] = {}  # the method that goes on is not interrupted
+    checkpoint.save(state, tensors, metadata)
+    assert run(data, tmp_path / "cut", spec("test_training:Interrupted", {})) == whole
+
+
+class Interrupted(Averages):
+    """Sends its process the signal of a cluster's time limit in the middle of a step."""
+
+    def __init__(self, at=None):
+        super().__init__()
+        self.at = at
+
+    def training_step(self, batch, step):
+        if len(self.names) + 1 == self.at:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().training_step(batch, step)
+
+
+def launched(recipe, data, out):
+    """Train by as many processes as the recipe says."""
+    files = {"pictures": data / "pictures.csv", "masks": data / "masks.csv"}
+    files |= {"output": out / "checkpoint.safetensors", "log": out / "train.csv"}
+    launch.train(2, recipe, seed=0, device="cpu", **{name: str(path) for name, path in files.items()})
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(data, tmp_path):
+    """Their batches, random pixels and gradients together are those of one process."""
+    parameters = PARAMETERS | {"hole_share": 0.5, "queries": 65}
+    for processes in (1, 2):
+        recipe = spec(parameters=parameters, processes=processes, batch=4, accumulate=2, clip_gradient=1.0)
+        launched(recipe, data, tmp_path / str(processes))
+    one, two = (checkpoint.load(tmp_path / n / "checkpoint.safetensors")[0] for n in "12")
+    start = loop.Run(spec(parameters=parameters), 0, tmp_path / "state", []).method.state_dict()
+    assert one.keys() == two.keys()
+    for name, value in one.items():
+        assert torch.allclose(value, two[name], atol=1e-5)
+    assert max((one[name] - start[name]).abs().max() for name in one) > 1e-3
+    assert pd.read_csv(tmp_path / "2/train.csv").psnr.notna().all()
+
+
+@pytest.mark.slow
+def test_processes_must_divide_the_batch(data, tmp_path, capfd):
+    with pytest.raises(InputError, match="training by 2 processes ended; the reason stands above"):
+        launched(spec(batch=3, processes=2), data, tmp_path)
+    assert "a batch of 3 cannot be shared by 2 processes. Make it a multiple." in capfd.readouterr().err
+    assert not (tmp_path / "checkpoint.safetensors").exists()
