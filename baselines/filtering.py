@@ -1,4 +1,4 @@
-"""Predictive filtering: every pixel has its own 3x3 kernel, written by a network that looks at the picture.
+"""Predictive filtering: every pixel has its own 3x3 kernel, written by a network that looks at the image.
 
 Source: Guo et al., "EfficientDeRain", AAAI 2021, as MISF (Li et al., CVPR 2022) and JPGNet (Guo et al., ACM MM 2021)
 use it: no softmax over a kernel, no normalisation, no bias.
@@ -16,7 +16,7 @@ def predictive_filter(maps: Tensor, kernels: Tensor, dilation: int = 1) -> Tenso
     """Filter each channel at each position with the kernel predicted for it, in float32.
 
     Args:
-        maps: (B, C, H, W), a picture or features; zero beyond the border.
+        maps: (B, C, H, W), an image or features; zero beyond the border.
         kernels: (B, 9 C, H, W); channel ``9 c + 3 i + j`` weighs the neighbour in row i, column j of map c.
         dilation: distance between neighbouring taps, in pixels.
 

@@ -1,6 +1,6 @@
-"""Losses that several published methods share, computed in float32 on pictures (B, 3, H, W) in [0, 1].
+"""Losses that several published methods share, computed in float32 on images (B, 3, H, W) in [0, 1].
 
-Feature extractors are any frozen ``pictures -> list of maps``; ``sair.weights.networks.vgg16_features`` is the one
+Feature extractors are any frozen ``images -> list of maps``; ``sair.weights.networks.vgg16_features`` is the one
 that can be had offline (the authors of EdgeConnect, StructureFlow and MISF take VGG19, those of RFRNet VGG16).
 """
 
@@ -50,7 +50,7 @@ def lazily(share: float, terms: Callable[[], dict[str, Tensor]]) -> dict[str, Te
 def content_and_style(
     vgg: Features, painted: Tensor, images: Tensor, masks: Tensor, content_weight: float, style_weight: float
 ) -> dict[str, Tensor]:
-    """Weighted perceptual loss of pictures and style loss of their holes, as EdgeConnect and MISF train; 0 leaves out.
+    """Weighted perceptual loss of images and style loss of their holes, as EdgeConnect and MISF train; 0 leaves out.
 
     Args:
         vgg: the extractor; its first map has no style.
@@ -66,12 +66,10 @@ def content_and_style(
     return terms
 
 
-def total_variation(pictures: Tensor) -> Tensor:
+def total_variation(images: Tensor) -> Tensor:
     """Mean absolute difference of vertical plus of horizontal neighbours."""
-    pictures = pictures.float()
-    return (pictures[..., 1:, :] - pictures[..., :-1, :]).abs().mean() + (
-        pictures[..., 1:] - pictures[..., :-1]
-    ).abs().mean()
+    images = images.float()
+    return (images[..., 1:, :] - images[..., :-1, :]).abs().mean() + (images[..., 1:] - images[..., :-1]).abs().mean()
 
 
 def adversarial(logits: Tensor, real: bool, kind: str = "nsgan") -> Tensor:

@@ -29,7 +29,7 @@ from torch import Tensor
 from sair.common import runtime
 from sair.common.files import write_text
 from sair.methods.build import build
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 from sair.models.implicit import own_cells, pixel_centres
 from sair.models.inpainter import ImplicitInpainter
 
@@ -71,7 +71,7 @@ def published_query(
 
 
 def published_render(method: ImplicitInpainter, images: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """A whole picture by the published formulas (paper, equations 4 and 5), every pixel of it, in [0, 1]."""
+    """A whole image by the published formulas (paper, equations 4 and 5), every pixel of it, in [0, 1]."""
     grids = method.encode(images, masks)
     coords = pixel_centres(*size)[None]
     cell = 2 / coords.new_tensor(size)
@@ -118,8 +118,8 @@ def liif_of(upstream: bool = True) -> ImplicitInpainter:
 def sair_of(preset: str) -> ImplicitInpainter:
     """SAIR of a preset with random weights, SIR's zero-started layer included."""
     torch.manual_seed(0)
-    spec = load_method("sair", "config/methods", preset, {})
-    clip = load_method("clip", "config/semantics", preset, {})
+    spec = load_spec("sair", "config/methods", preset, {})
+    clip = load_spec("clip", "config/semantics", preset, {})
     description = {"name": "clip", "architecture": clip["parameters"]["architecture"]}
     method = build({**spec, "parameters": {**spec["parameters"], "semantic": description}}).eval()
     torch.nn.init.normal_(method.sir.function.imnet.layers[-1].weight, std=0.02)
@@ -141,7 +141,7 @@ def query_cases(size: int) -> list[Case]:
 
         # Only the query is timed: both ways get the same features from a stand-in for the encoder.
         def ours(features: Tensor = features, side: int = side) -> Tensor:
-            method.encoder.forward = lambda picture, masks: features
+            method.encoder.forward = lambda image, masks: features
             empty = torch.zeros(1, 3, side, side)
             rendered = method.inpaint(empty, empty[:, :1], size=None if side == size else (size, size))
             del method.encoder.forward
@@ -156,7 +156,7 @@ def query_cases(size: int) -> list[Case]:
 
 
 def sair_case(size: int, bf16: bool) -> Case:
-    """SAIR whole at the paper's size: encoders, SIR, AIR, composited, a fifth of the picture a hole."""
+    """SAIR whole at the paper's size: encoders, SIR, AIR, composited, a fifth of the image a hole."""
     method = sair_of("paper")
     images, masks = torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size)
     # Not in the last column: the published look-up averages four cells there, which SAIR's does not (`upstream`).
@@ -226,7 +226,7 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
 
 
 def memory(size: int, chunk: int) -> dict[str, float]:
-    """Peak memory of encoding, and of rendering, one picture of ``size`` pixels a side; each in its own process."""
+    """Peak memory of encoding, and of rendering, one image of ``size`` pixels a side; each in its own process."""
     found = {}
     for what in ("encode", "render"):
         command = [sys.executable, __file__, "--memory", what, "--size", str(size), "--chunk", str(chunk)]
@@ -255,8 +255,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", default="results/bench.json", help="JSON to write")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--size", type=int, default=256, help="side of the rendered pictures")
-    parser.add_argument("--large", type=int, default=2048, help="side of the picture whose memory is measured; 0: none")
+    parser.add_argument("--size", type=int, default=256, help="side of the rendered images")
+    parser.add_argument("--large", type=int, default=2048, help="side of the image whose memory is measured; 0: none")
     parser.add_argument("--chunk", type=int, default=16384)
     parser.add_argument("--memory", choices=("encode", "render"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

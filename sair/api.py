@@ -31,7 +31,7 @@ from sair.methods import loading
 from sair.methods.build import Inpainter
 from sair.reporting import comparison
 
-Picture = np.ndarray | Image.Image | Tensor | str | Path
+ImageLike = np.ndarray | Image.Image | Tensor | str | Path
 
 
 class Filled(np.ndarray):
@@ -44,7 +44,7 @@ class Method(NamedTuple):
     """A method that is ready to fill holes.
 
     network: the object that does it, in evaluation mode.
-    spec: its specification: name, label, class, parameters and so on (``sair.methods.spec.load_method``).
+    spec: its specification: name, label, class, parameters and so on (``sair.methods.spec.load_spec``).
     image_size: side in pixels of the images that it was trained on; None for a method without a checkpoint.
     device: where it computes.
     """
@@ -54,7 +54,7 @@ class Method(NamedTuple):
     image_size: int | None
     device: torch.device
 
-    def inpaint(self, image: Picture, mask: Picture, *, size: int | None = None, hole: str = "white") -> Any:
+    def inpaint(self, image: ImageLike, mask: ImageLike, *, size: int | None = None, hole: str = "white") -> Any:
         """Fill the hole of an image; known pixels stay exactly as they are.
 
             >>> import numpy as np, sair
@@ -125,7 +125,12 @@ def load(source: str | Path | Mapping[str, Any], *, device: str = "auto", preset
 
 
 def score(
-    truth: Picture, prediction: Picture, mask: Picture | None = None, *, hole: str = "white", lpips: Lpips | bool = True
+    truth: ImageLike,
+    prediction: ImageLike,
+    mask: ImageLike | None = None,
+    *,
+    hole: str = "white",
+    lpips: Lpips | bool = True,
 ) -> dict[str, float] | pd.DataFrame:
     """Score one image, or a folder of images, by the conventions of docs/metrics.md.
 
@@ -228,7 +233,7 @@ class _Read(NamedTuple):
     back: Callable[[Tensor, Tensor], Any]
 
 
-def _read(image: Picture) -> _Read:
+def _read(image: ImageLike) -> _Read:
     if isinstance(image, str | Path):
         image = Image.fromarray(read_rgb(image))
     if isinstance(image, Image.Image):
@@ -285,7 +290,7 @@ def _composite(images: Tensor, raw: Tensor, masks: Tensor) -> Tensor:
     return torch.where(masks.bool(), raw.to(images), images)
 
 
-def _read_mask(mask: Picture, hole: str) -> Tensor:
+def _read_mask(mask: ImageLike, hole: str) -> Tensor:
     """Return a mask as float (B, 1, H, W), 1 = hole."""
     if isinstance(mask, str | Path):
         mask = read_mask(mask, hole)
@@ -309,7 +314,7 @@ def _read_mask(mask: Picture, hole: str) -> Tensor:
     return (mask > 0).float().reshape(-1, 1, *mask.shape[-2:])
 
 
-def _one(image: Picture, name: str) -> np.ndarray:
+def _one(image: ImageLike, name: str) -> np.ndarray:
     """Return one image as uint8 (H, W, 3)."""
     images = _read(image).images
     if len(images) != 1:

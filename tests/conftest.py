@@ -7,8 +7,8 @@ import pytest
 import torch
 import yaml
 
-from sair.data.freeze import write_manifest, write_pictures
-from sair.methods.spec import load_method
+from sair.data.freeze import freeze_images, freeze_manifest
+from sair.methods.spec import load_spec
 from sair.weights import networks, sources
 
 torch.set_num_threads(1)  # with more, every test waits whenever another process computes
@@ -50,14 +50,14 @@ def mini(config):
     """Load a method's specification as the default config sees it."""
 
     def load(name, folder="config/methods"):
-        return load_method(name, folder, "mini", config["training"])
+        return load_spec(name, folder, "mini", config["training"])
 
     return load
 
 
 @pytest.fixture(scope="session")
 def frozen_split(config, tmp_path_factory):
-    """Freeze drawn faces under drawn strokes in a folder, as `pictures.csv`, `masks.csv` and the manifest, whose path
+    """Freeze drawn faces under drawn strokes in a folder, as `images.csv`, `masks.csv` and the manifest, whose path
     is returned. What was drawn once is copied.
     """
     drawn = {}
@@ -66,10 +66,10 @@ def frozen_split(config, tmp_path_factory):
         key = repr((test, train, validation, masks, buckets))
         if key not in drawn:
             drawn[key] = tmp_path_factory.mktemp("split")
-            pictures, manifest = drawn[key] / "pictures.csv", drawn[key] / "manifest.csv"
-            write_pictures({"source": "faces", "train": train, "validation": validation, "test": test}, 32, pictures)
+            images, manifest = drawn[key] / "images.csv", drawn[key] / "manifest.csv"
+            freeze_images({"source": "faces", "train": train, "validation": validation, "test": test}, 32, images)
             strokes = {"source": "strokes", "train": masks}
-            write_manifest(pictures, strokes, buckets, manifest, drawn[key] / "masks.csv")
+            freeze_manifest(images, strokes, buckets, manifest, drawn[key] / "masks.csv")
         shutil.copytree(drawn[key], folder, dirs_exist_ok=True)
         return folder / "manifest.csv"
 

@@ -18,7 +18,7 @@ from sair.common.images import read_rgb, write_png
 from sair.evaluation.folders import score_folders
 from sair.inference.predict import composite, run, to_pixels
 from sair.methods.checkpoint import save_method
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (40, 48, 3), dtype=np.uint8)
@@ -29,7 +29,7 @@ MASK[10:25, 12:30] = True
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
     """A LIIF on random weights, as a checkpoint."""
-    spec = load_method("liif", "config/methods", "mini", {"steps": 1, "scale": 1})
+    spec = load_spec("liif", "config/methods", "mini", {"steps": 1, "scale": 1})
     path = tmp_path_factory.mktemp("api") / "liif.safetensors"
     save_method(path, maker(spec)(), spec, image_size=64)
     return path

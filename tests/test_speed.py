@@ -1,4 +1,4 @@
-"""The benchmark's published formulas and our shortcuts give the same picture, at sizes that take a moment."""
+"""The benchmark's published formulas and our shortcuts give the same image, at sizes that take a moment."""
 
 import importlib.util
 import json

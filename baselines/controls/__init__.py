@@ -1,6 +1,6 @@
 """Controls: what needs no training and fixes the scale of every table.
 
-The ground truth must score perfectly and the mean fill poorly. If they do not, a picture is paired with the wrong
+The ground truth must score perfectly and the mean fill poorly. If they do not, an image is paired with the wrong
 truth or a mask is inverted.
 """
 
@@ -13,18 +13,18 @@ from torch import Tensor
 
 
 class GroundTruth:
-    """The complete picture itself; its YAML says ``sees_truth``, so the harness does not empty the hole."""
+    """The complete image itself; its YAML says ``sees_truth``, so the harness does not empty the hole."""
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Return the pictures as they come."""
+        """Return the images as they come."""
         return images
 
 
 class MeanFill:
-    """The mean colour of the picture's known pixels, everywhere in the hole."""
+    """The mean colour of the image's known pixels, everywhere in the hole."""
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], (B, 1, H, W), 1 = hole -> (B, 3, H, W); a picture that is all hole becomes grey."""
+        """(B, 3, H, W) in [0, 1], (B, 1, H, W), 1 = hole -> (B, 3, H, W); an image that is all hole becomes grey."""
         known = 1 - masks
         count = known.sum((2, 3), keepdim=True)
         mean = (images * known).sum((2, 3), keepdim=True) / count.clamp_min(1)

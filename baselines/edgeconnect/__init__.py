@@ -37,9 +37,9 @@ class EdgeConnect(nn.Module):
         discriminator_channels: width of the discriminators' first layer.
         discriminator_downsamplings: halvings of the side in the discriminators; sets their patch (70 pixels with 3).
         sigma: smoothing of Canny's edge detector, in pixels.
-        known_edges: where the edges around the hole come from in training: the ``complete`` picture, as published, or
+        known_edges: where the edges around the hole come from in training: the ``complete`` image, as published, or
             the ``masked`` one, as in the test. With the first, the last ``sigma`` pixels or so before the rim look
-            different in the test, which small pictures feel: 0.8 dB at 32 pixels and holes of 40-60 %.
+            different in the test, which small images feel: 0.8 dB at 32 pixels and holes of 40-60 %.
         drawn_edges: where the test takes the edge generator's edges instead of the known ones: ``everywhere``, as in
             the authors' test, or in the ``hole``, as in training. What the edge generator draws in the known region
             is held to edges by ``feature_matching_weight`` alone: at a hundredth of its value, the first costs 2 dB.
@@ -118,7 +118,7 @@ class EdgeConnect(nn.Module):
             masks: (B, 1, H, W) in {0, 1}, 1 = hole.
 
         Returns:
-            (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
+            (B, 3, H, W) in [0, 1]: the whole painted image, not composited.
         """
         with evaluating(self.edge_generator, self.inpaint_generator):
             known = canny_edges(images, masks, self.sigma)

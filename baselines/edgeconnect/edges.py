@@ -1,4 +1,4 @@
-"""What EdgeConnect's edge generator starts from: the grey picture and its Canny edges."""
+"""What EdgeConnect's edge generator starts from: the grey image and its Canny edges."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ def grey(images: Tensor) -> Tensor:
 
 
 def canny_edges(images: Tensor, masks: Tensor | None = None, sigma: float = 2.0) -> Tensor:
-    """Canny edges of the grey pictures, one pixel wide, with scikit-image's default thresholds.
+    """Canny edges of the grey images, one pixel wide, with scikit-image's default thresholds.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
         masks: (B, 1, H, W), 1 = hole; its content then changes no edge, and no edge lies in it.
-        sigma: standard deviation of the smoothing before, in pixels; 2 as published, for 256-pixel pictures.
+        sigma: standard deviation of the smoothing before, in pixels; 2 as published, for 256-pixel images.
 
     Returns:
-        (B, 1, H, W) in {0, 1}, float32, where the pictures are.
+        (B, 1, H, W) in {0, 1}, float32, where the images are.
     """
-    pictures = images.detach().cpu().double().numpy()
-    known = [None] * len(pictures) if masks is None else masks[:, 0].cpu().numpy() < 0.5
+    arrays = images.detach().cpu().double().numpy()
+    known = [None] * len(arrays) if masks is None else masks[:, 0].cpu().numpy() < 0.5
     found = [
-        canny(rgb2gray(picture, channel_axis=0), sigma=sigma, mask=mask)
-        for picture, mask in zip(pictures, known, strict=True)
+        canny(rgb2gray(array, channel_axis=0), sigma=sigma, mask=mask)
+        for array, mask in zip(arrays, known, strict=True)
     ]
     return torch.from_numpy(np.stack(found)[:, None]).to(images.device, torch.float32)

@@ -15,7 +15,7 @@ from baselines.networks import CONVOLUTIONS, ResidualBlock, normal_weights, symm
 
 
 class Generator(nn.Module):
-    """Encoder, residual blocks and decoder (appendix A); the subclasses give it its pictures and its range.
+    """Encoder, residual blocks and decoder (appendix A); the subclasses give it its images and its range.
 
     Args:
         inputs: channels of the input.
@@ -81,13 +81,13 @@ class EdgeGenerator(Generator):
 
 
 class InpaintGenerator(Generator):
-    """Paints a picture along an edge map (section 3.2)."""
+    """Paints an image along an edge map (section 3.2)."""
 
     def __init__(self, channels: int = 64, blocks: int = 8, downsamplings: int = 2) -> None:
         super().__init__(4, 3, channels, blocks, downsamplings, block_bias=True)
 
     def forward(self, images: Tensor, edges: Tensor, masks: Tensor) -> Tensor:
-        """Paint the whole picture; the caller composites. The mask is no input: the hole is known by its white.
+        """Paint the whole image; the caller composites. The mask is no input: the hole is known by its white.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; what they hold in the hole is ignored.

@@ -23,10 +23,10 @@ NETWORKS = ("kpn1", "kpn2")
 
 
 class JPGNet(nn.Module):
-    """The method: another method's painting, a filtered picture, and a network that filters both into one.
+    """The method: another method's painting, a filtered image, and a network that filters both into one.
 
-    ``kpn1`` filters the picture with its hole, which carries textures a few pixels over the rim; ``kpn2`` sees the
-    painted and the filtered picture, the kernels of ``kpn1`` and how unsure they are. The painting method is trained
+    ``kpn1`` filters the image with its hole, which carries textures a few pixels over the rim; ``kpn2`` sees the
+    painted and the filtered image, the kernels of ``kpn1`` and how unsure they are. The painting method is trained
     before (`over` in the method's file); then each of the two learns in its own stage with the ones before it fixed.
     The stages' shares of a run are not published.
 
@@ -35,8 +35,8 @@ class JPGNet(nn.Module):
         base_channels: width of both filtering networks' first block.
         downsamplings: halvings of the side in both filtering networks.
         init_gain: of both filtering networks' initial weights.
-        signed: show ``kpn2`` the painted picture in [-1, 1], and take its result so, as the authors do over
-            StructureFlow, although the filtered picture beside it is in [0, 1].
+        signed: show ``kpn2`` the painted image in [-1, 1], and take its result so, as the authors do over
+            StructureFlow, although the filtered image beside it is in [0, 1].
         stages: shares of a run, by name: ``kpn1`` and ``kpn2``.
         ssim_weight: of structural similarity beside L1 in the filtering networks' loss.
         lr: Adam's learning rate for the filtering networks.
@@ -92,13 +92,13 @@ class JPGNet(nn.Module):
             masks: (B, 1, H, W) in {0, 1}, 1 = hole.
 
         Returns:
-            (B, 3, H, W) in [0, 1]: the whole picture, not composited. The networks' output is linear and is clamped.
+            (B, 3, H, W) in [0, 1]: the whole image, not composited. The networks' output is linear and is clamped.
         """
         joined = self._join(self.generator.inpaint(images, masks), images, masks)
         return ((joined + 1) / 2 if self.signed else joined).clamp(0, 1)
 
     def _join(self, painted: Tensor, images: Tensor, masks: Tensor) -> Tensor:
-        """What ``kpn2`` makes of painted pictures (B, 3, H, W); gradients reach its weights only."""
+        """What ``kpn2`` makes of painted images (B, 3, H, W); gradients reach its weights only."""
         height, width = images.shape[-2:]
         everything = torch.cat([images * (1 - masks), masks, painted], dim=1)
         padded = symmetric_pad(everything, *(-(-side // self.factor) * self.factor for side in (height, width)))
@@ -106,8 +106,8 @@ class JPGNet(nn.Module):
         with torch.no_grad():
             filtered, kernels = self.kpn1(known, known)
         painted, filtered = known + painted * holes, known + filtered * holes
-        pictures = torch.cat([2 * painted - 1 if self.signed else painted, filtered], dim=1)
-        joined, _ = self.kpn2(torch.cat([pictures, kernels, uncertainty(kernels)], dim=1), pictures)
+        candidates = torch.cat([2 * painted - 1 if self.signed else painted, filtered], dim=1)
+        joined, _ = self.kpn2(torch.cat([candidates, kernels, uncertainty(kernels)], dim=1), candidates)
         return joined[..., :height, :width]
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

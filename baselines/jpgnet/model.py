@@ -14,14 +14,14 @@ DILATIONS = (1, 2, 3, 4)
 
 
 class KernelNetwork(nn.Module):
-    """A U-Net that predicts a 3x3 kernel for every pixel and channel of one or two pictures, and filters them.
+    """A U-Net that predicts a 3x3 kernel for every pixel and channel of one or two images, and filters them.
 
     The same kernels are applied at four dilations, and a convolution merges the four results. As in the authors' files
-    ``conv_fusion`` is there although a network of one picture does not use it.
+    ``conv_fusion`` is there although a network of one image does not use it.
 
     Args:
         inputs: channels of what the network looks at.
-        pictures: RGB pictures that are filtered, 1 or 2.
+        images: RGB images that are filtered, 1 or 2.
         base_channels: width of the first block; 64 as published.
         downsamplings: halvings of the side, at least 2; 4 as published.
         init_gain: of Xavier's initial weights.
@@ -30,7 +30,7 @@ class KernelNetwork(nn.Module):
     def __init__(
         self,
         inputs: int,
-        pictures: int,
+        images: int,
         base_channels: int = 64,
         downsamplings: int = 4,
         init_gain: float = 0.02,
@@ -42,7 +42,7 @@ class KernelNetwork(nn.Module):
             )
         self.downsamplings = downsamplings
         widths = [base_channels * 2 ** min(n, downsamplings - 1) for n in range(downsamplings + 1)]
-        kernels = TAPS * 3 * pictures
+        kernels = TAPS * 3 * images
         channels = inputs
         for n, width in enumerate(widths):
             self.add_module(f"conv{n + 1}", KernelBlock(channels, width))
@@ -65,15 +65,15 @@ class KernelNetwork(nn.Module):
     def _up(self, level: int) -> str:
         return f"conv{2 * self.downsamplings + 1 - level}"
 
-    def forward(self, x: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
-        """Filter pictures.
+    def forward(self, x: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Filter images.
 
         Args:
             x: (B, inputs, H, W), sides divisible by 2 to the number of downsamplings.
-            pictures: (B, 3, H, W) or (B, 6, H, W), one or two RGB pictures.
+            images: (B, 3, H, W) or (B, 6, H, W), one or two RGB images.
 
         Returns:
-            one picture (B, 3, H, W), unbounded, and the kernels (B, 27 or 54, H, W), which are not normalised.
+            one image (B, 3, H, W), unbounded, and the kernels (B, 27 or 54, H, W), which are not normalised.
         """
         maps = [self.conv1(x)]
         for n in range(2, self.downsamplings + 2):
@@ -82,14 +82,14 @@ class KernelNetwork(nn.Module):
         for level in self._ups():
             up = getattr(self, self._up(level))(torch.cat([maps[level], double(up)], dim=1))
         kernels = self.outc(double(up))
-        filtered = [predictive_filter(pictures, kernels, dilation) for dilation in DILATIONS]
-        if pictures.shape[1] > 3:
-            filtered = [self.conv_fusion(picture) for picture in filtered]
+        filtered = [predictive_filter(images, kernels, dilation) for dilation in DILATIONS]
+        if images.shape[1] > 3:
+            filtered = [self.conv_fusion(image) for image in filtered]
         return self.conv_final(torch.cat(filtered, dim=1)).float(), kernels
 
 
 def uncertainty(kernels: Tensor) -> Tensor:
-    """Where the filtering is unsure: the mean of each pixel's kernels, scaled to [0, 1] over each picture.
+    """Where the filtering is unsure: the mean of each pixel's kernels, scaled to [0, 1] over each image.
 
     The authors scale over the whole batch, so that a result depends on its neighbours; they test one by one, where the
     two are the same. Their code is also for 256x256 pixels only.

@@ -102,7 +102,7 @@ class LaMa(nn.Module):
             masks: (B, 1, H, W) in {0, 1}, 1 = hole.
 
         Returns:
-            (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
+            (B, 3, H, W) in [0, 1]: the whole painted image, not composited.
         """
         with evaluating(self.generator):
             return self.generator(images, masks)

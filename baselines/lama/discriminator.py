@@ -26,7 +26,7 @@ class PatchDiscriminator(nn.Module):
             self.add_module(name, stage)
 
     def forward(self, images: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Judge pictures.
+        """Judge images.
 
         Args:
             images: (B, 3, H, W) in [0, 1].

@@ -2,7 +2,7 @@
 
 Source: Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions", WACV 2022, section 2.2,
 and the authors' training configuration, which adds the L1 term on known pixels. Predictions are never composited
-before a loss, and pictures are (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole.
+before a loss, and images are (B, 3, H, W) in [0, 1], masks (B, 1, H, W) with 1 = hole.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def adversarial_generator(fake_logits: Tensor) -> Tensor:
 def adversarial_discriminator(real_logits: Tensor, fake_logits: Tensor, mask: Tensor) -> Tensor:
     """Non-saturating discriminator loss with a mask-aware target (equation 2).
 
-    Only patches that touch generated pixels are called fake; the rest of a painted picture counts as real. The mask
+    Only patches that touch generated pixels are called fake; the rest of a painted image counts as real. The mask
     is brought to the logits' size by nearest neighbour.
     """
     fake_logits = fake_logits.float()
@@ -43,7 +43,7 @@ def adversarial_discriminator(real_logits: Tensor, fake_logits: Tensor, mask: Te
 
 
 def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
-    """Squared gradient of the discriminator on real pictures, mean over the batch (section 2.2.3, R1).
+    """Squared gradient of the discriminator on real images, mean over the batch (section 2.2.3, R1).
 
     ``real_images`` must require a gradient, and ``real_logits`` must come from them in float32.
     """
@@ -60,10 +60,10 @@ def perceptual(features: Callable[[Tensor], Sequence[Tensor]], prediction: Tenso
     """High-receptive-field perceptual loss: sum over layers of the MSE between features (equation 1).
 
     Args:
-        features: any frozen extractor of a list of feature maps from pictures in [0, 1]. The authors' is a dilated
+        features: any frozen extractor of a list of feature maps from images in [0, 1]. The authors' is a dilated
             ResNet-50 trained for segmentation on ADE20K.
-        prediction: painted pictures.
-        target: complete pictures; no gradient flows into them.
+        prediction: painted images.
+        target: complete images; no gradient flows into them.
     """
     with torch.no_grad():
         wanted = features(target)

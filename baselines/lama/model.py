@@ -1,7 +1,7 @@
 """LaMa's generator: a ResNet of fast Fourier convolutions.
 
 Half of LaMa's argument is this network (Suvorov et al., WACV 2022, section 2.1): every residual block also convolves
-in the frequency domain, so each layer sees the whole picture and large holes are filled from everything around them.
+in the frequency domain, so each layer sees the whole image and large holes are filled from everything around them.
 The parameter names and shapes are those of the published checkpoints (prefix ``generator.`` removed).
 """
 
@@ -147,7 +147,7 @@ class FFCBlock(nn.Module):
 
 
 class _Split(nn.Module):
-    """Pad the picture for the first convolution and open an empty global side."""
+    """Pad the image for the first convolution and open an empty global side."""
 
     def __init__(self, padding: int) -> None:
         super().__init__()
@@ -211,7 +211,7 @@ class LaMaGenerator(nn.Module):
         self.factor = 2**downsamplings
 
     def forward(self, image: Tensor, mask: Tensor) -> Tensor:
-        """Paint the whole picture; the caller composites.
+        """Paint the whole image; the caller composites.
 
         Args:
             image: (B, 3, H, W) in [0, 1]; what it holds inside the hole is ignored (the hole is filled black).

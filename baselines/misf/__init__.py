@@ -27,8 +27,8 @@ class MISF(nn.Module):
         blocks: residual blocks of the generator.
         discriminator_channels: width of the discriminator's first layer.
         discriminator_downsamplings: halvings of the side in the discriminator; sets its patch (70 pixels with 3).
-        l1_weight: L1 over the picture, divided by the share of hole pixels in the batch.
-        content_weight: distance of VGG16's features of the pictures.
+        l1_weight: L1 over the image, divided by the share of hole pixels in the batch.
+        content_weight: distance of VGG16's features of the images.
         style_weight: distance of the Gram matrices of VGG16's features of the holes. VGG16 is not needed where this
             and ``content_weight`` are 0.
         vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
@@ -70,14 +70,14 @@ class MISF(nn.Module):
 
     @torch.no_grad()
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Fill holes with the generator, which has no mode: its norms see one picture at a time.
+        """Fill holes with the generator, which has no mode: its norms see one image at a time.
 
         Args:
             images: (B, 3, H, W) in [0, 1], hole pixels zero.
             masks: (B, 1, H, W) in {0, 1}, 1 = hole.
 
         Returns:
-            (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
+            (B, 3, H, W) in [0, 1]: the whole painted image, not composited.
         """
         return self.generator(images, masks)
 
@@ -89,7 +89,7 @@ class MISF(nn.Module):
         }
 
     def training_step(self, batch: Mapping[str, Tensor], step: Step) -> dict[str, Tensor]:
-        """One step of the generator, then one of the discriminator against the same painted pictures.
+        """One step of the generator, then one of the discriminator against the same painted images.
 
         Args:
             batch: ``images`` (B, 3, H, W) complete, in [0, 1]; ``masks`` (B, 1, H, W), 1 = hole.

@@ -1,8 +1,8 @@
 """MISF's generator, written from the published facts; outputs equal the authors' (``tests/golden/misf.json``).
 
 Source: Li et al., "MISF: Multi-level Interactive Siamese Filtering for High-Fidelity Image Inpainting", CVPR 2022.
-One branch encodes and decodes as EdgeConnect's painter does; the other looks at the same picture and predicts kernels
-that filter the first one's features and, at the end, its picture.
+One branch encodes and decodes as EdgeConnect's painter does; the other looks at the same image and predicts kernels
+that filter the first one's features and, at the end, its image.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class KernelPrediction(nn.Module):
         """Predict kernels.
 
         Args:
-            x: (B, 4, H, W), the picture with its hole and the mask.
+            x: (B, 4, H, W), the image with its hole and the mask.
             features: (B, 2 C, H/2, W/2), the other branch's after its first downsampling.
 
         Returns:
-            kernels for 4 C features (B, 9 * 4 C, H/4, W/4) and for the picture (B, 27, H, W).
+            kernels for 4 C features (B, 9 * 4 C, H/4, W/4) and for the image (B, 27, H, W).
         """
         full = self.conv1(x)
         half = torch.cat([self.conv2(halve(full)), features], dim=1)
@@ -89,7 +89,7 @@ class MISFGenerator(nn.Module):
         self.apply(normal_weights)
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Paint the whole picture; the caller composites.
+        """Paint the whole image; the caller composites.
 
         The authors' code is for squares only: at another shape it swaps the sides of the kernel maps. Here any size
         goes, padded at the bottom and right by mirroring to a multiple of 4.

@@ -89,7 +89,7 @@ class RFR(nn.Module):
             masks: (B, 1, H, W) in {0, 1}, 1 = hole.
 
         Returns:
-            (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
+            (B, 3, H, W) in [0, 1]: the whole painted image, not composited.
         """
         with evaluating(self.generator):
             return self.generator(images, masks).clamp(0, 1)
@@ -135,16 +135,16 @@ class RFR(nn.Module):
     def _features_terms(self, painted: Tensor, composite: Tensor, images: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             wanted = pools(self._vgg, images)
-        found = [pools(self._vgg, pictures) for pictures in (painted, composite)]
+        found = [pools(self._vgg, images) for images in (painted, composite)]
         return {
             "style": sum(losses.style(maps, wanted) for maps in found),
             "perceptual": sum(losses.perceptual(maps, wanted) for maps in found),
         }
 
 
-def pools(vgg: losses.Features, pictures: Tensor) -> list[Tensor]:
-    """VGG16's first three pooling layers of pictures (B, 3, H, W)."""
-    return [functional.max_pool2d(features, 2) for features in vgg(pictures)[:3]]
+def pools(vgg: losses.Features, images: Tensor) -> list[Tensor]:
+    """VGG16's first three pooling layers of images (B, 3, H, W)."""
+    return [functional.max_pool2d(features, 2) for features in vgg(images)[:3]]
 
 
 def load_authors_checkpoint(path: str | Path, network: RFRNet) -> None:

@@ -51,7 +51,7 @@ class KnowledgeConsistentAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
         """(B, C, h, w) -> what every position gathers, and the memory for the next recurrence.
 
-        The memory goes in and out as a value and is never kept: no picture or call can see another's. Positions are
+        The memory goes in and out as a value and is never kept: no image or call can see another's. Positions are
         matrix columns, so the batch is computed at once and h need not equal w.
         """
         flat = x.flatten(2)
@@ -154,7 +154,7 @@ class RFRNet(nn.Module):
         kernel: side of the partial convolutions' windows, odd; 7, or 5 in the authors' variant for smaller holes.
         recurrences: rounds of reasoning.
         strides: of the reasoning module's first three convolutions, each 1 or 2. The attention's grid is coarser than
-            the picture by twice the first two.
+            the image by twice the first two.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ class RFRNet(nn.Module):
         self.factor = 2 * strides[0] * strides[1] * strides[2]
 
     def forward(self, images: Tensor, holes: Tensor) -> Tensor:
-        """Paint the whole picture; the caller clamps and composites.
+        """Paint the whole image; the caller clamps and composites.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; what they hold inside the hole is ignored (the hole is filled black).

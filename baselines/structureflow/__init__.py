@@ -43,9 +43,9 @@ class StructureFlow(nn.Module):
     """The method: a structure generator, a texture generator with appearance flow, and their three training stages.
 
     Where the structure image of the known region comes from decides what the method knows. The authors smooth the
-    complete picture and then cut the hole out; the smoothing has by then carried the hole's content over its rim (8-14
+    complete image and then cut the hole out; the smoothing has by then carried the hole's content over its rim (8-14
     of 255 grey levels within 2 pixels, 1-2 still at 10-30 pixels, which is information of the truth). Here the masked
-    picture is smoothed, with the hole as a border.
+    image is smoothed, with the hole as a border.
 
     Args:
         channels: width of both generators' first full layer.
@@ -53,7 +53,7 @@ class StructureFlow(nn.Module):
         flow_blocks: residual blocks at each resolution of the texture generator.
         discriminator_channels: width of the discriminators' first layer.
         windows: side and standard deviation of each resampling window; the last also samples for the correctness loss.
-        structure: ``masked``, or ``complete`` as published. The latter leaks, and needs the complete picture: without
+        structure: ``masked``, or ``complete`` as published. The latter leaks, and needs the complete image: without
             ``sees_truth: true`` in the method's YAML it takes the emptied hole for a black object.
         strength: smoothing of structure images, see ``structure_images``.
         sigma: texture window of structure images.
@@ -137,7 +137,7 @@ class StructureFlow(nn.Module):
             masks: (B, 1, H, W) in {0, 1}, 1 = hole.
 
         Returns:
-            (B, 3, H, W) in [0, 1]: the whole painted picture, not composited.
+            (B, 3, H, W) in [0, 1]: the whole painted image, not composited.
         """
         with evaluating(self.s_gen, self.f_gen):
             painted = self._paint(images, masks)
@@ -146,18 +146,18 @@ class StructureFlow(nn.Module):
     def _paint(self, images: Tensor, masks: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         images, masks = _padded(images, masks)
-        pictures = 2 * images - 1
-        structure = self._complete_structure(pictures, self._known_structure(images, masks), masks)
-        painted, _ = self.f_gen(torch.cat([pictures * (1 - masks), structure, masks], 1))
+        signed = 2 * images - 1
+        structure = self._complete_structure(signed, self._known_structure(images, masks), masks)
+        painted, _ = self.f_gen(torch.cat([signed * (1 - masks), structure, masks], 1))
         return painted[..., :height, :width]
 
     def _known_structure(self, images: Tensor, masks: Tensor) -> Tensor:
         """Structure images in [-1, 1], of which only the known region is to be used."""
         return 2 * structure_images(images, masks if self.structure == "masked" else None, **self.smoothing) - 1
 
-    def _complete_structure(self, pictures: Tensor, structure: Tensor, masks: Tensor) -> Tensor:
+    def _complete_structure(self, signed: Tensor, structure: Tensor, masks: Tensor) -> Tensor:
         known = 1 - masks
-        return self.s_gen(torch.cat([pictures * known, structure * known, masks], 1))
+        return self.s_gen(torch.cat([signed * known, structure * known, masks], 1))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam for each network, as published; prepares for training with spectral norm where the authors have it.
@@ -187,43 +187,43 @@ class StructureFlow(nn.Module):
         """
         images, masks = _padded(batch["images"], batch["masks"])
         progress = batch.get("progress", 0.0)
-        pictures = 2 * images - 1
+        signed = 2 * images - 1
         if progress < self.stages[0]:
             wanted = 2 * structure_images(images, **self.smoothing) - 1
             known = wanted if self.structure == "complete" else self._known_structure(images, masks)
-            painted = self._complete_structure(pictures, known, masks)
+            painted = self._complete_structure(signed, known, masks)
             terms = {"l1": self.structure_l1_weight * functional.l1_loss(painted, wanted)}
             return self._adversarial_step("s", painted, wanted, terms, step)
         joint = progress >= self.stages[1]
         if joint:
             with torch.no_grad():
-                structure = self._complete_structure(pictures, self._known_structure(images, masks), masks)
+                structure = self._complete_structure(signed, self._known_structure(images, masks), masks)
         else:
             structure = 2 * structure_images(images, **self.smoothing) - 1
-        painted, flow = self.f_gen(torch.cat([pictures * (1 - masks), structure, masks], 1))
+        painted, flow = self.f_gen(torch.cat([signed * (1 - masks), structure, masks], 1))
         terms = self._texture_terms(painted, flow, images, masks, joint)
-        return self._adversarial_step("f", painted, pictures, terms, step)
+        return self._adversarial_step("f", painted, signed, terms, step)
 
     def _texture_terms(
         self, painted: Tensor, flow: Tensor, images: Tensor, masks: Tensor, joint: bool
     ) -> dict[str, Tensor]:
-        pictures = 2 * images - 1
-        masked = (pictures * (1 - masks) + 1) / 2  # grey holes
-        terms = {"l1": self.l1_weight * functional.l1_loss(painted, pictures)}
+        signed = 2 * images - 1
+        masked = (signed * (1 - masks) + 1) / 2  # grey holes
+        terms = {"l1": self.l1_weight * functional.l1_loss(painted, signed)}
         with torch.no_grad():
             wanted, source = self._vgg(images), self._vgg(masked)
         correctness = sampling_correctness(wanted[2], source[2], flow, masks, *self.sampling)
         terms["correctness"] = self.correctness_weight * correctness
         if joint:
-            terms |= lazily(self.vgg_share, lambda: self._features_terms(painted, pictures, masks, wanted))
+            terms |= lazily(self.vgg_share, lambda: self._features_terms(painted, signed, masks, wanted))
         return terms
 
     def _features_terms(
-        self, painted: Tensor, pictures: Tensor, masks: Tensor, wanted: Sequence[Tensor]
+        self, painted: Tensor, signed: Tensor, masks: Tensor, wanted: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         terms = {}
         if self.style_weight:
-            holes = [self._vgg((picture * masks + 1) / 2)[1:] for picture in (painted, pictures)]
+            holes = [self._vgg((image * masks + 1) / 2)[1:] for image in (painted, signed)]
             terms["style"] = self.style_weight * style(*holes)
         if self.content_weight:
             terms["content"] = self.content_weight * perceptual(self._vgg((painted + 1) / 2), wanted)

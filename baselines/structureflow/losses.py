@@ -44,8 +44,8 @@ def sampling_correctness(
     """How far the features that the flow fetches into the hole fall behind the best that could be fetched (eq. 8).
 
     Args:
-        wanted: the complete pictures' features, (B, C, h, w).
-        source: the masked pictures' features, alike.
+        wanted: the complete images' features, (B, C, h, w).
+        source: the masked images' features, alike.
         flow: (B, 2, h', w') in pixels of its own grid, which is the features' for sides that 4 divides.
         masks: (B, 1, H, W), 1 = hole.
         window: of the resampling.

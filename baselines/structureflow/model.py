@@ -1,6 +1,6 @@
 """StructureFlow's networks (Ren et al., ICCV 2019), under the parameter names of the authors' files.
 
-All work on pictures in [-1, 1]. The generators take (B, 7, H, W): the masked picture, a structure image, and the mask
+All work on images in [-1, 1]. The generators take (B, 7, H, W): the masked image, a structure image, and the mask
 with 1 = hole; both sides must be multiples of 16 and at least 48, which ``StructureFlow.inpaint`` sees to.
 """
 
@@ -103,7 +103,7 @@ class _Residuals(nn.Module):
         return self.model(x)
 
 
-class _ToPicture(nn.Module):
+class _ToImage(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.conv = ConvBlock(channels, 3, 3, activation=nn.Tanh())
@@ -145,7 +145,7 @@ class StructureGenerator(nn.Module):
             for wide, narrow in ((d, c), (c, b), (b, a))
         )
         self.content_param = nn.ModuleList(plain(width, width, 5) for width in (c, b, a))
-        self.image_net = _ToPicture(a)
+        self.image_net = _ToImage(a)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(B, 7, H, W) -> the whole structure image, (B, 3, H, W) in [-1, 1], float32."""
@@ -209,7 +209,7 @@ class _ConvColumn(nn.Module):
                 nn.Sequential(
                     *(layer(c + len(windows) * b, c, 5), _Residuals(blocks, c, norm), up),
                     *(layer(c, b, 5), _Residuals(blocks, b, norm), up),
-                    *(layer(b, a, 5), _ToPicture(a)),
+                    *(layer(b, a, 5), _ToImage(a)),
                 ),
             ]
         )
@@ -222,7 +222,7 @@ class _ConvColumn(nn.Module):
 
 
 class FlowGenerator(nn.Module):
-    """Paints the picture on a complete structure image, with features that a flow fetches (section 3.2).
+    """Paints the image on a complete structure image, with features that a flow fetches (section 3.2).
 
     Args:
         channels: width at half resolution; it doubles with every halving.
@@ -236,13 +236,13 @@ class FlowGenerator(nn.Module):
         self.conv_column = _ConvColumn(channels, blocks, windows)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """Paint the whole picture; the caller composites.
+        """Paint the whole image; the caller composites.
 
         Args:
             inputs: (B, 7, H, W).
 
         Returns:
-            the picture, (B, 3, H, W) in [-1, 1], and the flow, (B, 2, H/4, W/4): columns right and rows down, in
+            the image, (B, 3, H, W) in [-1, 1], and the flow, (B, 2, H/4, W/4): columns right and rows down, in
             pixels of a quarter resolution. Both are float32.
         """
         flow = self.flow_column(inputs)
@@ -278,7 +278,7 @@ class _PatchDiscriminator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges patches of a picture and of its half-sized copy, with two networks of the same form.
+    """Judges patches of an image and of its half-sized copy, with two networks of the same form.
 
     Args:
         channels: width of the first layer; it doubles twice.
@@ -289,10 +289,10 @@ class Discriminator(nn.Module):
         self.model_1 = _PatchDiscriminator(channels)
         self.model_2 = _PatchDiscriminator(channels)
 
-    def forward(self, pictures: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [-1, 1] -> [(B, 1, H/8, W/8), (B, 1, H/16, W/16)], no activation."""
-        half = functional.avg_pool2d(pictures, 3, stride=2, padding=1, count_include_pad=False)
-        return [self.model_1(pictures), self.model_2(half)]
+        half = functional.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
+        return [self.model_1(images), self.model_2(half)]
 
 
 def add_spectral_norm(network: nn.Module) -> None:

@@ -30,8 +30,8 @@ def gaussian_resample(features: Tensor, flow: Tensor, window: int, sigma: float)
         grid = {"dtype": flow.dtype, "device": flow.device}
         x_index, x_weight = _taps(flow[:, 0] + torch.arange(columns, **grid), width, window, sigma)
         y_index, y_weight = _taps(flow[:, 1] + torch.arange(rows, **grid)[:, None], height, window, sigma)
-        picture = torch.arange(batch, device=flow.device).view(-1, 1, 1, 1, 1) * (height * width)
-        index = picture + y_index[..., :, None] * width + x_index[..., None, :]
+        image = torch.arange(batch, device=flow.device).view(-1, 1, 1, 1, 1) * (height * width)
+        index = image + y_index[..., :, None] * width + x_index[..., None, :]
         weight = y_weight[..., :, None] * x_weight[..., None, :]
         # One row of channels a position: a weighted bag of such rows is exactly this mean, and a fast kernel.
         bags = (-1, window * window)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sair.common.errors import InputError
 from sair.common.files import read_mapping
 from sair.common.images import HOLES
-from sair.methods.spec import METHODS, load_method
+from sair.methods.spec import METHODS, load_spec
 
 if TYPE_CHECKING:
     from sair.pipeline.project import Project
@@ -140,7 +140,7 @@ def _parser() -> argparse.ArgumentParser:
 
     _add_weights(_command(commands, "weights", help="pretrained files: list them, fetch them, verify them"))
 
-    verify = _command(commands, "verify", help="are the tables backed by scores, and the scores by pictures?")
+    verify = _command(commands, "verify", help="are the tables backed by scores, and the scores by images?")
     verify.add_argument("results", nargs="?", metavar="FOLDER", help="results folder (default: the config's)")
     _takes_config(verify)
     verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
@@ -254,9 +254,9 @@ def _compare(options: argparse.Namespace) -> int:
 def _convert(options: argparse.Namespace) -> None:
     from sair.commands.convert import convert
 
-    convert(load_method(options.method, METHODS, options.preset), options.files, options.output)
+    convert(load_spec(options.method, METHODS, options.preset), options.files, options.output)
     print(f"{options.output}: name it in a method's file (`weights: {options.output}`), or use it at once: ", end="")
-    print(f"sair inpaint PICTURE MASK -o OUT.png --checkpoint {options.output}")
+    print(f"sair inpaint IMAGE MASK -o OUT.png --checkpoint {options.output}")
 
 
 def _new_method(options: argparse.Namespace) -> None:

@@ -47,14 +47,14 @@ def check(make: Callable[[], Inpainter], spec: dict[str, Any], size: int = 64) -
     Args:
         make: builds the method; the same each time it is called (``maker``).
         spec: the method's specification.
-        size: side of the test pictures in pixels.
+        size: side of the test images in pixels.
 
     Raises:
         InputError: the first requirement that the method breaks, by name.
     """
     method = make()
     if hasattr(method, "check_manifest"):
-        return  # a folder of pictures answers for its manifest alone, and is checked against it when it is read
+        return  # a folder of images answers for its manifest alone, and is checked against it when it is read
     if isinstance(method, torch.nn.Module):
         method.eval()
     images, masks = samples(size=size)
@@ -72,7 +72,7 @@ def check(make: Callable[[], Inpainter], spec: dict[str, Any], size: int = 64) -
         spec,
         "batch independence",
         bool((one_by_one - outputs).abs().max() <= TOLERANCE),
-        "gives a picture another result in a batch than alone",
+        "gives an image another result in a batch than alone",
     )
     wide_images, wide_masks = images[..., : size - 13, :], masks[..., : size - 13, :]
     run(method, wide_images, wide_masks, spec)  # neither square nor divisible by anything

@@ -58,7 +58,7 @@ class {cls}(nn.Module):
 
     @torch.no_grad()
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """The whole picture with its hole filled; the harness composites and rounds."""
+        """The whole image with its hole filled; the harness composites and rounds."""
         return self(images, masks)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:

@@ -1,4 +1,4 @@
-"""Is every number that is printed backed? Scores are made again from pictures, tables and claims from scores."""
+"""Is every number that is printed backed? Scores are made again from images, tables and claims from scores."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _is_made(name: str, endings: tuple[str, ...]) -> bool:
 
 
 def _verify_conventions(project: Project) -> Iterator[Finding]:
-    """The scores under published conventions, made again from pictures, and their table from them."""
+    """The scores under published conventions, made again from images, and their table from them."""
     output = f"{project.results}/conventions"
     if not _is_made(output, PAGE_FILES):
         yield Finding(NOT_MADE, f"{output}.md")
@@ -121,7 +121,7 @@ def _quality(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
 
 
 def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_out: Collection[str] = ()) -> Finding:
-    """Make a method's scores again from its pictures; that also checks the truth's hashes and the compositing."""
+    """Make a method's scores again from its images; that also checks the truth's hashes and the compositing."""
     if not Path(path).is_file():
         return Finding(NOT_BACKED, path, "is not there, and a table shows it")
     stored = read_stored(path)
@@ -146,10 +146,10 @@ def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_o
             return Finding(
                 NOT_BACKED,
                 path,
-                f"{column} of {stored.bucket[first]}/{stored.id[first]} is {found}, but its picture gives {wanted} "
+                f"{column} of {stored.bucket[first]}/{stored.id[first]} is {found}, but its image gives {wanted} "
                 f"({np.count_nonzero(~same)} such rows)",
             )
-    return Finding(BACKED, path, f"{len(made)} pictures")
+    return Finding(BACKED, path, f"{len(made)} images")
 
 
 def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
@@ -162,13 +162,13 @@ def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
 
 
 def _distances(project: Project, path: str, dataset: str) -> Finding:
-    """Make FID and KID again from the features that are kept, which must be of the pictures that are there."""
+    """Make FID and KID again from the features that are kept, which must be of the images that are there."""
     if not Path(path).is_file():
         return Finding(NOT_BACKED, path, "is not there, and a table shows it")
     folder, manifest = Path(path).parent, f"{project.results}/{dataset}/manifest.csv"
     method = fid.read_features(folder / "features.safetensors")
-    if method.pictures != fid.predictions_digest(manifest, folder / "predictions"):
-        return Finding(NOT_BACKED, path, "its features are of other pictures")
+    if method.images != fid.predictions_digest(manifest, folder / "predictions"):
+        return Finding(NOT_BACKED, path, "its features are of other images")
     truth = fid.read_features(f"{project.results}/{dataset}/truth_features.safetensors")
     made, stored = fid.distances(manifest, truth, method), read_distances(path)
     for column in ("bucket", "n", "weights_sha256"):
@@ -243,7 +243,7 @@ def _same_text(file: str, made: Path, seen: Callable[[str], str] = str) -> Findi
         return Finding(NOT_BACKED, file, "is not there")
     try:
         printed = seen(Path(file).read_text(encoding="utf-8")).splitlines()
-    except (OSError, ValueError) as error:  # no UTF-8, or a page whose pictures are damaged
+    except (OSError, ValueError) as error:  # no UTF-8, or a page whose images are damaged
         return Finding(NOT_BACKED, file, f"cannot be read ({error}). Delete it and run again")
     backed = seen(made.read_text(encoding="utf-8")).splitlines()
     for number in range(max(len(printed), len(backed))):

@@ -77,9 +77,9 @@ def dataset_checks(spec: dict[str, Any], size: int) -> Iterator[Check]:
     known = known_sets().get(spec.get("known"), {})
     apart = "test_images" in spec
     needed = spec["train"] + spec["validation"] + (0 if apart else spec["test"])
-    folders = [("images", "labels", needed, known.get("pictures"))]
+    folders = [("images", "labels", needed, known.get("images"))]
     if apart:
-        folders.append(("test_images", "test_labels", spec["test"], known.get("test_pictures")))
+        folders.append(("test_images", "test_labels", spec["test"], known.get("test_images")))
     for images, labels, least, published in folders:
         yield Check(images, lambda at=spec[images], n=least, of=published: _count(at, n, known, of))
         yield Check(images, lambda at=spec[images]: _opened(list_images(at), size, spec), (images,))
@@ -183,7 +183,7 @@ def mask_checks(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, 
         yield Check("", lambda: f"{spec['source']}: drawn, nothing to get")
         return
     known = known_sets().get(spec.get("known"), {})
-    yield Check("", lambda: _count(spec["path"], 1, known, known.get("pictures")))
+    yield Check("", lambda: _count(spec["path"], 1, known, known.get("images")))
     yield Check("", lambda: _ratios(spec, size, buckets, count), ("",))
     if "group" in known:
         yield Check("order", lambda: _in_order(spec, known), ("",))

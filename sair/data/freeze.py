@@ -16,23 +16,23 @@ from sair.common.files import write_csv
 from sair.common.images import pixel_sha256, read_rgb, write_png
 from sair.common.progress import progress, warn
 from sair.data.buckets import as_buckets
-from sair.data.manifest import MANIFEST_COLUMNS, MASK_COLUMNS, PICTURE_COLUMNS, read_table
+from sair.data.manifest import IMAGE_COLUMNS, MANIFEST_COLUMNS, MASK_COLUMNS, read_table
 from sair.data.masks import MaskSet
-from sair.data.sources import Picture, makers
+from sair.data.sources import SourceImage, makers
 
 
-def write_pictures(dataset: dict[str, Any], size: int, table: str | Path, threads: int = 1) -> None:
-    """Finish every picture of an image set as PNG beside ``table``, and write ``table``.
+def freeze_images(dataset: dict[str, Any], size: int, table: str | Path, threads: int = 1) -> None:
+    """Finish every image of an image set as PNG beside ``table``, and write ``table``.
 
     Args:
         dataset: a dataset of the config.
-        size: side of the finished pictures in pixels.
+        size: side of the finished images in pixels.
         table: CSV to write.
-        threads: pictures at once; the result does not depend on it. Decoding, resizing and encoding, which are most
+        threads: images at once; the result does not depend on it. Decoding, resizing and encoding, which are most
             of the work, run side by side in threads.
 
     Raises:
-        InputError: an unreadable or too small picture; a test picture that is also a training picture.
+        InputError: an unreadable or too small image; a test image that is also a training image.
     """
     write_csv(finished(dataset, size, Path(table).parent, threads), table)
 
@@ -41,37 +41,37 @@ def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, thr
     """Finish every image of an image set, below ``folder`` or, without one, for their hashes alone.
 
     Args:
-        dataset, size, threads: same as in ``write_pictures``, also the errors.
+        dataset, size, threads: same as in ``freeze_images``, also the errors.
 
     Returns:
-        The rows of pictures.csv.
+        The rows of images.csv.
     """
     total = dataset["train"] + dataset["validation"] + dataset["test"]
     with ThreadPoolExecutor(threads) as pool:
         rows = pool.map(partial(_finish, folder), makers(dataset, size))
-        frame = pd.DataFrame(progress(rows, total=total, desc="images", unit="image"), columns=PICTURE_COLUMNS)
+        frame = pd.DataFrame(progress(rows, total=total, desc="images", unit="image"), columns=IMAGE_COLUMNS)
     refuse_leaks(frame)
     return frame
 
 
-def _finish(folder: Path | None, make: Callable[[], Picture]) -> list[str]:
+def _finish(folder: Path | None, make: Callable[[], SourceImage]) -> list[str]:
     """Make an image, write it below ``folder`` and return its row."""
-    picture = make()
-    image = f"images/{picture.split}/{picture.id}.png"
+    source = make()
+    image = f"images/{source.split}/{source.id}.png"
     if folder:
-        write_png(folder / image, picture.pixels)
+        write_png(folder / image, source.pixels)
     labels, labels_sha256 = "", ""
-    if picture.labels is not None:
-        labels, labels_sha256 = f"labels/{picture.split}/{picture.id}.png", pixel_sha256(picture.labels)
+    if source.labels is not None:
+        labels, labels_sha256 = f"labels/{source.split}/{source.id}.png", pixel_sha256(source.labels)
         if folder:
-            write_png(folder / labels, picture.labels)
-    cluster = picture.cluster or picture.id
-    sha256 = pixel_sha256(picture.pixels)
-    return [picture.id, picture.split, cluster, image, sha256, labels, labels_sha256, picture.caption]
+            write_png(folder / labels, source.labels)
+    cluster = source.cluster or source.id
+    sha256 = pixel_sha256(source.pixels)
+    return [source.id, source.split, cluster, image, sha256, labels, labels_sha256, source.caption]
 
 
 def refuse_leaks(images: pd.DataFrame) -> None:
-    """Refuse test images of pictures.csv that are in another split, by the hash of their pixels.
+    """Refuse test images of images.csv that are in another split, by the hash of their pixels.
 
     A validation image that is also a training image changes no reported number, only when its curve looks finished:
     that is a warning. So are copies within the test, unless they are in one cluster: intervals count them apart.
@@ -103,8 +103,8 @@ def refuse_learnt(test: pd.DataFrame, learnt: pd.DataFrame, dataset: str) -> Non
     """Refuse test images that the semantic encoder is trained on, as images of another dataset.
 
     Args:
-        test: rows of the tested dataset's pictures.csv.
-        learnt: rows of the pictures.csv that the encoder learns from.
+        test: rows of the tested dataset's images.csv.
+        learnt: rows of the images.csv that the encoder learns from.
         dataset: the name of that one, for the message.
 
     Raises:
@@ -124,40 +124,40 @@ def _same(images: pd.DataFrame, others: pd.DataFrame) -> list[str]:
     return [f"{row.id} = {known[row.sha256]}" for row in images[images.sha256.isin(known.index)].itertuples()]
 
 
-def write_manifest(
-    pictures_table: str | Path,
+def freeze_manifest(
+    images_table: str | Path,
     masks: dict[str, Any],
     buckets: Sequence[tuple[int, int]],
     manifest: str | Path,
     training_masks: str | Path,
     learnt: str | Path | None = None,
 ) -> None:
-    """Pair every test picture with one mask of every bucket, and freeze the pairs and the training masks.
+    """Pair every test image with one mask of every bucket, and freeze the pairs and the training masks.
 
     Args:
-        pictures_table: what ``write_pictures`` wrote; the other tables go beside it.
+        images_table: what ``freeze_images`` wrote; the other tables go beside it.
         masks: a mask set of the config.
         buckets: half-open intervals of hole ratio in percent.
         manifest, training_masks: the tables to write.
-        learnt: pictures.csv of another dataset, in a folder of its name, on which the semantic encoder is trained.
+        learnt: images.csv of another dataset, in a folder of its name, on which the semantic encoder is trained.
 
     Raises:
         InputError: an unsuitable mask; a test image that the semantic encoder is trained on.
     """
     folder = Path(manifest).parent
-    test = read_table(pictures_table, PICTURE_COLUMNS).query("split == 'test'")
+    test = read_table(images_table, IMAGE_COLUMNS).query("split == 'test'")
     if learnt is not None:
-        refuse_learnt(test, read_table(learnt, PICTURE_COLUMNS), Path(learnt).parent.name)
+        refuse_learnt(test, read_table(learnt, IMAGE_COLUMNS), Path(learnt).parent.name)
     size = read_rgb(folder / test.image.iloc[0]).shape[0]
     mask_set = MaskSet(masks, size, as_buckets(buckets), len(test))
     rows = []
     for bucket in as_buckets(buckets):
         pairs = zip(test.itertuples(), mask_set.test(bucket), strict=True)
-        for picture, mask in progress(pairs, total=len(test), desc=f"test masks {bucket.label}", unit="mask"):
-            name = f"masks/test/{bucket.label}/{picture.id}.png"
+        for image, mask in progress(pairs, total=len(test), desc=f"test masks {bucket.label}", unit="mask"):
+            name = f"masks/test/{bucket.label}/{image.id}.png"
             write_png(folder / name, mask.astype(np.uint8) * 255)
-            pair = [picture.id, bucket.label, picture.cluster, picture.image, name]
-            rows.append([*pair, int(mask.sum()), mask.size, picture.sha256, pixel_sha256(mask)])
+            pair = [image.id, bucket.label, image.cluster, image.image, name]
+            rows.append([*pair, int(mask.sum()), mask.size, image.sha256, pixel_sha256(mask)])
     learn = []
     for number, mask in enumerate(progress(mask_set.training(), desc="training masks", unit="mask")):
         name = f"masks/train/{number:05d}.png"

@@ -1,6 +1,6 @@
-"""The frozen split: finished pictures and masks on disk, and the tables that name each of them with its SHA-256.
+"""The frozen split: finished images and masks on disk, and the tables that name each of them with its SHA-256.
 
-    pictures.csv         id, split, cluster, image, sha256, labels, labels_sha256, caption
+    images.csv         id, split, cluster, image, sha256, labels, labels_sha256, caption
     manifest.csv         id, bucket, cluster, image, mask, hole_pixels, pixels, image_sha256, mask_sha256     (the test)
     training_masks.csv   mask, sha256
 
@@ -26,7 +26,7 @@ from sair.common.files import file_sha256
 from sair.common.images import pixel_sha256, read_pixels
 from sair.common.tabular import TEXT, read_csv
 
-PICTURE_COLUMNS = ["id", "split", "cluster", "image", "sha256", "labels", "labels_sha256", "caption"]
+IMAGE_COLUMNS = ["id", "split", "cluster", "image", "sha256", "labels", "labels_sha256", "caption"]
 MANIFEST_COLUMNS = (
     "id", "bucket", "cluster", "image", "mask", "hole_pixels", "pixels", "image_sha256", "mask_sha256",
 )  # fmt: skip
@@ -48,7 +48,7 @@ class ManifestRow(NamedTuple):
 
     @property
     def prediction(self) -> str:
-        """Where a method's picture lies inside ``composited/`` and ``raw/``."""
+        """Where a method's image lies inside ``composited/`` and ``raw/``."""
         return f"{self.bucket}/{self.id}.png"
 
 
@@ -84,7 +84,7 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
 
 
 def shard_of(rows: Sequence[ManifestRow], shard: str | None) -> list[ManifestRow]:
-    """The rows of one shard, ``2-of-8``; a picture's rows stay together. None is the whole manifest."""
+    """The rows of one shard, ``2-of-8``; an image's rows stay together. None is the whole manifest."""
     if shard is None:
         return list(rows)
     number, count = map(int, shard.split("-of-"))
@@ -125,15 +125,15 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def manifest_hash(path: str | Path) -> str:
-    """The manifest's identity: the SHA-256 of the table, which itself holds the hash of every picture and mask."""
+    """The manifest's identity: the SHA-256 of the table, which itself holds the hash of every image and mask."""
     return file_sha256(path)
 
 
 def checked_rgb(path: Path, sha256: str) -> np.ndarray:
-    """Read a picture, uint8 (H, W, 3), that a table names.
+    """Read an image, uint8 (H, W, 3), that a table names.
 
     Raises:
-        InputError: it is not the picture that was frozen.
+        InputError: it is not the image that was frozen.
     """
     return _checked(read_pixels(path), path, sha256)
 

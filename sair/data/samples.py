@@ -1,6 +1,6 @@
-"""Training and validation samples: frozen pictures under frozen masks.
+"""Training and validation samples: frozen images under frozen masks.
 
-Sample k of a training run is a pure function of (seed, k): its picture, mirroring, and mask with one of the square's
+Sample k of a training run is a pure function of (seed, k): its image, mirroring, and mask with one of the square's
 eight symmetries. So a run needs no data-loader state to be resumed, and any number of workers gives the same samples.
 """
 
@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from sair.data.manifest import MASK_COLUMNS, PICTURE_COLUMNS, checked_labels, checked_mask, checked_rgb, read_table
+from sair.data.manifest import IMAGE_COLUMNS, MASK_COLUMNS, checked_labels, checked_mask, checked_rgb, read_table
 from sair.data.seeds import mix
 
 
@@ -23,39 +23,39 @@ def to_tensor(pixels: np.ndarray) -> torch.Tensor:
 
 
 class Samples(Dataset):
-    """Pictures of one split with masks.
+    """Images of one split with masks.
 
     Args:
-        pictures: path of pictures.csv.
+        images: path of images.csv.
         masks: path of training_masks.csv.
         split: ``train`` or ``validation``.
-        seed: decides order, mirroring and masks. The validation split is never mirrored, and sample k is picture k
+        seed: decides order, mirroring and masks. The validation split is never mirrored, and sample k is image k
             under mask k.
     """
 
-    def __init__(self, pictures: str | Path, masks: str | Path, split: str, seed: int) -> None:
-        self.folder = Path(pictures).parent
-        table = read_table(pictures, PICTURE_COLUMNS)
-        # Plain rows: one look-up in a data frame costs as much as decoding a small picture.
-        self.pictures = list(table[table.split == split].itertuples(index=False))
+    def __init__(self, images: str | Path, masks: str | Path, split: str, seed: int) -> None:
+        self.folder = Path(images).parent
+        table = read_table(images, IMAGE_COLUMNS)
+        # Plain rows: one look-up in a data frame costs as much as decoding a small image.
+        self.images = list(table[table.split == split].itertuples(index=False))
         self.masks = list(read_table(masks, MASK_COLUMNS).itertuples(index=False))
         self.split, self.seed = split, seed
         self._order: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        """Pictures in the split; a training run goes through them again and again."""
-        return len(self.pictures)
+        """Images in the split; a training run goes through them again and again."""
+        return len(self.images)
 
     @property
     def image_size(self) -> int:
-        """Side of the pictures in pixels."""
+        """Side of the images in pixels."""
         return self[0]["images"].shape[-1]
 
     def __getitem__(self, k: int) -> dict[str, Any]:
         """Sample k, 0 <= k: ``images`` (3, H, W), ``masks`` (1, H, W), and ``labels`` (H, W), ``captions`` if any."""
         training = self.split == "train"
         rng = np.random.Generator(np.random.PCG64(mix("sample", self.seed, self.split, k)))
-        row = self.pictures[self._picture(k) if training else k]
+        row = self.images[self._image(k) if training else k]
         mirrored = training and rng.random() < 0.5
         mask = self._mask(int(rng.integers(len(self.masks))) if training else k % len(self.masks))
         if training:
@@ -73,11 +73,11 @@ class Samples(Dataset):
             sample["captions"] = row.caption
         return sample
 
-    def _picture(self, k: int) -> int:
-        epoch, place = divmod(k, len(self.pictures))
+    def _image(self, k: int) -> int:
+        epoch, place = divmod(k, len(self.images))
         if self._order is None or self._order[0] != epoch:
             rng = np.random.Generator(np.random.PCG64(mix("epoch", self.seed, epoch)))
-            self._order = epoch, rng.permutation(len(self.pictures))
+            self._order = epoch, rng.permutation(len(self.images))
         return int(self._order[1][place])
 
     def _mask(self, number: int) -> np.ndarray:

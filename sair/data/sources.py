@@ -32,7 +32,7 @@ PARTS_A_FOLDER = 2000  # images whose part masks share a folder of CelebAMask-HQ
 
 
 @dataclass(frozen=True)
-class Picture:
+class SourceImage:
     """One finished image: uint8 (S, S, 3), perhaps with class labels, uint8 (S, S), a caption, and its cluster.
 
     Images of one cluster are not independent of each other; an empty name means that the image is its own.
@@ -54,12 +54,12 @@ def classes_of(spec: dict[str, Any]) -> tuple[str, ...]:
     return CLASSES if spec["source"] == "faces" else tuple(dict.fromkeys(spec.get("classes", ())))
 
 
-def pictures(spec: dict[str, Any], size: int) -> Iterator[Picture]:
+def images(spec: dict[str, Any], size: int) -> Iterator[SourceImage]:
     """Yield all images of an image set, (size, size), in a fixed order; the errors are those of ``makers``."""
     return (make() for make in makers(spec, size))
 
 
-def makers(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
+def makers(spec: dict[str, Any], size: int) -> Iterator[Callable[[], SourceImage]]:
     """Yield a function for each image of an image set, in a fixed order, that makes it, so that several run at once.
 
     Args:
@@ -73,28 +73,28 @@ def makers(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
     return {"faces": _faces, "photos": _photos, "folder": _folder}[spec["source"]](spec, size)
 
 
-def _faces(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
+def _faces(spec: dict[str, Any], size: int) -> Iterator[Callable[[], SourceImage]]:
     for split in SPLITS:
         for number in range(spec[split]):
             yield partial(_face, mix("faces", spec.get("seed", 0), split, number), split, number, size)
 
 
-def _face(seed: int, split: str, number: int, size: int) -> Picture:
+def _face(seed: int, split: str, number: int, size: int) -> SourceImage:
     face = draw_face(seed, size)
-    return Picture(f"{split}{number:05d}", split, face.image, face.labels, face.caption)
+    return SourceImage(f"{split}{number:05d}", split, face.image, face.labels, face.caption)
 
 
-def _photos(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
+def _photos(spec: dict[str, Any], size: int) -> Iterator[Callable[[], SourceImage]]:
     # All splits are checked before the first image is made.
     named = [(split, regions(split, spec[split], size, spec.get("seed", 0))) for split in SPLITS]
     return (partial(_photo, crop, split, size) for split, crops in named for crop in crops)
 
 
-def _photo(crop: Crop, split: str, size: int) -> Picture:
-    return Picture(crop.id, split, cut(crop, size), cluster=crop.photo)
+def _photo(crop: Crop, split: str, size: int) -> SourceImage:
+    return SourceImage(crop.id, split, cut(crop, size), cluster=crop.photo)
 
 
-def _folder(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
+def _folder(spec: dict[str, Any], size: int) -> Iterator[Callable[[], SourceImage]]:
     splits = split_folder(spec)
     clusters = clusters_of(spec, splits)
     for split, files in splits.items():
@@ -105,19 +105,19 @@ def _folder(spec: dict[str, Any], size: int) -> Iterator[Callable[[], Picture]]:
             yield partial(_clustered, make, clusters.get(path, ""))
 
 
-def _clustered(make: Callable[[], Picture], cluster: str) -> Picture:
+def _clustered(make: Callable[[], SourceImage], cluster: str) -> SourceImage:
     return replace(make(), cluster=cluster)
 
 
 def _file(
     identifier: str, path: Path, split: str, root: str, labels: str | None, spec: dict[str, Any], size: int
-) -> Picture:
+) -> SourceImage:
     pixels = read_rgb(path)
     finished = square(pixels, size, path, spec)
     if labels is None:
-        return Picture(identifier, split, finished)
+        return SourceImage(identifier, split, finished)
     classes = square(labelled(path, pixels.shape[:2], root, labels, spec), size, path, spec)
-    return Picture(identifier, split, finished, classes, _caption(classes, classes_of(spec)))
+    return SourceImage(identifier, split, finished, classes, _caption(classes, classes_of(spec)))
 
 
 def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: dict[str, Any]) -> np.ndarray:

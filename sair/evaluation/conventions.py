@@ -1,7 +1,7 @@
 """PSNR, SSIM and L1 as the evaluation code of published methods computes them; the project's own are one row of these.
 
-Pure functions of 8-bit pictures, as :mod:`sair.evaluation.metrics`, in float64 where the authors' code may use float32.
-What happens to a prediction before it is scored is not in its picture and cannot be made again from it: each convention
+Pure functions of 8-bit images, as :mod:`sair.evaluation.metrics`, in float64 where the authors' code may use float32.
+What happens to a prediction before it is scored is not in its image and cannot be made again from it: each convention
 says it in words (``cast``).
 """
 
@@ -47,7 +47,7 @@ class Convention(NamedTuple):
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# The project's own, of the whole picture
+# The project's own, of the whole image
 
 
 def whole_psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
@@ -70,7 +70,7 @@ def whole_l1(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> flo
 
 
 def grey_psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """PSNR in dB of the grey pictures 0.2125 R + 0.7154 G + 0.0721 B; ``inf`` when they are equal."""
+    """PSNR in dB of the grey images 0.2125 R + 0.7154 G + 0.0721 B; ``inf`` when they are equal."""
     error = float(np.square(rgb2gray(truth) - rgb2gray(prediction)).mean())
     return -10 * math.log10(error) if error else math.inf
 
@@ -81,7 +81,7 @@ def capped_psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> 
 
 
 def grey_large_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Structural similarity of the grey pictures, uniform window 51x51; ``nan`` where it does not fit."""
+    """Structural similarity of the grey images, uniform window 51x51; ``nan`` where it does not fit."""
     return _uniform_ssim(rgb2gray(truth), rgb2gray(prediction), LARGE_WINDOW)
 
 
@@ -98,8 +98,8 @@ def default_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) ->
 def padded_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
     """Structural similarity over RGB, Gaussian window around every pixel, beyond the border zeros.
 
-    The zeros count as pixels of both pictures: near the border the means are too dark, the variances too large, and
-    two pictures look more alike.
+    The zeros count as pixels of both images: near the border the means are too dark, the variances too large, and
+    two images look more alike.
     """
     x, y = truth / 255, prediction / 255
     mean = partial(gaussian_filter, sigma=SSIM_SIGMA, radius=SSIM_BORDER, mode="constant", axes=(0, 1))
@@ -112,12 +112,12 @@ def padded_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> 
 
 
 def relative_error(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Sum of absolute errors over the sum of both pictures' values, RGB; ``nan`` when both are black."""
+    """Sum of absolute errors over the sum of both images' values, RGB; ``nan`` when both are black."""
     return _relative(truth.astype(np.int64), prediction.astype(np.int64))
 
 
 def grey_relative_error(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Sum of absolute errors over the sum of both pictures' values, grey; ``nan`` when both are black."""
+    """Sum of absolute errors over the sum of both images' values, grey; ``nan`` when both are black."""
     return _relative(rgb2gray(truth), rgb2gray(prediction))
 
 
@@ -143,7 +143,7 @@ def _relative(truth: np.ndarray, prediction: np.ndarray) -> float:
 # --------------------------------------------------------------------------------------------------------------------
 # The registry
 
-RGB_PSNR = Measure("RGB, range 255; inf for equal pictures", whole_psnr, 2)
+RGB_PSNR = Measure("RGB, range 255; inf for equal images", whole_psnr, 2)
 VALID_SSIM = Measure("RGB, Gaussian window 11x11 with sigma 1.5, where it fits", whole_ssim, 3)
 DEFAULT_SSIM = Measure("RGB, uniform window 7x7, sample covariance", default_ssim, 3)
 RGB_L1 = Measure("mean |a - b|, RGB in [0, 1]", whole_l1, 4)
@@ -161,7 +161,7 @@ CONVENTIONS: dict[str, Convention] = {
         "knazeri/edge-connect 3142579: scripts/metrics.py",
         TRUNCATED,
         {
-            "psnr": Measure("grey, range 1; inf for equal pictures", grey_psnr, 2),
+            "psnr": Measure("grey, range 1; inf for equal images", grey_psnr, 2),
             "ssim": Measure("grey, uniform window 51x51, sample covariance", grey_large_ssim, 3),
             "mae": Measure("sum |a - b| / sum (a + b), grey", grey_relative_error, 4),
         },
@@ -239,7 +239,7 @@ def score_by_conventions(truth: np.ndarray, prediction: np.ndarray, hole: np.nda
         hole: bool (H, W), True = hole.
 
     Returns:
-        By column (:func:`column_name`); ``nan`` where a window does not fit into the picture.
+        By column (:func:`column_name`); ``nan`` where a window does not fit into the image.
 
     Raises:
         InputError, TypeError: as :func:`sair.evaluation.metrics.psnr`.

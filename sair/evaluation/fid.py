@@ -1,9 +1,9 @@
-"""FID and KID: how far the distribution of a method's pictures is from that of the true ones.
+"""FID and KID: how far the distribution of a method's images is from that of the true ones.
 
-Both compare pool3 features of pytorch-fid's InceptionV3. The features are computed once a picture and kept beside the
+Both compare pool3 features of pytorch-fid's InceptionV3. The features are computed once an image and kept beside the
 results (the truth's once a manifest), so that every number can be made again from them without the network:
 
-    truth_features.safetensors                    features (pictures, 2048)
+    truth_features.safetensors                    features (images, 2048)
     <method>/seed<k>/features.safetensors         features (rows of the manifest, 2048)
     <method>/seed<k>/fid.csv                      one line a bucket, and ``all``
 
@@ -42,8 +42,8 @@ from sair.evaluation.metrics import full_precision
 from sair.evaluation.statistics import Estimate
 
 ALL = "all"  # every bucket together
-ENOUGH = 2048  # pictures; with fewer, FID is biased upwards by more than methods usually differ
-FEWEST = 3  # pictures of which an interval can be computed
+ENOUGH = 2048  # images; with fewer, FID is biased upwards by more than methods usually differ
+FEWEST = 3  # images of which an interval can be computed
 FID_COLUMNS = ["bucket", "n", "fid", "kid", "kid_low", "kid_high", "kid_unpaired", "reason", "weights_sha256"]
 SIDE = 299
 ROWS = 512  # of a kernel matrix at once
@@ -72,27 +72,25 @@ class Inception:
         self.sha256 = file_sha256(path)
         self._network = _build(path).to(self.device)
 
-    def __call__(self, pictures: Iterable[np.ndarray], batch_size: int = 32) -> np.ndarray:
-        """Features of pictures.
+    def __call__(self, images: Iterable[np.ndarray], batch_size: int = 32) -> np.ndarray:
+        """Features of images.
 
         Args:
-            pictures: uint8 (H, W, 3) each, of any sizes.
-            batch_size: pictures at once; it changes no result beyond the last bits.
+            images: uint8 (H, W, 3) each, of any sizes.
+            batch_size: images at once; it changes no result beyond the last bits.
 
         Returns:
             float32 (N, 2048)
         """
-        pictures, parts = iter(pictures), []
+        images, parts = iter(images), []
         with full_precision(self.device):
-            while batch := list(islice(pictures, batch_size)):
+            while batch := list(islice(images, batch_size)):
                 parts.append(self._features(batch))
         return np.concatenate(parts)
 
-    def _features(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
-        # Resized as the network would, which then has nothing to resize: pictures of any sizes make a batch.
-        images = (
-            torch.from_numpy(picture).to(self.device).permute(2, 0, 1)[None].float() / 255 for picture in pictures
-        )
+    def _features(self, images: Sequence[np.ndarray]) -> np.ndarray:
+        # Resized as the network would, which then has nothing to resize: images of any sizes make a batch.
+        images = (torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255 for image in images)
         resized = [F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False) for image in images]
         return self._network(torch.cat(resized))[0].flatten(1).cpu().numpy()
 
@@ -117,12 +115,12 @@ def _build(path: Path) -> nn.Module:
 
 
 class Features(NamedTuple):
-    """Features on disk: of which pictures, of which manifest, and by which weights."""
+    """Features on disk: of which images, of which manifest, and by which weights."""
 
     features: np.ndarray  # float32 (N, 2048)
     manifest: str
     weights: str
-    pictures: str
+    images: str
 
 
 def write_features(path: str | Path, features: Features) -> None:
@@ -148,43 +146,43 @@ def read_features(path: str | Path) -> Features:
 
 
 def write_truth_features(manifest: str | Path, output: str | Path, device: str = "auto") -> None:
-    """Features of a manifest's true pictures, each once, in the order in which it names them first.
+    """Features of a manifest's true images, each once, in the order in which it names them first.
 
     Raises:
-        InputError: as :class:`Inception`, or an altered picture.
+        InputError: as :class:`Inception`, or an altered image.
     """
     network = Inception(runtime.device(device))
     truths = _truths(read_manifest(manifest))
-    pictures = (
+    images = (
         checked_rgb(Path(manifest).parent / image, sha256)
-        for image, sha256 in progress(truths.items(), desc="features", unit="picture")
+        for image, sha256 in progress(truths.items(), desc="features", unit="image")
     )
-    found = network(pictures)
+    found = network(images)
     write_features(output, Features(found, manifest_hash(manifest), network.sha256, _digest(truths.values())))
 
 
 def write_method_features(
     manifest: str | Path, predictions: str | Path, output: str | Path, device: str = "auto"
 ) -> None:
-    """Features of a method's composited pictures, in the manifest's order.
+    """Features of a method's composited images, in the manifest's order.
 
     Raises:
-        InputError: as :class:`Inception`, or a missing or unreadable picture.
+        InputError: as :class:`Inception`, or a missing or unreadable image.
     """
     network = Inception(runtime.device(device))
     rows, hashes = read_manifest(manifest), []
 
-    def pictures() -> Iterable[np.ndarray]:
-        for picture in progress(_predictions(rows, predictions), total=len(rows), desc="features", unit="picture"):
-            hashes.append(pixel_sha256(picture))
-            yield picture
+    def images() -> Iterable[np.ndarray]:
+        for image in progress(_predictions(rows, predictions), total=len(rows), desc="features", unit="image"):
+            hashes.append(pixel_sha256(image))
+            yield image
 
-    found = network(pictures())
+    found = network(images())
     write_features(output, Features(found, manifest_hash(manifest), network.sha256, _digest(hashes)))
 
 
 def predictions_digest(manifest: str | Path, predictions: str | Path) -> str:
-    """What ``pictures`` of features must be if they are of the composited pictures that are on disk now."""
+    """What ``images`` of features must be if they are of the composited images that are on disk now."""
     return _digest(map(pixel_sha256, _predictions(read_manifest(manifest), predictions)))
 
 
@@ -193,7 +191,7 @@ def _predictions(rows: Sequence[ManifestRow], predictions: str | Path) -> Iterab
 
 
 def _truths(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """SHA-256 of every true picture by its path."""
+    """SHA-256 of every true image by its path."""
     return {row.image: row.image_sha256 for row in rows}
 
 
@@ -209,7 +207,7 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
     """FID of two sets of features, (n, d) and (m, d): what pytorch-fid computes from their means and covariances.
 
     A covariance is FᵀF of a factor F with at most d rows, and the trace of the square root of FᵀF GᵀG is the sum of
-    the singular values of F Gᵀ. That matrix is no larger than the smaller of n, m and d: for a hundred pictures
+    the singular values of F Gᵀ. That matrix is no larger than the smaller of n, m and d: for a hundred images
     100x100, where the published way takes the square root of a 2048x2048 one.
     """
     gap = a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)
@@ -233,13 +231,13 @@ class KernelDistance(NamedTuple):
 
 
 def kernel_distance(truths: np.ndarray, predictions: np.ndarray) -> KernelDistance:
-    """KID: the squared maximum mean discrepancy with the kernel (x·y / d + 1)³, from all pictures, without subsets.
+    """KID: the squared maximum mean discrepancy with the kernel (x·y / d + 1)³, from all images, without subsets.
 
     A prediction shares its known pixels with its truth, so the two sets are not independent samples. ``paired`` is
     unbiased nevertheless: the mean over all i != j of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j), in which
-    no picture meets itself. Its 95 % interval is the jackknife's over pictures: a bootstrap would draw pictures twice,
-    and a picture is nearer to itself than to any other. ``unpaired`` is what torch-fidelity computes with one subset
-    of all pictures; it also counts the k(x_i, y_i), and is too low by 2/n of their excess.
+    no image meets itself. Its 95 % interval is the jackknife's over images: a bootstrap would draw images twice,
+    and an image is nearer to itself than to any other. ``unpaired`` is what torch-fidelity computes with one subset
+    of all images; it also counts the k(x_i, y_i), and is too low by 2/n of their excess.
 
     Args:
         truths: features (n, d), at least three.
@@ -247,7 +245,7 @@ def kernel_distance(truths: np.ndarray, predictions: np.ndarray) -> KernelDistan
     """
     truths, predictions = truths.astype(np.float64), predictions.astype(np.float64)
     n, buckets = len(truths), len(predictions)
-    rows, sums = np.empty(n), np.zeros(3)  # of xx, yy and xy, a picture's own ones included
+    rows, sums = np.empty(n), np.zeros(3)  # of xx, yy and xy, an image's own ones included
     for start in range(0, n, ROWS):
         part = slice(start, start + ROWS)
         xx = _kernel(truths[part], truths)
@@ -259,7 +257,7 @@ def kernel_distance(truths: np.ndarray, predictions: np.ndarray) -> KernelDistan
         rows[part] = h.sum(1) - h.diagonal(start)
     total = rows.sum()
     mean = total / (n * (n - 1))
-    without = (total - 2 * rows) / ((n - 1) * (n - 2))  # one picture each
+    without = (total - 2 * rows) / ((n - 1) * (n - 2))  # one image each
     error = math.sqrt((n - 1) * without.var())
     m = buckets * n
     unpaired = (sums[0] - _self(truths)) / (n * (n - 1)) + (sums[1] * buckets**2 - _self(predictions)) / (m * (m - 1))
@@ -273,7 +271,7 @@ def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def _self(features: np.ndarray) -> float:
-    """Sum of every picture's kernel with itself."""
+    """Sum of every image's kernel with itself."""
     return float((((features**2).sum(-1) / features.shape[-1] + 1) ** 3).sum())
 
 
@@ -281,10 +279,10 @@ def distances(manifest: str | Path, truth: Features, method: Features) -> pd.Dat
     """FID and KID of one method, a row a bucket, and one of all predictions together.
 
     Returns:
-        ``FID_COLUMNS``: n counts true pictures; with fewer than three, the numbers are ``nan`` and ``reason`` says so.
+        ``FID_COLUMNS``: n counts true images; with fewer than three, the numbers are ``nan`` and ``reason`` says so.
 
     Raises:
-        InputError: features of another manifest, of other weights, or a bucket that lacks pictures of another one.
+        InputError: features of another manifest, of other weights, or a bucket that lacks images of another one.
     """
     rows = read_manifest(manifest)
     for features in (truth, method):
@@ -295,7 +293,7 @@ def distances(manifest: str | Path, truth: Features, method: Features) -> pd.Dat
     for place, row in enumerate(rows):
         places.setdefault(row.bucket, {})[order[row.image]] = place
     if any(len(found) != len(order) for found in places.values()):
-        raise InputError(f"{manifest}: a bucket without some of the pictures. FID needs all of them in each.")
+        raise InputError(f"{manifest}: a bucket without some of the images. FID needs all of them in each.")
     by_bucket = {bucket: method.features[[found[k] for k in sorted(found)]] for bucket, found in places.items()}
     parts = {bucket: features[None] for bucket, features in by_bucket.items()}
     parts[ALL] = np.stack(list(by_bucket.values()))
@@ -306,10 +304,10 @@ def distances(manifest: str | Path, truth: Features, method: Features) -> pd.Dat
 def _numbers(truths: np.ndarray, predictions: np.ndarray) -> list[object]:
     n = len(truths)
     if n < FEWEST:
-        return [n, *[math.nan] * 5, f"fewer than {FEWEST} pictures"]
+        return [n, *[math.nan] * 5, f"fewer than {FEWEST} images"]
     kid = kernel_distance(truths, predictions)
     fid = frechet_distance(truths, predictions.reshape(-1, truths.shape[1]))
-    flag = f"FID of fewer than {ENOUGH} pictures is biased upwards" if n < ENOUGH else ""
+    flag = f"FID of fewer than {ENOUGH} images is biased upwards" if n < ENOUGH else ""
     return [n, fid, *kid.paired[:3], kid.unpaired, flag]
 
 

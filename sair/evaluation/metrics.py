@@ -1,7 +1,7 @@
-"""The canonical metrics: pure functions of 8-bit pictures.
+"""The canonical metrics: pure functions of 8-bit images.
 
 Every function takes uint8 RGB arrays (H, W, 3), first the truth, then the prediction, and returns a Python float. The
-metrics see the 8-bit picture that would be published, so the range is known and nothing can be fed in a wrong scale.
+metrics see the 8-bit image that would be published, so the range is known and nothing can be fed in a wrong scale.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ CONVENTION: dict[str, str] = {
     "l1": "rgb,mean-absolute-error/255",
     "lpips": "v0.1,alexnet,range=[-1,1]",
     "fid": "pytorch-fid,inception-2015-12-05,pool3,composited",
-    "kid": "pool3,degree=3,gamma=1/2048,coef0=1,all-pictures,pairs-excluded",
+    "kid": "pool3,degree=3,gamma=1/2048,coef0=1,all-images,pairs-excluded",
     "rounding": "nearest-8bit",
     "aggregate": "mean-over-images",
 }
 
 
 def psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> float:
-    """Peak signal-to-noise ratio in dB over RGB, range 255; ``inf`` when the pictures are equal.
+    """Peak signal-to-noise ratio in dB over RGB, range 255; ``inf`` when the images are equal.
 
     Args:
         truth, prediction: uint8 (H, W, 3).
@@ -85,7 +85,7 @@ def l1(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None
 
 
 def ssim_map(truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Structural similarity at every place where the window fits into the picture.
+    """Structural similarity at every place where the window fits into the image.
 
     Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004: Gaussian window
     11x11 with sigma 1.5, weighted (not sample) covariance, K = (0.01, 0.03), range 255, on each of R, G, B, averaged.
@@ -118,7 +118,7 @@ def mean_ssim(similarity: np.ndarray, hole: np.ndarray | None = None) -> float:
 
     Args:
         similarity: (H - 10, W - 10).
-        hole: bool (H, W) of the whole picture.
+        hole: bool (H, W) of the whole image.
 
     Returns:
         At most 1; ``nan`` where no hole pixel lies inside the valid region.
@@ -141,7 +141,7 @@ class Lpips:
     """Learned perceptual distance, LPIPS v0.1 with AlexNet (Zhang et al., CVPR 2018).
 
     The network is the ``lpips`` package's own, its backbone from :mod:`sair.weights` and its linear layers from the
-    package's file, both loaded strictly. The picture's features and the distance of two sets of features are separate
+    package's file, both loaded strictly. The image's features and the distance of two sets of features are separate
     steps, so that a truth is seen once however many predictions it is compared with.
 
     Args:
@@ -168,7 +168,7 @@ class Lpips:
             batch_size: pairs at once; changes the result by less than 1e-6.
 
         Returns:
-            float64 (N,), 0 for equal pictures.
+            float64 (N,), 0 for equal images.
         """
         if len(truths) != len(predictions):
             raise ValueError(f"{len(truths)} truths and {len(predictions)} predictions: expected as many")
@@ -177,26 +177,26 @@ class Lpips:
         parts = [self.distance(self.features(truths[b]), self.features(predictions[b])) for b in batches]
         return np.concatenate(parts) if parts else np.empty(0)
 
-    def features(self, pictures: Sequence[np.ndarray] | np.ndarray) -> list[Tensor]:
+    def features(self, images: Sequence[np.ndarray] | np.ndarray) -> list[Tensor]:
         """Unit-length AlexNet features of a batch.
 
         Args:
-            pictures: uint8 (H, W, 3) each, all of one size, both sides at least 31 pixels.
+            images: uint8 (H, W, 3) each, all of one size, both sides at least 31 pixels.
 
         Returns:
             Five float32 maps (N, C, h, w) on the device.
 
         Raises:
-            InputError: pictures too small or of several sizes. TypeError: not uint8 RGB.
+            InputError: images too small or of several sizes. TypeError: not uint8 RGB.
         """
         from lpips import normalize_tensor
 
-        for picture in pictures:
-            check_picture(picture, LPIPS_SMALLEST)
-        if len({picture.shape for picture in pictures}) != 1:
-            raise InputError("LPIPS takes a batch of one or more pictures of one size; batch them by size.")
+        for image in images:
+            check_image(image, LPIPS_SMALLEST)
+        if len({image.shape for image in images}) != 1:
+            raise InputError("LPIPS takes a batch of one or more images of one size; batch them by size.")
         # Exactly the published scaling: [0, 255] to [-1, 1], once, here.
-        batch = torch.from_numpy(np.stack(list(pictures))).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        batch = torch.from_numpy(np.stack(list(images))).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
         with full_precision(self.device):
             maps = self._network.net(self._network.scaling_layer(batch))
             return [normalize_tensor(features) for features in maps]
@@ -246,19 +246,19 @@ def _same_keys(part: str, wanted: Iterable[str], given: Iterable[str]) -> None:
         raise InputError(f"lpips: its {part} and the weights differ in {different}; install lpips 0.1.4.")
 
 
-def check_picture(picture: np.ndarray, smallest: int = SSIM_WINDOW) -> None:
-    """Refuse what is no uint8 RGB picture with both sides at least ``smallest`` pixels."""
-    if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-        raise TypeError(f"expected a uint8 picture (H, W, 3), got {picture.dtype} {picture.shape}")
-    height, width = picture.shape[:2]
+def check_image(image: np.ndarray, smallest: int = SSIM_WINDOW) -> None:
+    """Refuse what is no uint8 RGB image with both sides at least ``smallest`` pixels."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(f"expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
+    height, width = image.shape[:2]
     if min(height, width) < smallest:
-        raise InputError(f"a picture of {height}x{width} pixels: each side must be at least {smallest} pixels.")
+        raise InputError(f"an image of {height}x{width} pixels: each side must be at least {smallest} pixels.")
 
 
 def check_pair(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> None:
-    """Refuse pictures, and a hole mask, that do not belong together; errors as :func:`psnr`."""
-    check_picture(truth)
-    check_picture(prediction)
+    """Refuse images, and a hole mask, that do not belong together; errors as :func:`psnr`."""
+    check_image(truth)
+    check_image(prediction)
     if truth.shape != prediction.shape:
         raise InputError(f"truth {truth.shape[:2]} and prediction {prediction.shape[:2]}: expected one size.")
     if hole is None:
@@ -266,7 +266,7 @@ def check_pair(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | Non
     if hole.dtype != np.bool_:
         raise TypeError(f"expected a bool mask, True = hole, got {hole.dtype}")
     if hole.shape != truth.shape[:2]:
-        raise InputError(f"mask {hole.shape} and pictures {truth.shape[:2]}: expected one size.")
+        raise InputError(f"mask {hole.shape} and images {truth.shape[:2]}: expected one size.")
 
 
 def _difference(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None) -> np.ndarray:

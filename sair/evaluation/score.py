@@ -39,7 +39,7 @@ SCORE_COLUMNS = (
 
 
 class _Case(NamedTuple):
-    """The verified pictures of one manifest row: uint8 (H, W, 3), and the bool hole (H, W)."""
+    """The verified images of one manifest row: uint8 (H, W, 3), and the bool hole (H, W)."""
 
     truth: np.ndarray
     hole: np.ndarray
@@ -65,7 +65,7 @@ def score_predictions(
             :func:`sair.common.images.pixel_sha256`.
         predictions_dir: holds ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers
-            have ten significant digits, ``inf`` is the PSNR of equal pictures, ``nan`` a number that does not exist.
+            have ten significant digits, ``inf`` is the PSNR of equal images, ``nan`` a number that does not exist.
         lpips: a network to use again, True to build one, False to leave the columns ``nan``.
         batch_size: predictions that LPIPS sees at once.
         show: progress bars on stderr.
@@ -77,7 +77,7 @@ def score_predictions(
 
     Raises:
         InputError: a truth or mask that is not the manifest's, a missing, extra or unreadable prediction, one of
-            another size, a composited picture whose known pixels are not the truth's bytes or whose hole pixels are
+            another size, a composited image whose known pixels are not the truth's bytes or whose hole pixels are
             not the raw one's. The message names the files, up to ten.
     """
     network = network_of(lpips)
@@ -147,7 +147,7 @@ def score_conventions(
 def _open(
     manifest_csv: str | Path, predictions_dir: str | Path, smallest: int, show: bool, shard: str | None = None
 ) -> tuple[list[ManifestRow], Callable[[ManifestRow], _Case]]:
-    """A manifest's rows and how one's pictures are loaded, after all of them were checked."""
+    """A manifest's rows and how one's images are loaded, after all of them were checked."""
     manifest_csv, predictions_dir = Path(manifest_csv), Path(predictions_dir)
     rows = read_manifest(manifest_csv)
     for kind in KINDS:
@@ -162,7 +162,7 @@ def _open(
 
 
 def _load_case(row: ManifestRow, root: Path, predictions_dir: Path, smallest: int) -> _Case:
-    """Read one row's four pictures and verify all that the manifest and the compositing promise."""
+    """Read one row's four images and verify all that the manifest and the compositing promise."""
     truth_path, mask_path = root / row.image, root / row.mask
     truth = read_truth(truth_path, smallest)
     _same_hash(truth_path, truth, row.image_sha256)
@@ -218,7 +218,7 @@ def _same_files(folder: Path, expected: set[str]) -> None:
         )
     if extra := found - expected:
         faults.append(
-            f"{folder}: {len(extra)} pictures that the manifest does not name: {some_of(extra)}. "
+            f"{folder}: {len(extra)} images that the manifest does not name: {some_of(extra)}. "
             "They are left from another run or carry the wrong name; remove them or predict again."
         )
     refuse(faults)

@@ -1,4 +1,4 @@
-"""From a method to pictures on disk: every row of the manifest, composited and rounded in one place."""
+"""From a method to images on disk: every row of the manifest, composited and rounded in one place."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def predict(
     rows = shard_of(rows, shard)
     batch = getattr(method, "batch", batch)  # a program that takes long to start wants many at once
     folder, output = Path(manifest).parent, Path(output)
-    with progress(total=len(rows), desc=f"predict {spec['name']}", unit="picture") as bar:
+    with progress(total=len(rows), desc=f"predict {spec['name']}", unit="image") as bar:
         for start in range(0, len(rows), batch):
             group = rows[start : start + batch]
             truths = [checked_rgb(folder / row.image, row.image_sha256) for row in group]
@@ -103,7 +103,7 @@ def run(
 
     Args:
         method: anything that fills holes. It sees the hole emptied, unless its specification ``sees_truth``.
-        images: complete pictures, (B, 3, H, W) in [0, 1].
+        images: complete images, (B, 3, H, W) in [0, 1].
         masks: (B, 1, H, W), 1 = hole.
         spec: the method's specification.
         rows: the manifest's rows, named in errors.
@@ -117,8 +117,8 @@ def run(
     name = spec["name"]
     if predictions.shape != images.shape:
         raise InputError(
-            f"method {name} returned {tuple(predictions.shape)} for pictures of {tuple(images.shape)}. A prediction "
-            "must have its picture's size; see docs/add-a-method.md."
+            f"method {name} returned {tuple(predictions.shape)} for images of {tuple(images.shape)}. A prediction "
+            "must have its image's size; see docs/add-a-method.md."
         )
     bad = (~torch.isfinite(predictions)).flatten(1).any(1).nonzero()[:, 0].tolist()
     if bad:

@@ -1,4 +1,4 @@
-"""Segment pictures with text: does a dense map mean what it should, in the hole too (paper, section 5.3, Table 5)?"""
+"""Segment images with text: does a dense map mean what it should, in the hole too (paper, section 5.3, Table 5)?"""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sair.common.errors import InputError
 from sair.common.files import write_csv
 from sair.common.progress import progress
 from sair.data.manifest import (
-    PICTURE_COLUMNS,
+    IMAGE_COLUMNS,
     ManifestRow,
     checked_labels,
     checked_mask,
@@ -42,7 +42,7 @@ def classify(dense: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def completed_map(method: ImplicitInpainter, images: Tensor, masks: Tensor) -> Tensor:
-    """What a method's semantic representation gives at every pixel of masked pictures.
+    """What a method's semantic representation gives at every pixel of masked images.
 
     Args:
         images: (B, 3, H, W) in [0, 1]; what is under the hole is not looked at.
@@ -90,21 +90,21 @@ def load_semantic_method(path: str | Path, clip: CLIP, source: str | Path) -> Im
 @torch.no_grad()
 def segment(
     clip: str | Path,
-    pictures: str | Path,
+    images: str | Path,
     manifest: str | Path,
     output: str | Path,
     *,
     method: str | Path | None = None,
     device: str = "auto",
 ) -> None:
-    """Segment the test pictures by the class names; write every picture's overlap with the true labels.
+    """Segment the test images by the class names; write every image's overlap with the true labels.
 
     Args:
         clip: checkpoint of a ``CLIP`` with class names.
-        pictures: pictures.csv of a dataset with labels.
+        images: images.csv of a dataset with labels.
         manifest: its manifest.csv.
         output: CSV with the columns of ``SEGMENTATION_COLUMNS``. ``features`` is ``complete`` and ``masked`` for the
-            dense CLIP on complete and on masked pictures, ``completed`` for what ``method``'s SIR makes of the latter.
+            dense CLIP on complete and on masked images, ``completed`` for what ``method``'s SIR makes of the latter.
         method: checkpoint of a method with SIR; None segments with CLIP alone.
         device: ``auto``, ``cpu`` or ``cuda``.
 
@@ -118,13 +118,13 @@ def segment(
     text = model.class_embeddings()
     if sir is not None:
         sir.to(target)
-    folder = Path(pictures).parent
-    table = read_table(pictures, PICTURE_COLUMNS)
+    folder = Path(images).parent
+    table = read_table(images, IMAGE_COLUMNS)
     labels_of = {row.image: row for row in table[table.labels != ""].itertuples()}
     rows, lines = read_manifest(manifest), []
-    for row in progress(rows, total=len(rows), desc="segment", unit="picture"):
+    for row in progress(rows, total=len(rows), desc="segment", unit="image"):
         if row.image not in labels_of:
-            raise InputError(f"{pictures}: {row.id} has no labels. Name a labelled dataset for this table in `tables`.")
+            raise InputError(f"{images}: {row.id} has no labels. Name a labelled dataset for this table in `tables`.")
         labelled = labels_of[row.image]
         labels = checked_labels(folder / labelled.labels, labelled.labels_sha256)
         hole = checked_mask(folder / row.mask, row.mask_sha256)
@@ -138,7 +138,7 @@ def segment(
             found = classify(dense, text, labels.shape)[0].cpu().numpy()
             lines += _overlaps(features, row, labels, found, hole, model.classes)
     frame = pd.DataFrame(lines, columns=SEGMENTATION_COLUMNS)
-    # A complete picture is the same in every bucket: once is enough for the whole of it.
+    # A complete image is the same in every bucket: once is enough for the whole of it.
     twice = (frame.features == "complete") & (frame.region == "whole") & (frame.bucket != rows[0].bucket)
     write_csv(frame[~twice], output)
 

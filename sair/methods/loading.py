@@ -12,7 +12,7 @@ from sair.common.errors import InputError
 from sair.methods import checkpoint
 from sair.methods.build import Inpainter, build
 from sair.methods.origins import merge
-from sair.methods.spec import METHODS, classes_named, load_method
+from sair.methods.spec import METHODS, classes_named, load_spec
 
 
 class Loaded(NamedTuple):
@@ -38,7 +38,7 @@ def load(
     """Build a method with its weights, in eval mode.
 
     Args:
-        source: a specification (``sair.methods.spec.load_method``), the name of a method in ``config/methods``, or a
+        source: a specification (``sair.methods.spec.load_spec``), the name of a method in ``config/methods``, or a
             checkpoint.
         weights: checkpoint of a trained method; by default the one that the specification names as its ``weights``.
         preset: of a method that is given by name; a specification has been made for one.
@@ -67,7 +67,7 @@ def _loaded(source: str | Path | Mapping[str, Any], weights: str | Path | None, 
             return Loaded(method, metadata["spec"], metadata.get("image_size"))
         if preset is None:
             raise InputError(f"method {source}: name its preset, such as mini or paper.")
-        source = load_method(str(source), METHODS, preset)
+        source = load_spec(str(source), METHODS, preset)
     spec = dict(source)
     weights = weights or spec.get("weights")
     if weights:

@@ -67,7 +67,7 @@ def method_names(folder: str | Path) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
 
-def load_method(
+def load_spec(
     name: str,
     folder: str | Path,
     preset: str,
@@ -100,14 +100,14 @@ def load_method(
 def explain_method(
     name: str, folder: str | Path, preset: str, configs: Iterable[tuple[str | Path, dict[str, Any]]]
 ) -> Layer:
-    """Return a method's complete specification, as ``load_method`` does, with the file that each value came from.
+    """Return a method's complete specification, as ``load_spec`` does, with the file that each value came from.
 
     Args:
-        name, folder, preset: same as in ``load_method``.
+        name, folder, preset: same as in ``load_spec``.
         configs: the config's files and what they hold, each laid over those before it.
 
     Raises:
-        InputError: same as in ``load_method``.
+        InputError: same as in ``load_spec``.
     """
     config = Layer({}, {})
     for file, held in configs:

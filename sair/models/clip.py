@@ -1,4 +1,4 @@
-"""CLIP as the source of text-aligned embeddings, whole-picture and dense (paper, section 4.2).
+"""CLIP as the source of text-aligned embeddings, whole-image and dense (paper, section 4.2).
 
 Dense: MaskCLIP's read-out (Zhou et al., ECCV 2022). In the last block attention is replaced by its value path, so every
 patch keeps its own content; the layers behind it are applied to every patch instead of to the class token. No weight
@@ -76,7 +76,7 @@ class DenseCLIP(nn.Module):
         """Dense embeddings, (B, 3, H, W) in [0, 1] -> (B, channels, ceil(H / patch), ceil(W / patch)), unit length.
 
         Args:
-            images: any size; the positional embedding is resized (bicubic) to the picture's grid.
+            images: any size; the positional embedding is resized (bicubic) to the image's grid.
             masks: (B, 1, H, W), 1 = hole, shown to CLIP as its mean colour.
         """
         tokens, grid = self.trunk(images, masks)
@@ -109,7 +109,7 @@ class DenseCLIP(nn.Module):
         return self._project(x)
 
     def read_whole(self, tokens: Tensor) -> Tensor:
-        """CLIP's own last block, the picture's embedding: (B, 1 + N, width) -> (B, channels), unit length."""
+        """CLIP's own last block, the image's embedding: (B, 1 + N, width) -> (B, channels), unit length."""
         return self._project(self.visual.transformer.resblocks[-1](tokens)[:, 0])
 
     def _project(self, x: Tensor) -> Tensor:
@@ -141,9 +141,9 @@ def dense_clip(architecture: str | dict[str, Any], **readout: bool) -> DenseCLIP
 
 
 class CLIP(nn.Module):
-    """A CLIP that can be trained on labelled pictures with captions, and read densely.
+    """A CLIP that can be trained on labelled images with captions, and read densely.
 
-    Training contrasts two things with text: the whole picture with its caption (Radford et al., 2021), and every pixel
+    Training contrasts two things with text: the whole image with its caption (Radford et al., 2021), and every pixel
     of the upsampled dense map with the names of the classes. Without the second the dense map of so small a model is
     not text-aligned at all.
 
@@ -227,8 +227,8 @@ class CLIP(nn.Module):
         labels = labels.masked_fill(labels >= len(text), UNLABELLED)
         return pixel_cross_entropy(cosine / self.temperature, labels, weight)
 
-    def _caption_loss(self, pictures: Tensor, captions: Sequence[str]) -> Tensor:
-        logits = self.clip.logit_scale.exp().clamp(max=100) * pictures @ self.text(captions).T
+    def _caption_loss(self, images: Tensor, captions: Sequence[str]) -> Tensor:
+        logits = self.clip.logit_scale.exp().clamp(max=100) * images @ self.text(captions).T
         target = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 

@@ -1,4 +1,4 @@
-"""Appearance encoders: a masked picture and its mask in, a feature map of the picture's size out."""
+"""Appearance encoders: a masked image and its mask in, a feature map of the image's size out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def start_for_relu(module: nn.Module) -> None:
     """Draw initial weights so that ReLU layers keep the signal's size (He et al., 2015).
 
     PyTorch's default shrinks it to a third of its variance in every layer. Through the 12 layers of an encoder without
-    normalisation and skips, next to nothing of the picture would reach the output at the start.
+    normalisation and skips, next to nothing of the image would reach the output at the start.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
@@ -119,10 +119,10 @@ class EDSR(nn.Module):
 
 
 class AtrousEncoder(EDSR):
-    """AppEncoder's stand-in for small pictures and short runs.
+    """AppEncoder's stand-in for small images and short runs.
 
-    AppEncoder halves the picture twice to see far. On a 64-pixel picture dilated residual blocks see as far at full
-    size, and with EDSR's skip from the first to the last layer the picture's detail need not be learnt through a
+    AppEncoder halves the image twice to see far. On a 64-pixel image dilated residual blocks see as far at full
+    size, and with EDSR's skip from the first to the last layer the image's detail need not be learnt through a
     bottleneck, which takes far more steps than a run of minutes has (docs/reproduction.md has the figures).
 
     Args:

@@ -148,7 +148,7 @@ class LocalImplicitFunction(nn.Module):
         upstream: see ``neighbours``.
     """
 
-    adds_picture = False
+    adds_image = False
 
     def __init__(
         self,
@@ -255,7 +255,7 @@ class Strip(NamedTuple):
 
 
 def _strip(features: Tensor, index: Tensor, reach: int) -> Strip:
-    """Cut out the rows that ``index`` (B, N) needs, ``reach`` rows around included, so that a chunk of a large picture
+    """Cut out the rows that ``index`` (B, N) needs, ``reach`` rows around included, so that a chunk of a large image
     costs what it asks for."""
     height, width = features.shape[-2:]
     first, last = int(index.min()) // width, int(index.max()) // width
@@ -297,7 +297,7 @@ class LocalTextureEstimator(nn.Module):
     """LTE: an implicit function over estimated Fourier components (Lee and Jin, CVPR 2022).
 
     Every cell gives amplitudes and frequencies; the MLP sees amplitude * [cos, sin](pi * (frequency . (p - q) +
-    phase(pixel size))), and a bilinear copy of the input picture is added to its answer by the caller. Parameter
+    phase(pixel size))), and a bilinear copy of the input image is added to its answer by the caller. Parameter
     names are those of the authors' checkpoints.
 
     Args:
@@ -308,7 +308,7 @@ class LocalTextureEstimator(nn.Module):
         extra, upstream: as of ``LocalImplicitFunction``; the extra vector goes to the MLP beside the components.
     """
 
-    adds_picture = True
+    adds_image = True
 
     def __init__(
         self,

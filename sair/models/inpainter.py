@@ -1,6 +1,6 @@
 """SAIR, LIIF and everything between them: one assembly whose parts a YAML switches on and off (paper, section 4).
 
-    picture, mask -> AppEncoder -> z        (appearance, one vector a pixel)
+    image, mask -> AppEncoder -> z        (appearance, one vector a pixel)
                   -> dense CLIP -> e -> SIR -> s   (semantics, completed inside the hole, at any coordinate)
     AIR: colour(p) = sum_q w_q * mlp([z_q, s_q, p - q])
 
@@ -49,14 +49,14 @@ def _named(registry: dict[str, Any], description: dict[str, Any], *inputs: Any, 
 
 
 class Grids(NamedTuple):
-    """What a masked picture is encoded to.
+    """What a masked image is encoded to.
 
-    picture: (B, 3, H, W) in [-1, 1], holes at 0.
+    image: (B, 3, H, W) in [-1, 1], holes at 0.
     appearance: (B, C, H, W).
     embeddings: (B, D, h, w), text-aligned, or None.
     """
 
-    picture: Tensor
+    image: Tensor
     appearance: Tensor
     embeddings: Tensor | None
 
@@ -94,9 +94,9 @@ class ImplicitInpainter(nn.Module):
         sir: arguments of ``SemanticImplicitRepresentation``; None leaves the embeddings interpolated, not completed.
         air: the colour function, ``{name: liif, ...}`` or ``{name: lte, ...}`` with arguments of its class.
         lr: Adam's learning rate (paper: 1e-4).
-        queries: pixels a training picture is asked for at each step.
-        hole_share: the part of them drawn from the hole; the rest is drawn from the whole picture.
-        align: weight of a term that holds SIR's output at the queries to the complete picture's embedding, one minus
+        queries: pixels a training image is asked for at each step.
+        hole_share: the part of them drawn from the hole; the rest is drawn from the whole image.
+        align: weight of a term that holds SIR's output at the queries to the complete image's embedding, one minus
             the cosine; 0 as the paper prints it.
     """
 
@@ -138,33 +138,33 @@ class ImplicitInpainter(nn.Module):
         return {"sair": torch.optim.Adam(trained, lr=self.lr, betas=(0.9, 0.999))}
 
     def encode(self, images: Tensor, masks: Tensor) -> Grids:
-        """Feature grids of masked pictures.
+        """Feature grids of masked images.
 
         Args:
             images: (B, 3, H, W) in [0, 1]; what is under the hole is not looked at.
             masks: (B, 1, H, W), 1 = hole.
         """
-        picture = (images * 2 - 1) * (1 - masks)
+        image = (images * 2 - 1) * (1 - masks)
         embeddings = None
         if self.semantic is not None:
             with torch.no_grad():
                 embeddings = self.semantic(images, masks)
         # Without an encoder the grid is as fine, and empty.
-        appearance = picture[:, :0] if self.encoder is None else self.encoder(picture, masks)
-        return Grids(picture, appearance, embeddings)
+        appearance = image[:, :0] if self.encoder is None else self.encoder(image, masks)
+        return Grids(image, appearance, embeddings)
 
     def query(self, grids: Grids, members: Members, cell: Tensor) -> Tensor:
         """Colours that AIR gives to prepared queries, (B, Q, 3) in [0, 1] (not clamped)."""
-        picture, appearance, embeddings = grids
+        image, appearance, embeddings = grids
         centres = pixel_centres(*appearance.shape[-2:], device=appearance.device)
 
         def semantics(index: Tensor) -> Tensor:
             return self.semantics_at(embeddings, F.embedding(index, centres))
 
         colours = self.air(appearance, members, cell, None if embeddings is None else semantics).float()
-        if self.air.adds_picture:
-            coords = coordinates(members, *picture.shape[-2:])
-            colours = colours + interpolate(picture, neighbours(coords, *picture.shape[-2:]))
+        if self.air.adds_image:
+            coords = coordinates(members, *image.shape[-2:])
+            colours = colours + interpolate(image, neighbours(coords, *image.shape[-2:]))
         return colours * 0.5 + 0.5
 
     def semantics_at(self, embeddings: Tensor, coords: Tensor) -> Tensor:
@@ -198,7 +198,7 @@ class ImplicitInpainter(nn.Module):
         return {"loss": loss, **scalars}
 
     def _misalignment(self, images: Tensor, embeddings: Tensor, index: Tensor) -> Tensor:
-        """One minus the cosine between completed embeddings and those of the complete pictures."""
+        """One minus the cosine between completed embeddings and those of the complete images."""
         coords = F.embedding(index, pixel_centres(*images.shape[-2:], device=images.device))
         with torch.no_grad():
             clean = self.semantic(images)
@@ -223,7 +223,7 @@ class ImplicitInpainter(nn.Module):
         known: bool = True,
         chunk: int = 32768,
     ) -> Tensor:
-        """Render the pictures, holes filled.
+        """Render the images, holes filled.
 
         Args:
             images: (B, 3, H, W) in [0, 1].

@@ -1,6 +1,6 @@
 """Read the checkpoints that the authors of LIIF and LTE publish: ``{'model': {'name', 'args', 'sd'}}``.
 
-Such a file describes a super-resolution model: it has no mask channel, and renders a complete picture at any size.
+Such a file describes a super-resolution model: it has no mask channel, and renders a complete image at any size.
 """
 
 from __future__ import annotations

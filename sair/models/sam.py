@@ -54,8 +54,8 @@ class DenseSAM(nn.Module):
         """(B, 3, H, W) in [0, 1] -> (B, channels, ceil(H / patch), ceil(W / patch)), unit length.
 
         Args:
-            images: any size; position tables are resized to the picture's grid. SAM was trained on a longest side of
-                1024 pixels; a picture is taken at its own size.
+            images: any size; position tables are resized to the image's grid. SAM was trained on a longest side of
+                1024 pixels; an image is taken at its own size.
             masks: (B, 1, H, W), 1 = hole, shown as the mean colour.
         """
         x = (images - self.mean) / self.std
@@ -78,7 +78,7 @@ class SAM(nn.Module):
         pretrained: a weights file, timm's or the authors'; their ``sam_vit_b_01ec64.pth`` from any source of
             ``sair.weights``; None trains from random weights.
         lr: Adam's learning rate.
-        points: points asked for in each picture.
+        points: points asked for in each image.
         classes: not looked at; every semantic encoder is told the dataset's.
 
     ``description`` is what ``SEMANTIC_ENCODERS`` needs to build ``dense`` again.
@@ -134,8 +134,8 @@ class SAM(nn.Module):
 
 
 def _regions(labels: np.ndarray) -> np.ndarray:
-    """Connected regions of equal label, numbered from 0 in each picture: (B, H, W) -> (B, H, W) int64."""
-    return np.stack([connected_regions(picture, background=-1, connectivity=1) - 1 for picture in labels.astype(int)])
+    """Connected regions of equal label, numbered from 0 in each image: (B, H, W) -> (B, H, W) int64."""
+    return np.stack([connected_regions(image, background=-1, connectivity=1) - 1 for image in labels.astype(int)])
 
 
 def _load_pretrained(visual: nn.Module, file: str | Path) -> None:

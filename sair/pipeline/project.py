@@ -12,7 +12,7 @@ from typing import Any
 
 from sair.common.errors import InputError, near
 from sair.data.sources import classes_of
-from sair.methods.spec import METHODS, SEMANTICS, UPKEEP, ancestors, load_method, method_names, processes
+from sair.methods.spec import METHODS, SEMANTICS, UPKEEP, ancestors, load_spec, method_names, processes
 from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, check_name, check_schema, read_schema
 from sair.provenance.code import fingerprint
 from sair.provenance.inputs import checkouts, digests, named_inputs
@@ -74,7 +74,7 @@ class Project:
                 check_schema(f"{folder / name}.yaml", training, {"properties": {"training": definitions["training"]}})
 
     def _load(self, name: str, folder: Path, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-        return load_method(name, folder, self.config["preset"], self.config["training"], changes)
+        return load_spec(name, folder, self.config["preset"], self.config["training"], changes)
 
     def _load_encoder(self, name: str) -> dict[str, Any]:
         spec = self._load(name, SEMANTICS)
@@ -144,7 +144,7 @@ class Project:
         return [name for name, spec in self.methods.items() if table in spec["tables"]]
 
     def tables(self, measure: str) -> list[str]:
-        """The config's tables whose claims are of this measure: ``quality`` of pictures, or ``segmentation``."""
+        """The config's tables whose claims are of this measure: ``quality`` of images, or ``segmentation``."""
         return [
             name for name, table in self.config["tables"].items() if all_claims()[table["claims"]]["measure"] == measure
         ]
@@ -178,7 +178,7 @@ class Project:
         return f"{self.results}/{dataset}/{encoder}/checkpoint.safetensors" if encoder else []
 
     def learnt_from(self, dataset: str) -> str | list[str]:
-        """Return pictures.csv of another dataset on which this one's semantic encoders are trained, if there is one.
+        """Return images.csv of another dataset on which this one's semantic encoders are trained, if there is one.
 
         Only folders count, as no embedded image is one of another dataset, and encoders that are not pretrained.
         """
@@ -188,7 +188,7 @@ class Project:
         encoders = {self.method(name)["semantics"] for on, names in uses if on == dataset for name in names} - {None}
         trained = any(self.encoders[name]["training"] for name in encoders)
         folders = all(self.config["datasets"][name]["source"] == "folder" for name in (dataset, source))
-        return f"{self.results}/{source}/pictures.csv" if trained and folders and dataset != source else []
+        return f"{self.results}/{source}/images.csv" if trained and folders and dataset != source else []
 
     def checkpoint(self, name: str | None, dataset: str, seed: int | str) -> str | list[str]:
         """A method's weights: trained here, or the file that it names; an empty list for what has none."""
@@ -232,7 +232,7 @@ class Project:
 
     @property
     def conventions_dataset(self) -> str:
-        """Dataset whose pictures the table of conventions is about."""
+        """Dataset whose images the table of conventions is about."""
         return self.config["tables"][self.config["conventions"]["table"]]["dataset"]
 
     def conventions(self) -> dict[str, list[str]]:
@@ -245,7 +245,7 @@ class Project:
         settings = self.config["figures"].get(kind)
         if settings is None or settings["dataset"] != dataset:
             return []
-        numbers = [f"_{n}" for n in range(1, settings["pictures"] + 1)] if kind == "qualitative" else [""]
+        numbers = [f"_{n}" for n in range(1, settings["images"] + 1)] if kind == "qualitative" else [""]
         return [f"{self.results}/figures/{kind}_{dataset}{number}.png" for number in numbers]
 
     def report(self) -> dict[str, Any]:
@@ -260,7 +260,7 @@ class Project:
             "claims": f"{self.results}/claims.csv",
             "logs": {m: f"{self.of(dataset, m, seed)}/train.csv" for m in methods if self.learns(m)},
             "maps": self.figures("semantic_maps", maps["dataset"]) if maps else [],
-            "pictures": f"{self.results}/{dataset}/pictures.csv",
+            "images": f"{self.results}/{dataset}/images.csv",
             "manifest": f"{self.results}/{dataset}/manifest.csv",
             "scores": {m: f"{self.of(dataset, m, seed)}/scores.csv" for m in methods},
             "predictions": {m: f"{self.of(dataset, m, seed)}/predictions" for m in methods},

@@ -1,4 +1,4 @@
-"""Picture grids, drawn from the PNGs on disk, and training curves, drawn from train.csv."""
+"""Image grids, drawn from the PNGs on disk, and training curves, drawn from train.csv."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sair.common.tabular import ANY, FINITE, read_csv
 from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
 from sair.evaluation.metrics import psnr
 
-TILE = 192  # smallest side of a picture in a grid, in pixels
+TILE = 192  # smallest side of an image in a grid, in pixels
 GAP = 6
 LINE = 26
 HOLE_COLOUR = (255, 255, 255)
@@ -26,12 +26,12 @@ plt.switch_backend("agg")  # files only, whatever display there is
 
 
 def qualitative(manifest: str | Path, predictions: Mapping[str, str | Path], outputs: Sequence[str | Path]) -> None:
-    """Draw one grid a picture: masked input, every method, ground truth; one row a bucket.
+    """Draw one grid an image: masked input, every method, ground truth; one row a bucket.
 
     Args:
         manifest: manifest.csv of the dataset.
         predictions: column title -> a method's predictions folder.
-        outputs: PNGs to write; the pictures are spread evenly over the manifest.
+        outputs: PNGs to write; the images are spread evenly over the manifest.
     """
     rows = read_manifest(manifest)
     names = list(dict.fromkeys(row.id for row in rows))
@@ -49,23 +49,23 @@ def _line(row: ManifestRow, folder: Path, predictions: Mapping[str, str | Path])
     masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
     cells = [(masked, f"{100 * row.hole_pixels / row.pixels:.0f} % hole")]
     for path in predictions.values():
-        picture = read_rgb(Path(path) / "composited" / row.prediction)
-        cells.append((picture, f"{psnr(truth, picture):.2f} dB"))
+        image = read_rgb(Path(path) / "composited" / row.prediction)
+        cells.append((image, f"{psnr(truth, image):.2f} dB"))
     return [*cells, (truth, "")]
 
 
 def draw_grid(
     titles: Sequence[str], labels: Sequence[str], lines: Sequence[Sequence[tuple[np.ndarray, str]]]
 ) -> np.ndarray:
-    """Lay pictures out in a grid with column titles, row labels and a caption under each.
+    """Lay images out in a grid with column titles, row labels and a caption under each.
 
     Args:
         titles: one a column.
         labels: one a line.
-        lines: pictures, uint8 (H, W, 3) of one size, with their captions.
+        lines: images, uint8 (H, W, 3) of one size, with their captions.
 
     Returns:
-        uint8 (H, W, 3) on white. Pictures are enlarged by whole factors, so what is seen is what was scored.
+        uint8 (H, W, 3) on white. Images are enlarged by whole factors, so what is seen is what was scored.
     """
     height, width = lines[0][0][0].shape[:2]
     zoom = max(1, -(-TILE // width))
@@ -82,9 +82,9 @@ def draw_grid(
     for number, (label, line) in enumerate(zip(labels, lines, strict=True)):
         y = LINE + number * (tile_height + LINE + GAP)
         draw.text((margin // 2, y + tile_height // 2), label, "black", font, anchor="mm")
-        for column, (picture, caption) in enumerate(line):
+        for column, (image, caption) in enumerate(line):
             x = margin + column * (tile_width + GAP)
-            canvas.paste(Image.fromarray(picture.repeat(zoom, 0).repeat(zoom, 1)), (x, y))
+            canvas.paste(Image.fromarray(image.repeat(zoom, 0).repeat(zoom, 1)), (x, y))
             draw.text((x + tile_width // 2, y + tile_height + LINE // 2), caption, "black", small, anchor="mm")
     return np.array(canvas)
 

@@ -1,7 +1,7 @@
-"""One self-contained HTML page of everything that was measured: tables, pictures to compare, claims, curves, maps.
+"""One self-contained HTML page of everything that was measured: tables, images to compare, claims, curves, maps.
 
 The page is ``page/page.html`` with its style, its script and one JSON block of data in it. Nothing is computed for it:
-the numbers are those of the tables, of claims.csv, of the scores and of the training logs; the pictures are the ones
+the numbers are those of the tables, of claims.csv, of the scores and of the training logs; the images are the ones
 that were scored, without loss. What is not on disk is left out, and the page says which command makes it.
 """
 
@@ -28,7 +28,7 @@ from sair.common.errors import InputError
 from sair.common.files import write_text
 from sair.common.images import pixel_sha256, read_rgb
 from sair.data.manifest import (
-    PICTURE_COLUMNS,
+    IMAGE_COLUMNS,
     ManifestRow,
     checked_mask,
     checked_rgb,
@@ -45,7 +45,7 @@ from sair.reporting.paper import all_claims
 from sair.reporting.rows import competes, read_frame
 
 INFINITY = "Infinity"  # JSON has no number for it
-KEPT = 5  # decimals of a single picture's score
+KEPT = 5  # decimals of a single image's score
 SEPARATOR = " "  # between bucket and metric in a key; no bucket has a space
 WEBP = re.compile(r"data:image/webp;base64,([A-Za-z0-9+/=]+)")
 FOLDER = re.compile(r'"results": "[^"]*"')
@@ -58,7 +58,7 @@ class Sources(NamedTuple):
     claims: str  # claims.csv; its Markdown lies beside it
     logs: Mapping[str, str]  # method -> train.csv
     maps: Sequence[str]  # figures of semantic maps
-    pictures: str  # pictures.csv of the gallery's dataset
+    images: str  # images.csv of the gallery's dataset
     manifest: str
     scores: Mapping[str, str]  # method -> scores.csv
     predictions: Mapping[str, str]  # method -> predictions folder
@@ -82,7 +82,7 @@ def write_report(
         "tables": [_table(name, path, config) for name, path in sources.tables.items() if Path(path).is_file()],
         "claims": _claims(sources.claims) if Path(sources.claims).is_file() else None,
         "curves": _curves(config, methods, sources.logs),
-        "maps": [_picture(read_rgb(path)) for path in sources.maps if Path(path).is_file()],
+        "maps": [_image(read_rgb(path)) for path in sources.maps if Path(path).is_file()],
         "gallery": _gallery(config, methods, sources),
     }
     if not parts["tables"]:
@@ -96,7 +96,7 @@ def write_report(
 
 
 def comparable(page: str) -> str:
-    """A page's text with a hash in the place of each picture and without its folder's name.
+    """A page's text with a hash in the place of each image and without its folder's name.
 
     So it is the same where another encoder wrote the same pixels, and after the results were moved.
     """
@@ -141,7 +141,7 @@ def _number(value: float, decimals: int | None = None) -> float | str | None:
     return float(value) if decimals is None else round(float(value), decimals)
 
 
-def _picture(pixels: np.ndarray) -> str:
+def _image(pixels: np.ndarray) -> str:
     """A data URI of uint8 (H, W, 3 or 4), without loss."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "WEBP", lossless=True, method=1, quality=60)  # others: slower, no smaller
@@ -162,7 +162,7 @@ def _about(config: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
         "cap": convention.PSNR_CAP,
         "results": config["results"],
         "manifest": manifest_hash(sources.manifest)[:12] if found else None,
-        "pictures": len({row.id for row in read_manifest(sources.manifest)}) if found else None,
+        "images": len({row.id for row in read_manifest(sources.manifest)}) if found else None,
         "metrics": {
             metric: {"name": NAMES[metric], "decimals": shown.decimals, "higher": shown.higher_is_better}
             for metric, shown in METRICS.items()
@@ -284,7 +284,7 @@ def _curves(
 def _gallery(
     config: Mapping[str, Any], methods: Mapping[str, dict[str, Any]], sources: Sources
 ) -> dict[str, Any] | None:
-    """Scores of every test picture, and some of the pictures; None where no method has both."""
+    """Scores of every test image, and some of the images; None where no method has both."""
     names = [
         name
         for name, path in sources.predictions.items()
@@ -299,14 +299,14 @@ def _gallery(
     buckets = list(dict.fromkeys(row.bucket for row in rows))
     ratios = {bucket: [_ratio(row) for row in rows if row.bucket == bucket] for bucket in buckets}
     chosen = choose(rows, [scores[name].psnr.to_numpy() for name in competing or names], _room(config, rows, names))
-    captions = read_table(sources.pictures, PICTURE_COLUMNS).set_index("image").caption
-    pictures = []
+    captions = read_table(sources.images, IMAGE_COLUMNS).set_index("image").caption
+    images = []
     for name in sorted(chosen, key=order.index):
         own = [row for row in rows if row.id == name]
         folder = Path(sources.manifest).parent
         truth = checked_rgb(folder / own[0].image, own[0].image_sha256)
         holes = {row.bucket: _holes(row, folder, {m: sources.predictions[m] for m in names}) for row in own}
-        pictures.append({"id": name, "caption": str(captions[own[0].image]), "truth": _picture(truth), "holes": holes})
+        images.append({"id": name, "caption": str(captions[own[0].image]), "truth": _image(truth), "holes": holes})
     return {
         "methods": [
             {"name": name, "label": methods[name]["label"], "control": name not in competing} for name in names
@@ -325,7 +325,7 @@ def _gallery(
             }
             for name, frame in scores.items()
         },
-        "pictures": pictures,
+        "images": images,
     }
 
 
@@ -341,21 +341,21 @@ def _scores(path: str, rows: Sequence[ManifestRow]) -> pd.DataFrame:
 
 
 def _room(config: Mapping[str, Any], rows: Sequence[ManifestRow], names: Sequence[str]) -> int:
-    """How many pictures the page shows: as many as the config says, or as have room."""
+    """How many images the page shows: as many as the config says, or as have room."""
     count = len({row.id for row in rows})
     holes = 3 * sum(row.hole_pixels for row in rows) * len(names)
     wholes = 3 * sum(row.pixels for row in rows) * count // len(rows)
     fitting = int(config["report"]["megabytes"] * 1e6 * count / (holes + wholes))
-    return max(1, min(config["report"]["pictures"], count, fitting))
+    return max(1, min(config["report"]["images"], count, fitting))
 
 
 def choose(rows: Sequence[ManifestRow], scores: Sequence[np.ndarray], count: int) -> list[str]:
-    """Pictures to show: half are those on which methods differ most, the others are spread evenly over the rest.
+    """Images to show: half are those on which methods differ most, the others are spread evenly over the rest.
 
     Args:
         rows: the manifest.
         scores: one array of scores a method, in the manifest's order.
-        count: pictures wanted, at most as many as there are.
+        count: images wanted, at most as many as there are.
     """
     capped = np.minimum(np.stack(scores), convention.PSNR_CAP)  # a hole of few pixels may be filled without an error
     spread = pd.Series(capped.std(0), [row.id for row in rows]).groupby(level=0, sort=False).mean()
@@ -371,11 +371,11 @@ def _holes(row: ManifestRow, folder: Path, predictions: Mapping[str, str]) -> di
     alpha = hole.astype(np.uint8)[..., None] * np.uint8(255)
 
     def cut(pixels: np.ndarray) -> str:
-        return _picture(np.concatenate([np.where(hole[..., None], pixels, np.uint8(0)), alpha], 2))
+        return _image(np.concatenate([np.where(hole[..., None], pixels, np.uint8(0)), alpha], 2))
 
-    pictures = {}
+    images = {}
     for name, path in predictions.items():
         file = Path(path) / "composited" / row.prediction
-        pictures[name] = read_rgb(file)
-        same_size(file, pictures[name], folder / row.image, hole, "delete the folder of predictions and run again")
-    return {"hole": cut(np.repeat(alpha, 3, 2)), "of": {name: cut(pixels) for name, pixels in pictures.items()}}
+        images[name] = read_rgb(file)
+        same_size(file, images[name], folder / row.image, hole, "delete the folder of predictions and run again")
+    return {"hole": cut(np.repeat(alpha, 3, 2)), "of": {name: cut(pixels) for name, pixels in images.items()}}

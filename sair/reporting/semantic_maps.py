@@ -1,4 +1,4 @@
-"""Semantic maps of masked pictures before and after SIR, in colour (the paper's Fig. 5, left)."""
+"""Semantic maps of masked images before and after SIR, in colour (the paper's Fig. 5, left)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sair.common.errors import InputError
 from sair.common.images import write_png
-from sair.data.manifest import PICTURE_COLUMNS, checked_labels, checked_mask, checked_rgb, read_manifest, read_table
+from sair.data.manifest import IMAGE_COLUMNS, checked_labels, checked_mask, checked_rgb, read_manifest, read_table
 from sair.data.samples import to_tensor
 from sair.inference.segmentation import classify, completed_map, load_clip, load_semantic_method
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
@@ -23,22 +23,22 @@ from sair.reporting.figures import HOLE_COLOUR, draw_grid
 def semantic_maps(
     clip: str | Path,
     methods: Mapping[str, str | Path],
-    pictures: str | Path,
+    images: str | Path,
     manifest: str | Path,
     output: str | Path,
     *,
     count: int,
 ) -> None:
-    """Draw dense maps twice a picture: as PCA colours, and as the classes that text finds in them.
+    """Draw dense maps twice an image: as PCA colours, and as the classes that text finds in them.
 
     Args:
         clip: checkpoint of a ``CLIP`` with class names.
         methods: column title -> checkpoint of a method with SIR.
-        pictures, manifest: pictures.csv and manifest.csv of a dataset with labels.
+        images, manifest: images.csv and manifest.csv of a dataset with labels.
         output: PNG to write.
-        count: pictures to draw, spread evenly over the test, each under its mask of the last bucket.
+        count: images to draw, spread evenly over the test, each under its mask of the last bucket.
 
-    The three PCA directions are those of the complete pictures' maps and are shared by all columns, so that equal
+    The three PCA directions are those of the complete images' maps and are shared by all columns, so that equal
     colours are equal embeddings.
     """
     model = load_clip(clip)
@@ -47,14 +47,14 @@ def semantic_maps(
     rows = read_manifest(manifest)
     rows = [row for row in rows if row.bucket == rows[-1].bucket]
     rows = [rows[(2 * n + 1) * len(rows) // (2 * count)] for n in range(count)]
-    table = read_table(pictures, PICTURE_COLUMNS).set_index("image")
+    table = read_table(images, IMAGE_COLUMNS).set_index("image")
     folder = Path(manifest).parent
     drawn = []
     for row in rows:
         truth = checked_rgb(folder / row.image, row.image_sha256)
         hole = checked_mask(folder / row.mask, row.mask_sha256)
         if not table.labels[row.image]:
-            raise InputError(f"{pictures}: {row.id} has no labels, which `figures.semantic_maps` compares with.")
+            raise InputError(f"{images}: {row.id} has no labels, which `figures.semantic_maps` compares with.")
         labels = checked_labels(folder / table.labels[row.image], table.labels_sha256[row.image])
         image, mask = to_tensor(truth)[None], torch.from_numpy(hole).float()[None, None]
         maps = {"Complete": model.dense(image), "CLIP, masked": model.dense(image, mask)}

@@ -45,9 +45,9 @@ LOG_EVERY = 50
 LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # then the method's own, by name
 
 
-def total_steps(training: dict[str, Any], pictures: int) -> int:
-    """The budget in optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``pictures`` training pictures."""
-    steps = training.get("steps") or training["epochs"] * pictures / (training["batch"] * training["accumulate"])
+def total_steps(training: dict[str, Any], images: int) -> int:
+    """The budget in optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``images`` training images."""
+    steps = training.get("steps") or training["epochs"] * images / (training["batch"] * training["accumulate"])
     return math.ceil(training["scale"] * steps)
 
 
@@ -70,7 +70,7 @@ class Run:
     """A training run: its method, optimizers and log, and how they are saved and resumed.
 
     Args:
-        spec: the method's specification (``sair.methods.spec.load_method``).
+        spec: the method's specification (``sair.methods.spec.load_spec``).
         seed: of initial weights, samples and steps.
         state: file of the running state; removed when the run is complete.
         identity: what else a running state must share with this run to be continued: data, code, device, precision.
@@ -167,7 +167,7 @@ class Run:
 
 def train(
     spec: dict[str, Any],
-    pictures: str | Path,
+    images: str | Path,
     masks: str | Path,
     seed: int,
     output: str | Path,
@@ -183,10 +183,10 @@ def train(
 
     Args:
         spec: the method's specification; without ``training`` its weights are written as they are built.
-        pictures, masks: pictures.csv and training_masks.csv of the dataset.
+        images, masks: images.csv and training_masks.csv of the dataset.
         seed: of everything random.
         output: the checkpoint to write; beside it ``running.safetensors`` lives while the run does.
-        log: train.csv to write: step, lr, psnr of the validation pictures, and the method's own scalars.
+        log: train.csv to write: step, lr, psnr of the validation images, and the method's own scalars.
         semantics: checkpoint of the trained semantic encoder, for a method that names one.
         over: checkpoint of the method that this one is built over, if it names one; it becomes its ``generator``.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -197,8 +197,8 @@ def train(
         InputError: an altered sample, a damaged checkpoint, or a loss that is not finite.
     """
     output, training = Path(output), spec["training"]
-    samples, validation = (Samples(pictures, masks, split, seed) for split in ("train", "validation"))
-    identity = [code, *(file_sha256(path) for path in (pictures, masks, semantics, over) if path is not None)]
+    samples, validation = (Samples(images, masks, split, seed) for split in ("train", "validation"))
+    identity = [code, *(file_sha256(path) for path in (images, masks, semantics, over) if path is not None)]
     if training is not None:  # what `auto` became here: a run does not go on in another precision, or on another device
         on = runtime.device(device)
         identity += [on.type, runtime.precision(training["precision"], on)]
@@ -247,7 +247,7 @@ class Stepper:
         if not torch.isfinite(loss):
             where = f"{self._run.spec['name']}: the loss of {name!r} is {loss.item()} at step {self._run.done + 1}"
             raise InputError(
-                f"{where} (pictures {', '.join(self._ids)}). Lower the learning rate, or train with `precision: fp32`."
+                f"{where} (images {', '.join(self._ids)}). Lower the learning rate, or train with `precision: fp32`."
             )
         optimizer = self._optimizers[name]
         if self._part == 0:
@@ -283,7 +283,7 @@ def _steps(
         complete = step.begin(part, batch["id"])
         torch.manual_seed(mix("step", run.seed, run.done, *([part] if part else [])))
         run.set_lr(lr_scale(training, run.done, steps))
-        # Not Fabric's own mixed precision: that also rounds the pictures to bfloat16, the truth among them.
+        # Not Fabric's own mixed precision: that also rounds the images to bfloat16, the truth among them.
         batch["progress"] = run.done / steps  # for a method that learns in stages
         with runtime.autocast(training["precision"], fabric.device):
             scalars = method.training_step(batch, step)
@@ -343,7 +343,7 @@ def _on_request() -> Iterator[threading.Event]:
 
 @torch.no_grad()
 def validation_psnr(method: Any, samples: Samples) -> float:
-    """Mean PSNR in dB of the composited validation pictures, not rounded; nan for what does not fill holes."""
+    """Mean PSNR in dB of the composited validation images, not rounded; nan for what does not fill holes."""
     if not hasattr(method, "inpaint") or len(samples) == 0:
         return math.nan
     method.eval()

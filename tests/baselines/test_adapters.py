@@ -83,7 +83,7 @@ def test_its_own_terms_are_kept(tmp_path, options):
         ("if path == names[1]: continue", "path.name", "", {}, r"the program left no 00001\.png"),
         ("pass", "path.name", "(output / 'a.png').write_bytes(b'')", {}, r"left a\.png, which was not expected"),
         ("pass", "('x/' + path.name) if (output / 'x').mkdir(exist_ok=True) is None else 0", "", {}, r"no 00000\.png"),
-        ("filled = filled[:-1]", "path.name", "", {}, "must have its picture's size"),
+        ("filled = filled[:-1]", "path.name", "", {}, "must have its image's size"),
         ("filled = filled[:-1]", "path.name", "", {"size": 32}, r"not of 32 \(`size`\)"),
         ("filled = filled[path == names[1]:]", "path.name", "", {}, "images of different sizes"),
         ("pass", "(path.stem + '.jpg')", "", {}, r"left no 00000\.png"),
@@ -102,7 +102,7 @@ def test_a_broken_program_is_caught_by_name(tmp_path, change, name, after, optio
 
 
 def test_logs_beside_the_images_are_the_programs_own(tmp_path):
-    """LaMa's predict leaves a log, Hydra a hidden folder with a picture in it."""
+    """LaMa's predict leaves a log, Hydra a hidden folder with an image in it."""
     after = "(output / 'log.txt').write_text(''); (output / '.hydra').mkdir()"
     after += "; (output / '.hydra/a.png').write_bytes(b''); (output / 'scores.csv').write_text('')"
     images, masks = samples(2)
@@ -285,7 +285,7 @@ def specification(cls, **parameters):
     return {"name": "mine", "class": cls, "parameters": parameters, "sees_truth": False}
 
 
-def test_precomputed_pictures_are_taken_as_they_are(frozen, tmp_path):
+def test_precomputed_images_are_taken_as_they_are(frozen, tmp_path):
     mean = {"name": "mean", "class": "baselines.controls:MeanFill", "parameters": {}, "sees_truth": False}
     predict(mean, frozen, tmp_path / "first")
     folder = tmp_path / "first/raw"
@@ -348,14 +348,14 @@ def test_a_new_method_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
     """The skeleton passes the conformance suite, its own test and the linter."""
     from sair.commands.cli import main
     from sair.methods.build import build
-    from sair.methods.spec import load_method
+    from sair.methods.spec import load_spec
 
     (tmp_path / "config/methods").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     assert main(["new-method", "my_method"]) == 0
     assert "config/methods/my_method.yaml" in capsys.readouterr().out
     monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path / "baselines")])
-    spec = load_method("my_method", "config/methods", "mini", {"scale": 1, "batch": 8})
+    spec = load_spec("my_method", "config/methods", "mini", {"scale": 1, "batch": 8})
     assert spec["training"]["steps"] == 1000
 
     def make():
@@ -379,10 +379,10 @@ def test_a_new_method_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize("name", ["lama_original", "misf_original"])
 def test_the_authors_programs_say_how_to_get_them(name):
     from sair.methods.build import build
-    from sair.methods.spec import load_method
+    from sair.methods.spec import load_spec
 
     images, masks = samples(1)
-    method = build(load_method(name, "config/external", "mini", {}))
+    method = build(load_spec(name, "config/external", "mini", {}))
     with pytest.raises(
         InputError, match=r"code is not there. Get it: git clone https://github.com/.* checkout [0-9a-f]{40}"
     ):

@@ -38,7 +38,7 @@ def seeded(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Ten
     return state
 
 
-def pictures(seed: int, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+def image_batch(seed: int, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Noisy tiles in 8-bit steps, for edges, and a mask of tiles."""
     stream, block = np.random.PCG64(seed), np.ones((side // 8,) * 2)
     tiles = np.kron(uniform(stream, (batch, 3, 8, 8)), block)
@@ -84,9 +84,9 @@ def test_names_and_shapes_are_the_published_ones(name):
 
 
 @pytest.mark.slow
-def test_the_authors_weights_give_the_authors_pictures(files):
+def test_the_authors_weights_give_the_authors_images(files):
     method = EdgeConnect(pretrained=files)
-    images, masks = pictures(GOLDEN["seeds"]["pictures"], 2, 64)
+    images, masks = image_batch(GOLDEN["seeds"]["images"], 2, 64)
     edges = canny_edges(images, masks)
     assert edges.sum() == GOLDEN["canny"]["count"]
     with torch.no_grad():
@@ -104,7 +104,7 @@ def test_discriminator_equals_the_authors():
     state = seeded(shapes, GOLDEN["discriminator"]["seed"])
     network.load_state_dict({name: state[other] for name, other in names.items()})
     with torch.no_grad():
-        activations = network(pictures(GOLDEN["seeds"]["pictures"], 2, 64)[0])
+        activations = network(image_batch(GOLDEN["seeds"]["images"], 2, 64)[0])
     assert_golden(activations[-1], GOLDEN["discriminator"])
     assert [a.shape[1] for a in activations] == [64, 128, 256, 512, 1]
 
@@ -130,7 +130,7 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, damage, message):
 
 
 def test_edges_ignore_the_hole_and_keep_off_it():
-    images, masks = pictures(4, 2, 64)
+    images, masks = image_batch(4, 2, 64)
     edges = canny_edges(images, masks)
     assert torch.equal(edges, canny_edges(images * (1 - masks) + masks, masks))
     assert edges.sum() > 0 and (edges * masks).sum() == 0
@@ -139,7 +139,7 @@ def test_edges_ignore_the_hole_and_keep_off_it():
 @pytest.mark.parametrize("size", [(61, 77), (16, 40), (5, 3), (1, 1)])
 def test_any_size_comes_back(size):
     method = EdgeConnect(**TINY).train()
-    images, masks = (x[..., : size[0], : size[1]] for x in pictures(5, 2, 80))
+    images, masks = (x[..., : size[0], : size[1]] for x in image_batch(5, 2, 80))
     painted = method.inpaint(images, masks)
     assert painted.shape == images.shape and method.edge_generator.training
     assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1
@@ -147,7 +147,7 @@ def test_any_size_comes_back(size):
 
 def train(method, steps, progress, autocast=False):
     optimizers = method.train().optimizers()
-    images, masks = pictures(6, 2, 32)
+    images, masks = image_batch(6, 2, 32)
 
     def step(name, loss):
         assert loss.dtype == torch.float32 and loss.isfinite()
@@ -182,7 +182,7 @@ def test_every_stage_trains_its_own_networks(progress, trained, falls, autocast)
     assert all(parameter.requires_grad for parameter in method.parameters())
 
 
-def test_the_picture_teaches_the_edge_generator_in_the_joint_stage():
+def test_the_image_teaches_the_edge_generator_in_the_joint_stage():
     method = EdgeConnect(**TINY, edge_adversarial_weight=0, feature_matching_weight=0)
     before = method.edge_generator.encoder[1].weight.detach().clone()
     train(method, 1, 0.9)
@@ -190,11 +190,11 @@ def test_the_picture_teaches_the_edge_generator_in_the_joint_stage():
 
 
 @pytest.mark.parametrize("known_edges", ["complete", "masked"])
-def test_known_edges_are_the_complete_pictures_or_what_the_test_sees(known_edges):
+def test_known_edges_are_the_complete_images_or_what_the_test_sees(known_edges):
     method, seen = EdgeConnect(**TINY, known_edges=known_edges), []
     method.edge_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     train(method, 1, 0.1)
-    images, masks = pictures(6, 2, 32)
+    images, masks = image_batch(6, 2, 32)
     method.inpaint(images, masks)
     trained, tested = seen
     assert torch.equal(trained, tested) == (known_edges == "masked")
@@ -202,11 +202,11 @@ def test_known_edges_are_the_complete_pictures_or_what_the_test_sees(known_edges
 
 
 @pytest.mark.parametrize("drawn_edges", ["everywhere", "hole"])
-def test_drawn_edges_are_the_whole_pictures_or_only_the_holes(drawn_edges):
+def test_drawn_edges_are_the_whole_images_or_only_the_holes(drawn_edges):
     method, seen = EdgeConnect(**TINY, drawn_edges=drawn_edges), []
     method.edge_generator.register_forward_hook(lambda _, __, drawn: seen.append(drawn))
     method.inpaint_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
-    images, masks = pictures(6, 2, 32)
+    images, masks = image_batch(6, 2, 32)
     method.inpaint(images, masks)
     drawn, painted_along = seen
     assert torch.equal(painted_along * masks, drawn * masks)
@@ -214,7 +214,7 @@ def test_drawn_edges_are_the_whole_pictures_or_only_the_holes(drawn_edges):
     assert torch.equal(painted_along * (1 - masks), known * (1 - masks))
 
 
-def test_vgg_sees_pictures_that_are_not_normalised(monkeypatch):
+def test_vgg_sees_images_that_are_not_normalised(monkeypatch):
     method, seen = EdgeConnect(**{**TINY, "content_weight": 0.1, "style_weight": 250}), []
 
     class Extractor(torch.nn.Module):  # normalises as VGG16's does
@@ -225,7 +225,7 @@ def test_vgg_sees_pictures_that_are_not_normalised(monkeypatch):
 
     monkeypatch.setattr("sair.weights.networks.vgg16_features", Extractor)
     (logged,) = train(method, 1, 0.5)
-    images, masks = pictures(6, 2, 32)
+    images, masks = image_batch(6, 2, 32)
     assert torch.allclose(seen[1], images, atol=1e-6) and torch.allclose(seen[3], images * masks, atol=1e-6)
     assert {"content", "style"} <= logged.keys()
 
@@ -238,7 +238,7 @@ def test_saved_weights_are_plain_and_restore_the_trained_method():
     with torch.no_grad():
         for name, value in own.items():
             value.copy_(saved[name])
-    images, masks = pictures(7, 1, 32)
+    images, masks = image_batch(7, 1, 32)
     assert torch.allclose(method.inpaint(images, masks), fresh.inpaint(images, masks), atol=1e-6)
 
 

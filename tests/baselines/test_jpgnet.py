@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.parity import assert_golden, pictures, seeded
+from helpers.parity import assert_golden, image_batch, seeded
 from torch import nn
 
 from baselines.jpgnet import JPGNet, KernelNetwork, load_authors_checkpoint, structural_similarity, uncertainty
@@ -59,10 +59,10 @@ def test_names_and_shapes_are_the_published_ones(name, published):
 
 @pytest.mark.parametrize("case", GOLDEN["kpn1"], ids=lambda c: f"{c['size'][0]}x{c['size'][1]}")
 def test_filtering_equals_the_authors(case, published):
-    images, masks = pictures(case["pictures_seed"], case["batch"], *case["size"])
+    images, masks = image_batch(case["images_seed"], case["batch"], *case["size"])
     with torch.no_grad():
-        picture, kernels = published.kpn1(images * (1 - masks), images * (1 - masks))
-    assert_golden(picture, case["picture"])
+        image, kernels = published.kpn1(images * (1 - masks), images * (1 - masks))
+    assert_golden(image, case["image"])
     assert_golden(kernels, case["kernels"])
     if "uncertainty" in case:
         assert_golden(uncertainty(kernels), case["uncertainty"])
@@ -72,8 +72,8 @@ def test_filtering_equals_the_authors(case, published):
     "case", GOLDEN["joined"], ids=lambda c: f"{c['size'][0]}x{c['size'][1]}{'-signed' * c['signed']}"
 )
 def test_joining_equals_the_authors(case, published, monkeypatch):
-    images, masks = pictures(case["pictures_seed"], 1, *case["size"])
-    painted, _ = pictures(case["painted_seed"], 1, *case["size"])
+    images, masks = image_batch(case["images_seed"], 1, *case["size"])
+    painted, _ = image_batch(case["painted_seed"], 1, *case["size"])
     monkeypatch.setattr(published, "signed", case["signed"])
     with torch.no_grad():
         assert_golden(published._join(painted, images, masks), case)
@@ -81,12 +81,12 @@ def test_joining_equals_the_authors(case, published, monkeypatch):
 
 def test_similarity_equals_the_authors():
     case = GOLDEN["ssim"]
-    a, b = (pictures(seed, case["batch"], *case["size"])[0] for seed in case["seeds"])
+    a, b = (image_batch(seed, case["batch"], *case["size"])[0] for seed in case["seeds"])
     assert structural_similarity(a, (a + b) / 2).item() == pytest.approx(case["value"], abs=1e-5)
     assert structural_similarity(a, a).item() == pytest.approx(1, abs=1e-5)
 
 
-def test_uncertainty_is_scaled_by_picture():
+def test_uncertainty_is_scaled_by_image():
     kernels = torch.randn(2, 27, 8, 12) * torch.tensor([1.0, 5.0]).view(2, 1, 1, 1)
     found = uncertainty(kernels)
     assert torch.equal(found[:1], uncertainty(kernels[:1]))
@@ -96,7 +96,7 @@ def test_uncertainty_is_scaled_by_picture():
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 77), (5, 3), (1, 1)])
 def test_any_size_comes_back(size):
-    images, masks = pictures(2, 2, *size)
+    images, masks = image_batch(2, 2, *size)
     method = JPGNet(**TINY)
     for network in (method.kpn1, method.kpn2):
         seeded(network, 1)
@@ -116,7 +116,7 @@ def train(method, progress, steps, autocast=False):
         used.add(name)
         optimizers[name].step()
 
-    images, masks = pictures(5, 2, 16, 16)
+    images, masks = image_batch(5, 2, 16, 16)
     batch = {"images": nn.functional.avg_pool2d(images, 5, 1, 2), "masks": masks, "progress": progress}
     before = {key: value.clone() for key, value in method.state_dict().items()}
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):

@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.parity import assert_golden, pictures, seeded
+from helpers.parity import assert_golden, image_batch, seeded
 from torch import nn
 
 from baselines.lama import LaMa, LaMaGenerator, PatchDiscriminator, load_authors_checkpoint, losses
 from baselines.lama.perceptual import DilatedResNet50, load_encoder
 from sair import weights
 from sair.common.errors import InputError
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 from sair.weights import sources
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "lama.json").read_text())
@@ -61,7 +61,7 @@ def test_names_and_shapes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("case", GOLDEN["generator"], ids=lambda c: f"{c['blocks']}-{c['size'][0]}x{c['size'][1]}")
 def test_generator_equals_the_authors(case, networks):
-    images, masks = pictures(case["pictures_seed"], case["batch"], *case["size"])
+    images, masks = image_batch(case["images_seed"], case["batch"], *case["size"])
     with torch.no_grad():
         painted = networks(case["blocks"], case["weights_seed"])(images, masks)
     assert_golden(painted, case)
@@ -69,7 +69,7 @@ def test_generator_equals_the_authors(case, networks):
 
 def test_discriminator_equals_the_authors():
     case = GOLDEN["discriminator"]
-    images, _ = pictures(case["pictures_seed"], case["batch"], *case["size"])
+    images, _ = image_batch(case["images_seed"], case["batch"], *case["size"])
     with torch.no_grad():
         logits, features = seeded(PatchDiscriminator(), case["weights_seed"])(images)
     assert_golden(logits, case)
@@ -81,8 +81,8 @@ def test_discriminator_equals_the_authors():
 
 def test_losses_equal_the_authors():
     case = GOLDEN["losses"]
-    real, mask = pictures(case["real_seed"], case["batch"], *case["size"])
-    fake, _ = pictures(case["fake_seed"], case["batch"], *case["size"])
+    real, mask = image_batch(case["real_seed"], case["batch"], *case["size"])
+    fake, _ = image_batch(case["fake_seed"], case["batch"], *case["size"])
     network = seeded(PatchDiscriminator(), case["weights_seed"])
     with torch.no_grad():
         perceptual = losses.perceptual(lambda x: network((x - IMAGENET_MEAN) / IMAGENET_STD)[1], fake, real)
@@ -103,7 +103,7 @@ def test_losses_equal_the_authors():
 
 
 def test_l1_counts_known_pixels_only():
-    images, masks = pictures(1, 2, 16, 16)
+    images, masks = image_batch(1, 2, 16, 16)
     assert losses.masked_l1(images + masks, images, masks) == 0
     assert losses.masked_l1(images + 1 - masks, images, masks).item() == pytest.approx(10 * (1 - masks).mean().item())
 
@@ -111,7 +111,7 @@ def test_l1_counts_known_pixels_only():
 @pytest.mark.parametrize("size", [(64, 64), (61, 77), (16, 40), (5, 3), (1, 1)])
 def test_any_size_comes_back(size):
     method = LaMa(base_channels=8, blocks=1, discriminator_channels=8)
-    images, masks = pictures(2, 2, *size)
+    images, masks = image_batch(2, 2, *size)
     painted = method.inpaint(images * (1 - masks), masks)
     assert painted.shape == images.shape and painted.dtype == torch.float32
     assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1
@@ -119,7 +119,7 @@ def test_any_size_comes_back(size):
 
 def test_only_known_pixels_and_the_mask_reach_the_generator():
     network = seeded(LaMaGenerator(8, 2), 3)
-    images, masks = pictures(3, 2, 32, 32)
+    images, masks = image_batch(3, 2, 32, 32)
     with torch.no_grad():
         painted = network(images, masks)
         assert torch.equal(painted, network(images * (1 - masks), masks))
@@ -130,7 +130,7 @@ def test_only_known_pixels_and_the_mask_reach_the_generator():
 def test_inpaint_uses_running_statistics_and_leaves_the_mode():
     method = LaMa(**TINY).train()
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    images, masks = pictures(4, 2, 16, 16)
+    images, masks = image_batch(4, 2, 16, 16)
     assert torch.allclose(method.inpaint(images, masks)[:1], method.inpaint(images[:1], masks[:1]), atol=1e-6)
     assert method.training and method.generator.training
     assert all(torch.equal(value, before[key]) for key, value in method.state_dict().items())
@@ -159,7 +159,7 @@ def train(method: LaMa, steps: int, autocast: bool) -> list[dict[str, torch.Tens
         assert reached == {name}, "a loss must reach its own network only"
         optimizers[name].step()
 
-    images, masks = pictures(5, 2, 16, 16)
+    images, masks = image_batch(5, 2, 16, 16)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         return [method.training_step({"images": images, "masks": masks}, step) for _ in range(steps)]
 
@@ -199,7 +199,7 @@ def test_saved_weights_restore_the_generator():
     assert all(key.startswith("generator.") for key in saved)
     assert set(saved) <= set(method.state_dict())
     other.generator.load_state_dict({key.removeprefix("generator."): value for key, value in saved.items()})
-    images, masks = pictures(6, 1, 16, 16)
+    images, masks = image_batch(6, 1, 16, 16)
     assert torch.equal(method.inpaint(images, masks), other.inpaint(images, masks))
 
 
@@ -217,7 +217,7 @@ def test_impossible_settings_are_refused(wrong):
 @pytest.mark.parametrize("name", ["lama", "lama_big"])
 @pytest.mark.parametrize("preset", ["mini", "paper"])
 def test_no_preset_trains_without_a_perceptual_loss(name, preset, config):
-    parameters = load_method(name, "config/methods", preset, config["training"])["parameters"]
+    parameters = load_spec(name, "config/methods", preset, config["training"])["parameters"]
     assert parameters["perceptual"] == "vgg16" and "perceptual_weight" not in parameters
     assert LaMa(**TINY | {"perceptual": "vgg16"}).perceptual_weight == 0.3
     assert LaMa(**TINY | {"perceptual": "hrf"}).perceptual_weight == 30
@@ -254,7 +254,7 @@ def test_the_authors_file_is_read_from_the_folder_of_weights(nowhere, tmp_path, 
     torch.manual_seed(0)
     method = LaMa(**TINY | {"perceptual": "hrf"})
     randomness = torch.get_rng_state()
-    images, _ = pictures(7, 1, 32, 32)
+    images, _ = image_batch(7, 1, 32, 32)
     with torch.no_grad():
         maps = method._features(images)
         wanted = encoder.eval()(images)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.parity import assert_golden, pictures, seeded
+from helpers.parity import assert_golden, image_batch, seeded
 from torch import nn
 
 from baselines.filtering import predictive_filter
@@ -36,14 +36,14 @@ def test_names_and_shapes_are_the_published_ones(published):
 
 @pytest.mark.parametrize("case", GOLDEN["generator"], ids=lambda c: f"{c['size'][0]}x{c['size'][1]}")
 def test_generator_equals_the_authors(case, published):
-    images, masks = pictures(case["pictures_seed"], case["batch"], *case["size"])
+    images, masks = image_batch(case["images_seed"], case["batch"], *case["size"])
     with torch.no_grad():
         assert_golden(published(images, masks), case)
 
 
 @pytest.mark.parametrize("dilation", [1, 2, 4])
 def test_filtering_is_a_convolution_where_all_kernels_are_the_same(dilation):
-    maps, _ = pictures(1, 2, 12, 17)
+    maps, _ = image_batch(1, 2, 12, 17)
     weights = torch.rand(3, 9)
     filtered = predictive_filter(maps, weights.view(1, 27, 1, 1).expand(2, 27, 12, 17), dilation)
     convolved = nn.functional.conv2d(maps, weights.view(3, 1, 3, 3), padding=dilation, dilation=dilation, groups=3)
@@ -52,7 +52,7 @@ def test_filtering_is_a_convolution_where_all_kernels_are_the_same(dilation):
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 77), (16, 40), (5, 3), (1, 1)])
 def test_any_size_comes_back(size):
-    images, masks = pictures(2, 2, *size)
+    images, masks = image_batch(2, 2, *size)
     painted = MISF(**TINY).inpaint(images * (1 - masks), masks)
     assert painted.shape == images.shape and painted.dtype == torch.float32 and not painted.requires_grad
     assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1
@@ -60,7 +60,7 @@ def test_any_size_comes_back(size):
 
 def test_only_known_pixels_and_the_mask_reach_the_generator():
     network = seeded(MISFGenerator(8, 1), 3)
-    images, masks = pictures(3, 2, 32, 32)
+    images, masks = image_batch(3, 2, 32, 32)
     with torch.no_grad():
         painted = network(images, masks)
         assert torch.equal(painted, network(images * (1 - masks), masks))
@@ -79,7 +79,7 @@ def train(method: MISF, steps: int, autocast: bool = False) -> list[dict[str, to
         assert reached == {name}, "a loss must reach its own network only"
         optimizers[name].step()
 
-    images, masks = pictures(5, 2, 16, 16)
+    images, masks = image_batch(5, 2, 16, 16)
     images = nn.functional.avg_pool2d(images, 5, 1, 2)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         return [method.training_step({"images": images, "masks": masks}, step) for _ in range(steps)]
@@ -102,7 +102,7 @@ def test_training_fits_a_batch_and_changes_both_networks():
 def test_features_weigh_in_and_stay_out_of_the_checkpoint(autocast):
     method = MISF(**TINY)
     names = set(method.state_dict())
-    method._vgg = lambda pictures: [pictures, 2 * pictures]  # stands in for VGG16
+    method._vgg = lambda images: [images, 2 * images]  # stands in for VGG16
     logged = train(method, 2, autocast)[0]
     assert logged["content"] > 0 and logged["style"] > 0
     total = sum(logged[name] for name in ("l1", "adv", "content", "style"))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.parity import assert_golden, pictures, seeded, uniform
+from helpers.parity import assert_golden, image_batch, seeded, uniform
 from torch import nn
 
 from baselines.rfrnet import RFR, RFRNet, load_authors_checkpoint
@@ -21,8 +21,8 @@ TINY = {"channels": 8, "kernel": 3, "recurrences": 2, "strides": (2, 2, 1)}
 
 
 def deep_holes(case):
-    """Pictures and masks with a middle that only some recurrences reach."""
-    images, masks = pictures(case["pictures_seed"], case["batch"], *case["size"])
+    """Images and masks with a middle that only some recurrences reach."""
+    images, masks = image_batch(case["images_seed"], case["batch"], *case["size"])
     masks[..., 8:-8, 8:-8] = 1
     return images, masks
 
@@ -61,14 +61,14 @@ def test_the_attention_equals_the_authors():
     assert not torch.allclose(attention(x, mask, None)[0], found, atol=1e-2), "the numbers would not tell"
 
 
-def test_nothing_is_remembered_beyond_a_picture():
+def test_nothing_is_remembered_beyond_a_image():
     network = seeded(RFRNet(**TINY), 3)
-    images, masks = pictures(3, 2, 32, 32)
+    images, masks = image_batch(3, 2, 32, 32)
     with torch.no_grad():
         both = network(images, masks)
         network(1 - images.flip(0), masks.flip(0))
         assert torch.equal(network(images, masks), both), "a call saw the one before"
-        assert torch.allclose(network(images[1:], masks[1:]), both[1:], atol=1e-6), "a picture saw its neighbour"
+        assert torch.allclose(network(images[1:], masks[1:]), both[1:], atol=1e-6), "an image saw its neighbour"
 
 
 def test_losses_equal_the_authors(monkeypatch):
@@ -79,8 +79,8 @@ def test_losses_equal_the_authors(monkeypatch):
     case = GOLDEN["losses"]
     extractor = seeded(Vgg16Features(), case["extractor_seed"]).requires_grad_(False)
     monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: extractor)
-    real, masks = pictures(case["real_seed"], case["batch"], *case["size"])
-    fake, _ = pictures(case["fake_seed"], case["batch"], *case["size"])
+    real, masks = image_batch(case["real_seed"], case["batch"], *case["size"])
+    fake, _ = image_batch(case["fake_seed"], case["batch"], *case["size"])
     method = RFR(**TINY, perceptual="vgg16")
     method.generator = Painted()
     found = method.training_step({"images": real, "masks": masks}, lambda name, loss: None)
@@ -92,7 +92,7 @@ def test_losses_equal_the_authors(monkeypatch):
 @pytest.mark.parametrize("size", [(64, 64), (61, 77), (16, 40), (5, 3), (1, 1)])
 def test_any_size_comes_back(size):
     method = RFR(**TINY | {"strides": (2, 2, 2)})
-    images, masks = pictures(2, 2, *size)
+    images, masks = image_batch(2, 2, *size)
     painted = method.inpaint(images * (1 - masks), masks)
     assert painted.shape == images.shape and painted.dtype == torch.float32
     assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1
@@ -101,7 +101,7 @@ def test_any_size_comes_back(size):
 
 def test_only_known_pixels_reach_the_network():
     network = seeded(RFRNet(**TINY), 3)
-    images, masks = pictures(3, 2, 32, 32)
+    images, masks = image_batch(3, 2, 32, 32)
     with torch.no_grad():
         painted = network(images, masks)
         assert torch.equal(painted, network(images * (1 - masks), masks))

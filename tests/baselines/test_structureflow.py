@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.parity import assert_golden, pictures, seeded, uniform
+from helpers.parity import assert_golden, image_batch, seeded, uniform
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines.networks import plain_state
@@ -104,14 +104,14 @@ def test_names_and_shapes_are_the_published_ones(name):
 
 @pytest.mark.parametrize("case", GOLDEN["networks"], ids=lambda c: "x".join(map(str, c["size"])))
 def test_networks_equal_the_authors(case, networks):
-    images, masks = pictures(case["pictures_seed"], case["batch"], *case["size"])
-    smoothed, _ = pictures(case["structure_seed"], case["batch"], *case["size"])
+    images, masks = image_batch(case["images_seed"], case["batch"], *case["size"])
+    smoothed, _ = image_batch(case["structure_seed"], case["batch"], *case["size"])
     images, smoothed, known = 2 * images - 1, 2 * smoothed - 1, 1 - masks
     with torch.no_grad():
         completed = networks["s_gen"](torch.cat([images * known, smoothed * known, masks], 1))
         painted, flow = networks["f_gen"](torch.cat([images * known, completed, masks], 1))
         answers = networks["dis"](images)
-    for found, wanted in ((completed, "s_gen"), (painted, "picture"), (flow, "flow")):
+    for found, wanted in ((completed, "s_gen"), (painted, "image"), (flow, "flow")):
         assert_golden(found, case[wanted])
     for found, wanted in zip(answers, case["dis"], strict=True):
         assert_golden(found, wanted)
@@ -152,9 +152,9 @@ def test_resampling_equals_its_definition(window, sigma):
     torch.manual_seed(0)
     features, flow = torch.randn(2, 3, 6, 5, dtype=torch.float64), 4 * torch.randn(2, 2, 4, 7, dtype=torch.float64)
     found = gaussian_resample(features, flow, window, sigma)
-    for picture in range(2):
-        wanted = scalar_resample(features[picture].numpy(), flow[picture].numpy(), window, sigma)
-        assert np.abs(found[picture].numpy() - wanted).max() < 1e-12
+    for image in range(2):
+        wanted = scalar_resample(features[image].numpy(), flow[image].numpy(), window, sigma)
+        assert np.abs(found[image].numpy() - wanted).max() < 1e-12
     assert gaussian_resample(features, flow * 1e18, window, sigma).isfinite().all()
 
 
@@ -232,9 +232,9 @@ def test_structure_images_never_wait_for_the_gpu(on_a_gpu):
 def test_texture_goes_and_edges_stay():
     stripes = torch.arange(32) % 2 * 0.1
     step = 0.3 + 0.4 * (torch.arange(32) >= 16)
-    picture = (step[None] + stripes[:, None]).expand(1, 3, 32, 32)
-    smoothed = structure_images(picture)
-    assert smoothed[..., 8:-8, 4].std() < 0.1 * picture[..., 8:-8, 4].std()
+    image = (step[None] + stripes[:, None]).expand(1, 3, 32, 32)
+    smoothed = structure_images(image)
+    assert smoothed[..., 8:-8, 4].std() < 0.1 * image[..., 8:-8, 4].std()
     assert (smoothed[..., 18] - smoothed[..., 13]).mean() > 0.35
     assert torch.allclose(structure_images(torch.full((1, 3, 9, 7), 0.6)), torch.tensor(0.6), atol=1e-6)
 
@@ -256,7 +256,7 @@ def test_nothing_leaks_out_of_a_hole_unless_published():
 @pytest.mark.parametrize("size", [(61, 77), (16, 40), (3, 2), (1, 1)])
 def test_any_size_comes_back(size):
     method = StructureFlow(**TINY).train()
-    images, masks = pictures(2, 2, *size)
+    images, masks = image_batch(2, 2, *size)
     painted = method.inpaint(images, masks)
     assert painted.shape == images.shape and painted.dtype == torch.float32 and not painted.requires_grad
     assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1

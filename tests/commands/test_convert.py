@@ -12,7 +12,7 @@ from sair.commands.cli import main
 from sair.inference.predict import run
 from sair.methods import checkpoint
 from sair.methods.build import build
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 
 pytestmark = pytest.mark.slow  # as a whole
 
@@ -53,7 +53,7 @@ def ours_of(path):
 def write_files(name, folder):
     """A method on random weights, and its authors' files with these as words of the command."""
     torch.manual_seed(1)
-    method = build(load_method(name, "config/methods", "mini")).eval()
+    method = build(load_spec(name, "config/methods", "mini")).eval()
     words = []
     for number, (part, (network, nest)) in enumerate(FILES[name].items()):
         path = folder / f"{number}.pth"
@@ -228,4 +228,4 @@ def test_what_cannot_be_converted_is_refused(tmp_path, capsys):
 def test_a_method_with_weights_learns_nothing(tmp_path):
     (tmp_path / "a.yaml").write_text("label: A\nclass: baselines.misf:MISF\ntraining: {steps: 5}\n")
     (tmp_path / "b.yaml").write_text("label: B\nextends: a\nweights: weights/misf.safetensors\n")
-    assert load_method("b", tmp_path, "mini")["training"] is None
+    assert load_spec("b", tmp_path, "mini")["training"] is None

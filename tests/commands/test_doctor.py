@@ -12,8 +12,8 @@ from sair.common.errors import InputError
 from sair.common.images import read_rgb, write_png
 from sair.data import checks
 from sair.data.embedded.strokes import draw_strokes
-from sair.data.freeze import write_manifest, write_pictures
-from sair.data.sources import pictures
+from sair.data.freeze import freeze_images, freeze_manifest
+from sair.data.sources import images
 from sair.methods.origins import merge
 from sair.pipeline.project import Project
 
@@ -22,11 +22,11 @@ CLASSES = ["sky", "face"]
 
 @pytest.fixture
 def sets(tmp_path):
-    """A labelled folder of 8 pictures and one of 30 masks; returns a config that names them."""
+    """A labelled folder of 8 images and one of 30 masks; returns a config that names them."""
     spec = {"source": "faces", "train": 8, "validation": 0, "test": 0}
-    for picture in pictures(spec, 48):
-        write_png(tmp_path / f"images/{picture.id}.png", picture.pixels)
-        write_png(tmp_path / f"labels/{picture.id}.png", (picture.labels > 0).astype(np.uint8))
+    for image in images(spec, 48):
+        write_png(tmp_path / f"images/{image.id}.png", image.pixels)
+        write_png(tmp_path / f"labels/{image.id}.png", (image.labels > 0).astype(np.uint8))
     for number in range(30):
         low = number % 3 * 20
         write_png(
@@ -181,7 +181,7 @@ def test_doctor_and_the_run_refuse_the_same(sets, config, tmp_path, name):
     dataset, masks = sets["datasets"]["mine"], sets["masks"]["mine"]
     with pytest.raises(InputError) as refused:
         checks.check_sets(dataset, masks, 32, config["buckets"])
-        write_pictures(dataset, 32, tmp_path / "run/pictures.csv")
+        freeze_images(dataset, 32, tmp_path / "run/images.csv")
     assert message in str(refused.value)
     if name != "an image in training and test":
         assert not (tmp_path / "run").exists(), "refused before the first image is finished"
@@ -198,13 +198,13 @@ def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config
     assert [finding.what for finding in found] == ["dataset mine, test"]
     assert "2 test images are training images of 'learnt'" in found[0].said
     for name in ("mine", "learnt"):
-        write_pictures(sets["datasets"][name], 32, tmp_path / name / "pictures.csv")
-    tables = [tmp_path / "mine" / name for name in ("pictures.csv", "manifest.csv", "training_masks.csv")]
+        freeze_images(sets["datasets"][name], 32, tmp_path / name / "images.csv")
+    tables = [tmp_path / "mine" / name for name in ("images.csv", "manifest.csv", "training_masks.csv")]
     masks = {"source": "strokes", "train": 2}
     with pytest.raises(InputError, match="2 test images are training images of 'learnt'"):
-        write_manifest(tables[0], masks, config["buckets"], *tables[1:], learnt=tmp_path / "learnt/pictures.csv")
+        freeze_manifest(tables[0], masks, config["buckets"], *tables[1:], learnt=tmp_path / "learnt/images.csv")
     project = Project(merge(config, sets))
-    assert project.learnt_from("mine") == "results/learnt/pictures.csv" and project.learnt_from("learnt") == []
+    assert project.learnt_from("mine") == "results/learnt/images.csv" and project.learnt_from("learnt") == []
     assert project.learnt_from("photos") == []
 
 

@@ -5,7 +5,7 @@ import pytest
 from sair.commands.verify import BACKED, NOT_BACKED, _scores
 from sair.evaluation.score import score_predictions
 from sair.inference.predict import predict
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 from sair.reporting.measured import read_stored
 
 
@@ -14,7 +14,7 @@ def scored(tmp_path_factory, frozen_split):
     """Scores of the mean fill on two drawn faces."""
     data = tmp_path_factory.mktemp("verify")
     frozen_split(data, buckets=[(20, 40)])
-    spec = load_method("mean_fill", "config/methods", "mini")
+    spec = load_spec("mean_fill", "config/methods", "mini")
     predict(spec, data / "manifest.csv", data / "predictions", device="cpu")
     score_predictions(data / "manifest.csv", data / "predictions", data / "scores.csv", show=False)
     return data

@@ -14,7 +14,7 @@ from sair.common import runtime
 
 PROGRAM = """
 import os, sys, time
-from sair.common.runtime import own_gpus
+from sair.pipeline.gpus import own_gpus
 own_gpus("auto", 1, 2)
 print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
 sys.stdin.read()
@@ -43,7 +43,7 @@ def test_three_jobs_share_two_gpus(tmp_path):
 
 
 def test_what_the_scheduler_gave_stands(monkeypatch):
-    from sair.common.runtime import own_gpus
+    from sair.pipeline.gpus import own_gpus
 
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
     own_gpus("auto", 1, 4)
@@ -58,7 +58,7 @@ def test_what_the_scheduler_gave_stands(monkeypatch):
 def test_a_job_ends_with_its_driver_but_not_with_another_machines():
     from sair.pipeline import driver
 
-    program = "from sair import driver; import time; driver.watch(); print('up', flush=True); time.sleep(2.5)"
+    program = "from sair.pipeline import driver; import time; driver.watch(); print('up', flush=True); time.sleep(2.5)"
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     pid = dead.stdout.strip()
     for host, status in ((socket.gethostname(), 143), ("elsewhere", 0)):

@@ -5,9 +5,9 @@ import pytest
 
 from sair.common.errors import InputError
 from sair.common.images import write_png
-from sair.data.freeze import write_manifest, write_pictures
+from sair.data.freeze import freeze_images, freeze_manifest
 from sair.data.manifest import read_manifest
-from sair.data.sources import pictures
+from sair.data.sources import images
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def listed(spec, tmp_path, text, name="identity.txt", encoding="utf-8"):
 
 
 def clusters(spec):
-    return [(image.id, image.cluster) for image in pictures(spec, 32) if image.split == "test"]
+    return [(image.id, image.cluster) for image in images(spec, 32) if image.split == "test"]
 
 
 EXPECTED = [("s2__4 x", "007"), ("s2__5 x", "007"), ("s3__6 x", "1e5"), ("s3__7 x", "NA")]
@@ -53,9 +53,9 @@ def test_a_list_names_the_cluster_of_each_image(spec, tmp_path, text, encoding):
 
 
 def test_the_manifest_carries_the_clusters(spec, tmp_path):
-    tables = [tmp_path / f"out/{name}.csv" for name in ("pictures", "manifest", "training_masks")]
-    write_pictures(listed(spec, tmp_path, lines("{0} {2}\n")), 32, tables[0])
-    write_manifest(tables[0], {"source": "strokes", "train": 1}, [(0, 20), (20, 40)], *tables[1:])
+    tables = [tmp_path / f"out/{name}.csv" for name in ("images", "manifest", "training_masks")]
+    freeze_images(listed(spec, tmp_path, lines("{0} {2}\n")), 32, tables[0])
+    freeze_manifest(tables[0], {"source": "strokes", "train": 1}, [(0, 20), (20, 40)], *tables[1:])
     assert [(row.id, row.cluster) for row in read_manifest(tables[1])] == EXPECTED * 2
 
 

@@ -14,12 +14,12 @@ from sair.common.images import pixel_sha256, read_mask, read_rgb, write_png
 from sair.data.buckets import as_buckets
 from sair.data.clusters import clusters_of
 from sair.data.embedded.strokes import draw_strokes
-from sair.data.freeze import write_manifest, write_pictures
+from sair.data.freeze import freeze_images, freeze_manifest
 from sair.data.manifest import read_manifest
 from sair.data.masks import MaskSet
 from sair.data.samples import Samples
 from sair.data.seeds import mix
-from sair.data.sources import pictures, split_folder, square
+from sair.data.sources import images, split_folder, square
 
 BUCKETS = as_buckets([[0, 20], [20, 40], [40, 60]])
 SIZE = 32
@@ -27,7 +27,7 @@ SIZE = 32
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twelve pictures of 40x36 pixels and 24 masks of 64x64, eight a bucket."""
+    """Twelve images of 40x36 pixels and 24 masks of 64x64, eight a bucket."""
     rng = np.random.default_rng(0)
     for number in range(12):
         write_png(tmp_path / f"images/{number:02d}.png", rng.integers(0, 256, (36, 40, 3), dtype=np.uint8))
@@ -50,14 +50,14 @@ def mask_set(folder, hole="white", count=4, **changes):
 
 
 def freeze(folder, out):
-    write_pictures(dataset(folder), SIZE, out / "pictures.csv")
+    freeze_images(dataset(folder), SIZE, out / "images.csv")
     masks = {"source": "folder", "path": str(folder / "masks"), "hole": "white", "train": 100}
-    write_manifest(out / "pictures.csv", masks, BUCKETS, out / "manifest.csv", out / "training_masks.csv")
+    freeze_manifest(out / "images.csv", masks, BUCKETS, out / "manifest.csv", out / "training_masks.csv")
     return out
 
 
 def test_the_last_files_are_the_test(folder):
-    found = list(pictures(dataset(folder), SIZE))
+    found = list(images(dataset(folder), SIZE))
     splits = {split: [p.id for p in found if p.split == split] for split in ("train", "validation", "test")}
     assert splits["test"] == ["08", "09", "10", "11"]
     assert splits["validation"] == ["06", "07"]
@@ -68,7 +68,7 @@ def test_the_last_files_are_the_test(folder):
 def test_the_test_may_be_a_folder_of_its_own(folder):
     other = folder / "other"
     write_png(other / "a.png", np.zeros((40, 40, 3), np.uint8))
-    found = [p for p in pictures(dataset(folder, test_images=str(other), test=1, train=10), SIZE)]
+    found = [p for p in images(dataset(folder, test_images=str(other), test=1, train=10), SIZE)]
     assert [p.id for p in found if p.split == "test"] == ["a"]
     assert len([p for p in found if p.split == "train"]) == 10
 
@@ -95,13 +95,13 @@ def test_centre_crop_and_reduction():
 )
 def test_wrong_image_folders(folder, change, message):
     with pytest.raises(InputError, match=message):
-        list(pictures(dataset(folder, **change), SIZE))
+        list(images(dataset(folder, **change), SIZE))
 
 
 def test_an_empty_folder(tmp_path):
     (tmp_path / "images").mkdir()
     with pytest.raises(InputError, match="no images in it"):
-        list(pictures(dataset(tmp_path), SIZE))
+        list(images(dataset(tmp_path), SIZE))
 
 
 def test_a_truncated_jpeg_is_named_and_nothing_is_left(folder, tmp_path):
@@ -110,21 +110,21 @@ def test_a_truncated_jpeg_is_named_and_nothing_is_left(folder, tmp_path):
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
     path.write_bytes(path.read_bytes()[:-400])
     with pytest.raises(InputError, match=r"03\.jpg: not a readable image"):
-        write_pictures(dataset(folder), SIZE, tmp_path / "out/pictures.csv")
-    assert not (tmp_path / "out/pictures.csv").exists()
+        freeze_images(dataset(folder), SIZE, tmp_path / "out/images.csv")
+    assert not (tmp_path / "out/images.csv").exists()
     assert not list(tmp_path.glob("out/**/*.tmp*"))
 
 
 def test_one_name_twice(folder):
     Image.new("RGB", (40, 40)).save(folder / "images/03.jpg")
     with pytest.raises(InputError, match=r"03\.jpg and 03\.png have one id, '03'"):
-        list(pictures(dataset(folder), SIZE))
+        list(images(dataset(folder), SIZE))
 
 
-def test_a_test_picture_in_the_training_set_is_refused(folder, tmp_path):
+def test_a_test_image_in_the_training_set_is_refused(folder, tmp_path):
     write_png(folder / "images/11.png", read_rgb(folder / "images/00.png"))
     with pytest.raises(InputError, match=r"1 test images are also train images.*11 = 00"):
-        write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
+        freeze_images(dataset(folder), SIZE, tmp_path / "images.csv")
 
 
 @pytest.mark.parametrize("place, said", [("10", None), ("06", "1 validation images are also train images")])
@@ -133,23 +133,23 @@ def test_equal_images_in_two_splits(folder, tmp_path, capsys, place, said):
     write_png(folder / f"images/{place}.png", read_rgb(folder / f"images/{'07' if said is None else '00'}.png"))
     if said is None:
         with pytest.raises(InputError, match=r"1 test images are also validation images \(test = validation: 10 = 07"):
-            write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
+            freeze_images(dataset(folder), SIZE, tmp_path / "images.csv")
         return
-    write_pictures(dataset(folder), SIZE, tmp_path / "pictures.csv")
+    freeze_images(dataset(folder), SIZE, tmp_path / "images.csv")
     assert said in capsys.readouterr().err
 
 
 def test_copies_within_the_test_are_said(folder, tmp_path, capsys):
     write_png(folder / "images/11.png", read_rgb(folder / "images/10.png"))
-    write_pictures(dataset(folder), SIZE, tmp_path / "apart/pictures.csv")
+    freeze_images(dataset(folder), SIZE, tmp_path / "apart/images.csv")
     assert "1 test images are copies of others (11 = 10)" in capsys.readouterr().err
     (tmp_path / "clusters").write_text("08 c\n09 a\n10 b\n11 b\n")
     spec = dataset(folder, clusters=str(tmp_path / "clusters"))
-    write_pictures(spec, SIZE, tmp_path / "together/pictures.csv")
+    freeze_images(spec, SIZE, tmp_path / "together/images.csv")
     assert "copies" not in capsys.readouterr().err
 
 
-def test_transparent_pictures_are_refused(tmp_path):
+def test_transparent_images_are_refused(tmp_path):
     Image.new("RGBA", (40, 40), (1, 2, 3, 100)).save(tmp_path / "a.png")
     with pytest.raises(InputError, match="transparent"):
         read_rgb(tmp_path / "a.png")
@@ -231,13 +231,13 @@ def test_the_manifest_names_every_pair(frozen):
 
 def test_freezing_twice_gives_the_same_bytes(folder, tmp_path, frozen):
     again = freeze(folder, tmp_path / "again")
-    for name in ("pictures.csv", "manifest.csv", "training_masks.csv"):
+    for name in ("images.csv", "manifest.csv", "training_masks.csv"):
         assert (again / name).read_bytes() == (frozen / name).read_bytes()
 
 
-def test_an_altered_picture_or_mask_is_named(frozen):
-    samples = Samples(frozen / "pictures.csv", frozen / "training_masks.csv", "validation", 0)
-    path = frozen / samples.pictures[1].image
+def test_an_altered_image_or_mask_is_named(frozen):
+    samples = Samples(frozen / "images.csv", frozen / "training_masks.csv", "validation", 0)
+    path = frozen / samples.images[1].image
     pixels = read_rgb(path)
     pixels[0, 0, 0] ^= 1
     write_png(path, pixels)
@@ -247,21 +247,21 @@ def test_an_altered_picture_or_mask_is_named(frozen):
 
 
 def test_samples_are_a_pure_function_of_their_number(frozen):
-    first, second = (Samples(frozen / "pictures.csv", frozen / "training_masks.csv", "train", 3) for _ in range(2))
+    first, second = (Samples(frozen / "images.csv", frozen / "training_masks.csv", "train", 3) for _ in range(2))
     forwards = [first[k] for k in range(14)]
     backwards = [second[k] for k in reversed(range(14))][::-1]
     for a, b in zip(forwards, backwards, strict=True):
         assert a["id"] == b["id"] and (a["images"] == b["images"]).all() and (a["masks"] == b["masks"]).all()
-    # Every picture once an epoch, in another order each time.
+    # Every image once an epoch, in another order each time.
     assert sorted(s["id"] for s in forwards[:6]) == sorted(s["id"] for s in forwards[6:12])
-    other = Samples(frozen / "pictures.csv", frozen / "training_masks.csv", "train", 4)
+    other = Samples(frozen / "images.csv", frozen / "training_masks.csv", "train", 4)
     assert any((other[k]["images"] != forwards[k]["images"]).any() for k in range(6))
 
 
 def test_a_table_with_other_columns_is_refused(frozen):
-    pd.DataFrame({"id": ["a"]}).to_csv(frozen / "pictures.csv", index=False)
+    pd.DataFrame({"id": ["a"]}).to_csv(frozen / "images.csv", index=False)
     with pytest.raises(InputError, match="expected"):
-        Samples(frozen / "pictures.csv", frozen / "training_masks.csv", "train", 0)
+        Samples(frozen / "images.csv", frozen / "training_masks.csv", "train", 0)
 
 
 def test_seeds_are_unrelated():
@@ -273,7 +273,7 @@ def test_numbers_in_names_count_by_value(tmp_path):
     for number in (0, 1, 2, 9, 10, 11, 99, 100):
         write_png(tmp_path / f"images/{number}.png", np.full((40, 40, 3), number, np.uint8))
     spec = {"source": "folder", "images": str(tmp_path / "images"), "train": 5, "validation": 1, "test": 2}
-    assert [p.id for p in pictures(spec, 20)] == ["0", "1", "2", "9", "10", "11", "99", "100"]
+    assert [p.id for p in images(spec, 20)] == ["0", "1", "2", "9", "10", "11", "99", "100"]
 
 
 def test_lists_name_a_published_split(folder):
@@ -281,10 +281,10 @@ def test_lists_name_a_published_split(folder):
     test.write_text("07.png\n02\n\n05\n")
 
     def split(**changes):
-        found = list(pictures(dataset(folder, test_list=str(test), **changes), SIZE))
+        found = list(images(dataset(folder, test_list=str(test), **changes), SIZE))
         return {name: [p.id for p in found if p.split == name] for name in ("train", "validation", "test")}
 
-    # All others are learnt from, a listed picture that the test does not take is not.
+    # All others are learnt from, a listed image that the test does not take is not.
     assert split(test=2, validation=1, train=8) == {
         "train": ["00", "01", "03", "04", "06", "08", "09", "10"], "validation": ["11"], "test": ["07", "02"],
     }  # fmt: skip
@@ -332,7 +332,7 @@ def test_paths_may_begin_with_a_tilde(folder, monkeypatch):
         write_png(folder / "labels" / path.name, rng.integers(0, 2, (36, 40), dtype=np.uint8))
     (folder / "test.txt").write_text("~/images/03.png\n")
     spec = dataset(folder, images="~/images", test_list="~/test.txt", test=1, labels="~/labels", classes=["a", "b"])
-    found = list(pictures(spec, SIZE))
+    found = list(images(spec, SIZE))
     assert [p.id for p in found if p.split == "test"] == ["03"] and all(p.labels is not None for p in found)
     (folder / "clusters.txt").write_text("03.png one\n")
     assert clusters_of(spec | {"clusters": "~/clusters.txt"}, split_folder(spec))
@@ -353,7 +353,7 @@ def test_masks_whose_hole_is_transparent(folder):
         mask_set(folder, hole="opaque")
 
 
-def test_small_and_stretched_pictures():
+def test_small_and_stretched_images():
     pixels = np.zeros((40, 60, 3), np.uint8)
     pixels[:, 10:50] = 200
     large = square(pixels, 80, "x", {"enlarge": True})
@@ -375,9 +375,9 @@ def test_a_capped_test_leaves_masks_for_training(folder):
 
 
 def test_threads_make_the_same_table(folder, tmp_path):
-    tables = [tmp_path / f"{threads}/pictures.csv" for threads in (1, 4)]
+    tables = [tmp_path / f"{threads}/images.csv" for threads in (1, 4)]
     for table, threads in zip(tables, (1, 4), strict=True):
-        write_pictures(dataset(folder), SIZE, table, threads)
+        freeze_images(dataset(folder), SIZE, table, threads)
     assert tables[0].read_bytes() == tables[1].read_bytes()
     assert all((tables[1].parent / image).is_file() for image in pd.read_csv(tables[1]).image)
 

@@ -22,8 +22,8 @@ from sair.data.embedded.faces.head import EYE_V, paint_eyes
 from sair.data.embedded.faces.traits import Pose, draw_look
 from sair.data.embedded.photos import average_down, crops, regions
 from sair.data.embedded.strokes import draw_strokes
-from sair.data.freeze import write_manifest, write_pictures
-from sair.data.sources import pictures
+from sair.data.freeze import freeze_images, freeze_manifest
+from sair.data.sources import images
 
 BUCKETS = ((0, 20), (20, 40), (40, 60))
 
@@ -118,7 +118,7 @@ def test_resolution_does_not_change_the_face(portraits, seed):
     small, large = portraits[seed], draw_face(seed, 128)
     reduced = large.image.reshape(64, 2, 64, 2, 3).mean(axis=(1, 3))
     assert np.abs(reduced - small.image).mean() < 2.0
-    # A pixel's centre is a corner of four pixels of the larger picture: any of them may be across an outline.
+    # A pixel's centre is a corner of four pixels of the larger image: any of them may be across an outline.
     for row, column in product((0, 1), repeat=2):
         assert (large.labels[row::2, column::2] == small.labels).mean() > 0.95
     assert large.caption == small.caption
@@ -143,7 +143,7 @@ def test_captions_tell_what_the_labels_show(portraits, name):
 
 
 def test_both_eyes_are_alike():
-    """Seen straight on, both irises, with pupil and highlight, are one picture: gaze, colour and light are shared."""
+    """Seen straight on, both irises, with pupil and highlight, are one image: gaze, colour and light are shared."""
     straight = Pose(x=0.5, y=0.5, scale=1.0, tilt=0.0, yaw=0.0, light=1.0)
     for seed in range(20):
         look = replace(draw_look(seed), pose=straight, eye_gap=24 / 256, eye_open=1.1)
@@ -160,10 +160,10 @@ def test_the_stored_reference_is_of_the_default_manifest(tmp_path, config):
     """Image, mask and hole of each row are those that the stored scores were measured on; only `cluster` was added."""
     # The test split does not depend on the number of training images and masks.
     faces = config["datasets"]["faces"] | {"train": 1, "validation": 0}
-    write_pictures(faces, config["image_size"], tmp_path / "pictures.csv")
+    freeze_images(faces, config["image_size"], tmp_path / "images.csv")
     strokes = config["masks"]["strokes"] | {"train": 1}
     manifest = tmp_path / "manifest.csv"
-    write_manifest(tmp_path / "pictures.csv", strokes, config["buckets"], manifest, tmp_path / "training_masks.csv")
+    freeze_manifest(tmp_path / "images.csv", strokes, config["buckets"], manifest, tmp_path / "training_masks.csv")
     facts = yaml.safe_load(Path("results/reference/reference.yaml").read_text(encoding="utf-8"))
     assert file_sha256(manifest) == facts["manifest"]
     with open(manifest, newline="") as stream:
@@ -236,12 +236,12 @@ def test_no_pixel_is_used_twice(size, seed):
 @pytest.mark.slow
 def test_the_default_fits_and_spreads_over_the_photographs(config):
     spec, size = config["datasets"]["photos"], config["image_size"]
-    images = list(pictures(spec, size))
+    found = list(images(spec, size))
     for split in photos.SPLITS:
-        assert sum(image.split == split for image in images) == spec[split]
-    clusters = Counter(image.cluster for image in images if image.split == "test")
+        assert sum(image.split == split for image in found) == spec[split]
+    clusters = Counter(image.cluster for image in found if image.split == "test")
     assert len(clusters) == 7 and max(clusters.values()) <= 20
-    assert len({pixel_sha256(image.pixels) for image in images if image.split != "train"}) == 124
+    assert len({pixel_sha256(image.pixels) for image in found if image.split != "train"}) == 124
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_a_seed_names_one_mask():
 
 
 def test_holes_are_strokes_and_not_noise():
-    """Most hole pixels have only hole pixels around them, and every part of the picture is hit by some mask."""
+    """Most hole pixels have only hole pixels around them, and every part of the image is hit by some mask."""
     masks = np.stack([draw_strokes(seed, 64, 64, 20, 40) for seed in range(100)])
     inner = masks[:, 1:-1, 1:-1] & masks[:, :-2, 1:-1] & masks[:, 2:, 1:-1] & masks[:, 1:-1, :-2] & masks[:, 1:-1, 2:]
     assert inner.sum() > 0.6 * masks[:, 1:-1, 1:-1].sum()

@@ -8,11 +8,11 @@ from PIL import Image
 
 from sair.common.errors import InputError
 from sair.common.images import write_png
-from sair.data.sources import classes_of, labelled, pictures
+from sair.data.sources import classes_of, images, labelled
 
 
 def test_label_maps_come_along_with_names(tmp_path):
-    """Ids from 1, an id beyond the classes, nearest reduction, and what the picture shows by area."""
+    """Ids from 1, an id beyond the classes, nearest reduction, and what the image shows by area."""
     labels = np.zeros((40, 60), np.uint8)
     labels[:, 10:30], labels[:, 30:50], labels[:4] = 1, 2, 9
     for k in range(5):
@@ -20,7 +20,7 @@ def test_label_maps_come_along_with_names(tmp_path):
         write_png(tmp_path / f"labels/{k}.png", labels)
     spec = {"source": "folder", "images": str(tmp_path / "images"), "labels": str(tmp_path / "labels")}
     spec |= {"classes": ["sky", "road"], "first_class": 1, "train": 3, "validation": 1, "test": 1}
-    found = list(pictures(spec, 20))
+    found = list(images(spec, 20))
     assert [p.split for p in found] == ["train", "train", "train", "validation", "test"]
     expected = np.zeros((20, 20), np.uint8)
     expected[:, 10:], expected[:2] = 1, 255
@@ -28,10 +28,10 @@ def test_label_maps_come_along_with_names(tmp_path):
     assert found[0].caption == "a photo of sky, road"
     write_png(tmp_path / "labels/2.png", labels[:30])
     with pytest.raises(InputError, match=r"labels/2\.png: 60x30 pixels.*same proportions"):
-        list(pictures(spec, 20))
+        list(images(spec, 20))
     (tmp_path / "labels/2.png").unlink()
     with pytest.raises(InputError, match=r"labels/2\.png: no such file"):
-        list(pictures(spec, 20))
+        list(images(spec, 20))
 
 
 def test_classes_of_one_name_are_one_and_maps_may_be_smaller(tmp_path):
@@ -42,7 +42,7 @@ def test_classes_of_one_name_are_one_and_maps_may_be_smaller(tmp_path):
         write_png(tmp_path / f"labels/{k}.png", labels)
     spec = {"source": "folder", "images": str(tmp_path / "images"), "labels": str(tmp_path / "labels")}
     spec |= {"classes": ["eye", "nose", "eye"], "train": 1, "validation": 0, "test": 1}
-    found = list(pictures(spec, 40))
+    found = list(images(spec, 40))
     assert (found[0].labels == np.kron(labels == 1, np.ones((2, 2)))).all()
     assert classes_of(spec) == ("eye", "nose") and found[0].caption == "a photo of eye, nose"
 

@@ -20,7 +20,7 @@ from sair.data import checks
 from sair.data.embedded.faces import CLASSES, draw_face
 from sair.data.manifest import read_manifest
 from sair.data.seeds import mix
-from sair.data.sources import labelled, pictures
+from sair.data.sources import images, labelled
 from sair.methods.origins import merge
 from sair.pipeline.project import Project
 
@@ -52,7 +52,7 @@ def write_celebahq(folder, size=128):
     for number in NUMBERS:
         face = draw_face(number, size)
         save_jpeg(folder / f"CelebA-HQ-img/{number}.jpg", face.image)
-        labels = face.labels[1::2, 1::2]  # half as wide as the picture
+        labels = face.labels[1::2, 1::2]  # half as wide as the image
         middle = np.arange(labels.shape[1]) < labels.shape[1] / 2
         for name, part in PARTS.items():
             drawn = labels == CLASSES.index(name)
@@ -64,7 +64,7 @@ def write_celebahq(folder, size=128):
 def write_ade20k(folder):
     for split, short, count in (("training", "train", 12), ("validation", "val", 3)):
         for number in range(1, count + 1):
-            size = 48 if number == 2 else 96  # ADE20K has pictures smaller than the paper's 256 pixels
+            size = 48 if number == 2 else 96  # ADE20K has images smaller than the paper's 256 pixels
             face = draw_face(mix(split, number), size)
             name = f"{split}/ADE_{short}_{number:08d}"
             save_jpeg(folder / f"images/{name}.jpg", face.image[: size * 3 // 4])
@@ -109,7 +109,7 @@ def real(root):
     ade = root / "ADEChallengeData2016"
     shutil.copytree(REAL / "ade20k_sample/images", ade / "images/validation")
     shutil.copytree(REAL / "ade20k_sample/annotations", ade / "annotations/validation")
-    # Labels of training pictures are not at hand: those of the sample, twice, serve.
+    # Labels of training images are not at hand: those of the sample, twice, serve.
     for path in sorted(ade.glob("*/validation/*")):
         other = ade / str(path.relative_to(ade)).replace("validation", "training").replace("val", "train")
         other.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def workspace(folder, make):
         "figures": {kind: {"methods": ["sair"]} for kind in ("qualitative", "semantic_maps", "training_curves")},
         "training": {"epochs": 16, "batch": 4, "scale": 0.05, "workers": 0, "precision": "fp32", "save_every": 100},
     }
-    small["figures"]["qualitative"]["pictures"] = 1
+    small["figures"]["qualitative"]["images"] = 1
     (folder / "small.yaml").write_text(yaml.safe_dump(small))
     return folder
 
@@ -229,8 +229,8 @@ def layout(tmp_path, config, monkeypatch):
     """The generated sets, `sair doctor` told that they are whole, and a function that lists its faults."""
     counts = generated(tmp_path / "data")
     known = {name: dict(facts) for name, facts in checks.known_sets().items()}
-    known["celebahq"]["pictures"], known["nvidia"]["pictures"] = len(NUMBERS), 36
-    known["ade20k"] |= {"pictures": 12, "test_pictures": 3}
+    known["celebahq"]["images"], known["nvidia"]["images"] = len(NUMBERS), 36
+    known["ade20k"] |= {"images": 12, "test_images": 3}
     settings = merge(paper(config), counts | {"image_size": 64, "preset": "mini"})
 
     def examined():
@@ -264,7 +264,7 @@ def test_the_doctor_knows_the_layouts(layout):
 def test_the_doctor_refuses_what_is_not_whole(layout):
     folder, known, examined = layout
     shutil.rmtree(folder / "ADEChallengeData2016/annotations/training")
-    known["celebahq"]["pictures"] = 30000
+    known["celebahq"]["images"] = 30000
     faults = {finding.what: finding for finding in examined()[0]}
     assert set(faults) == {"dataset celebahq, images", "dataset ade20k, labels"}
     assert "28 files, but this set has 30000" in faults["dataset celebahq, images"].said
@@ -273,7 +273,7 @@ def test_the_doctor_refuses_what_is_not_whole(layout):
 
 
 @pytest.mark.slow
-def test_planning_neither_lists_nor_opens_pictures(tmp_path):
+def test_planning_neither_lists_nor_opens_images(tmp_path):
     """The whole of the paper is planned where no data set is, so its size cannot matter."""
     for name in ("workflow", "config"):
         shutil.copytree(name, tmp_path / name)
@@ -282,7 +282,7 @@ def test_planning_neither_lists_nor_opens_pictures(tmp_path):
     assert plan.returncode == 0, plan.stdout[-3000:]
     counts = dict(line.split() for line in plan.stdout.splitlines() if len(line.split()) == 2)
     specs = {path.stem for path in (tmp_path / "config/methods").glob("*.yaml")}
-    assert int(counts["pictures"]) == int(counts["manifest"]) == 2
+    assert int(counts["images"]) == int(counts["manifest"]) == 2
     assert len(specs) < int(counts["predict"]) < 2 * len(specs) and int(counts["total"]) < 200
 
 
@@ -306,6 +306,6 @@ def test_real_part_masks_give_back_the_real_labels(tmp_path, config):
     spec = paper(config)["datasets"]["celebahq"] | {"train": 2, "validation": 1, "test": 1}
     real(tmp_path)
     spec |= {key: str(tmp_path / spec[key].removeprefix("data/")) for key in ("images", "labels")}
-    for picture in pictures(spec, 512):
-        truth = np.array(Image.open(REAL / f"celebamaskhq/maskgan_demo/{picture.id}.png"))
-        assert (picture.labels == truth).all()
+    for image in images(spec, 512):
+        truth = np.array(Image.open(REAL / f"celebamaskhq/maskgan_demo/{image.id}.png"))
+        assert (image.labels == truth).all()

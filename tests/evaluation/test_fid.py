@@ -57,16 +57,16 @@ def found(nowhere, file):
 
 @pytest.mark.slow
 def test_features_are_pytorch_fids(found, file, tmp_path):
-    """Pictures of one size and of several; a batch that does not divide their number."""
+    """Images of one size and of several; a batch that does not divide their number."""
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     os.link(file, tmp_path / "hub/checkpoints" / os.path.basename(published.FID_WEIGHTS_URL))
     reference = published.InceptionV3()  # as pytorch-fid builds it by itself, from torch hub's cache
     rng = np.random.default_rng(0)
     for sizes in ([(64, 64)] * 5, [(40, 64), (300, 310)]):
-        pictures = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
-        paths = [tmp_path / f"{number}.png" for number in range(len(pictures))]
-        for path, picture in zip(paths, pictures, strict=True):
-            write_png(path, picture)
+        images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
+        paths = [tmp_path / f"{number}.png" for number in range(len(images))]
+        for path, image in zip(paths, images, strict=True):
+            write_png(path, image)
         batch = 5 if len(set(sizes)) == 1 else 1  # pytorch-fid needs one size a batch
         wanted = fid_score.get_activations(paths, reference, batch_size=batch, num_workers=0)
         ours = fid.Inception()(map(read_rgb, paths), batch_size=2)
@@ -108,7 +108,7 @@ def samples(n, d, seed, scale=1.0, shift=0.0):
 
 @pytest.mark.parametrize(("n", "m"), [(200, 300), (30, 200), (20, 30)])
 def test_fid_is_pytorch_fids(n, m):
-    """Fewer pictures than features, more, and both; where covariances are singular, its square root is less exact."""
+    """Fewer images than features, more, and both; where covariances are singular, its square root is less exact."""
     a, b = samples(n, 48, 0), samples(m, 48, 1, scale=1.3, shift=0.1)
     statistics = [part for x in (a, b) for part in (x.mean(0), np.cov(x, rowvar=False))]
     wanted = fid_score.calculate_frechet_distance(*statistics)
@@ -190,7 +190,7 @@ def mean_kernel(p, q):
 
 
 def test_the_interval_of_kid_covers_the_truth():
-    """In 300 simulated tables of 60 pictures the 95 % interval holds the true distance about 95 % of the time."""
+    """In 300 simulated tables of 60 images the 95 % interval holds the true distance about 95 % of the time."""
     rng = np.random.default_rng(0)
     here, there = np.zeros(16), np.full(16, 0.4)
     true = mean_kernel(here, here) + mean_kernel(there, there) - 2 * mean_kernel(here, there)
@@ -202,8 +202,8 @@ def test_the_interval_of_kid_covers_the_truth():
     assert 0.90 <= np.mean([paired.low <= true <= paired.high for paired in found]) <= 0.98
 
 
-def test_fid_is_biased_by_the_number_of_pictures_and_kid_is_not():
-    """Why it is flagged: two samples of one distribution, few and many pictures."""
+def test_fid_is_biased_by_the_number_of_images_and_kid_is_not():
+    """Why it is flagged: two samples of one distribution, few and many images."""
     few, many = (
         np.mean([fid.frechet_distance(samples(n, 64, 2 * k), samples(n, 64, 2 * k + 1)) for k in range(10)])
         for n in (20, 400)
@@ -218,13 +218,13 @@ def test_fid_is_biased_by_the_number_of_pictures_and_kid_is_not():
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory, frozen_split, file):
-    """A manifest of five pictures; predictions, which are the truth and in the last bucket its negative; their FID."""
+    """A manifest of five images; predictions, which are the truth and in the last bucket its negative; their FID."""
     folder = tmp_path_factory.mktemp("computed")
     manifest = frozen_split(folder, test=TEST)
     for row in pd.read_csv(manifest).itertuples():
         truth = read_rgb(folder / row.image)
-        picture = 255 - truth if row.bucket == BUCKETS[2] else truth
-        write_png(folder / f"predictions/composited/{row.bucket}/{row.id}.png", picture)
+        image = 255 - truth if row.bucket == BUCKETS[2] else truth
+        write_png(folder / f"predictions/composited/{row.bucket}/{row.id}.png", image)
     truth, method = folder / "truth.safetensors", folder / "method.safetensors"
     with pytest.MonkeyPatch.context() as patch:
         expect(file, patch)
@@ -245,15 +245,15 @@ def test_files_of_a_manifest(written, file):
     assert truth.features.shape == (TEST, 2048) and method.features.shape == (3 * TEST, 2048)
     np.testing.assert_allclose(method.features[:TEST], truth.features, rtol=1e-5, atol=1e-5)
     assert truth.manifest == method.manifest == manifest_hash(written / "manifest.csv")
-    assert method.pictures == fid.predictions_digest(written / "manifest.csv", written / "predictions")
+    assert method.images == fid.predictions_digest(written / "manifest.csv", written / "predictions")
     frame = pd.read_csv(written / "fid.csv").set_index("bucket")
     assert list(frame.index) == [*BUCKETS, "all"] and (frame.n == TEST).all()
     assert (frame.weights_sha256 == file_sha256(file)).all()
-    assert frame.reason.str.contains("fewer than 2048 pictures").all()
+    assert frame.reason.str.contains("fewer than 2048 images").all()
     scale = frame.fid["40-60"]
     assert scale > 0 and (frame.fid[:2] < 1e-6 * scale).all() and 0 < frame.fid["all"] < scale
     assert (frame.kid[:2].abs() < 1e-5 * abs(frame.kid["40-60"])).all()
-    # The same numbers from the pictures' own features, without the code that sorts them into buckets.
+    # The same numbers from the images' own features, without the code that sorts them into buckets.
     last = fid.kernel_distance(truth.features, method.features[None, 2 * TEST :])
     assert frame.kid["40-60"] == pytest.approx(last.paired.mean) and frame.kid_low["40-60"] < last.paired.mean
     together = fid.kernel_distance(truth.features, method.features.reshape(3, TEST, 2048))
@@ -269,7 +269,7 @@ def test_features_of_another_manifest_or_other_weights_are_refused(written):
             fid.distances(written / "manifest.csv", truth, wrong)
 
 
-def test_a_changed_picture_is_not_the_one_of_the_features(written):
+def test_a_changed_image_is_not_the_one_of_the_features(written):
     before = fid.predictions_digest(written / "manifest.csv", written / "predictions")
     path = next((written / "predictions/composited").rglob("*.png"))
     write_png(path, 255 - read_rgb(path))
@@ -279,14 +279,14 @@ def test_a_changed_picture_is_not_the_one_of_the_features(written):
         fid.predictions_digest(written / "manifest.csv", written / "predictions")
 
 
-def test_two_pictures_give_a_reason_and_no_number(written):
+def test_two_images_give_a_reason_and_no_number(written):
     table = pd.read_csv(written / "manifest.csv")
     table[table.groupby("bucket").cumcount() < 2].to_csv(written / "two.csv", index=False)
     digest = manifest_hash(written / "two.csv")
     features = np.random.default_rng(0).normal(size=(6, 2048))
     truth, method = (fid.Features(part, digest, "w", "p") for part in (features[:2], features))
     frame = fid.distances(written / "two.csv", truth, method)
-    assert frame.fid.isna().all() and frame.kid.isna().all() and (frame.reason == "fewer than 3 pictures").all()
+    assert frame.fid.isna().all() and frame.kid.isna().all() and (frame.reason == "fewer than 3 images").all()
 
 
 def test_damaged_features_are_refused(written):

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.scoring import SIDE, a_hole, fault, network_or_skip, picture, write_mask
+from helpers.scoring import SIDE, a_hole, fault, image, network_or_skip, write_mask
 from PIL import Image
 
 from sair.commands.cli import main
@@ -25,9 +25,9 @@ def network():
 def folders(tmp_path):
     """Three truths, predictions and masks; one in a subfolder, one of another size, suffixes mixed."""
     for index, (name, height, width) in enumerate([("b", SIDE, SIDE), ("a/b", SIDE, SIDE), ("c.d", 32, 48)]):
-        truth = picture(index, height, width)
+        truth = image(index, height, width)
         hole = a_hole(height * width // 5 + index - 1, height, width)
-        prediction = np.where(hole[..., None], picture(index + 10, height, width), truth)
+        prediction = np.where(hole[..., None], image(index + 10, height, width), truth)
         write_png(tmp_path / "truth" / f"{name}.png", truth)
         write_mask(tmp_path / "masks" / f"{name}.png", hole)
         target = tmp_path / "prediction" / f"{name}.png"
@@ -116,10 +116,10 @@ def test_names_that_are_not_the_id_are_declared(folders, capsys):
     assert "--prediction-name '{id}_prediction'" in fault(score, folders)
     named = {"prediction_name": "{id}_fake", "mask_name": "{id}_mask001.png"}
     pd.testing.assert_frame_equal(score(folders, **named), plain)
-    write_png(folders / "prediction/a/b_real.png", picture(3))  # as image translation leaves them
+    write_png(folders / "prediction/a/b_real.png", image(3))  # as image translation leaves them
     pd.testing.assert_frame_equal(score(folders, **named), plain)
     assert "1 images are no predictions, as their names are not {id}_fake: a/b_real" in capsys.readouterr().err
-    write_png(folders / "prediction/x_fake.png", picture(3))
+    write_png(folders / "prediction/x_fake.png", image(3))
     assert "1 predictions without an image" in fault(score, folders, **named)
     (folders / "prediction/x_fake.png").unlink()
     for path in [*(folders / "masks").rglob("*.png"), *(folders / "prediction").rglob("*.*")]:
@@ -208,8 +208,8 @@ def test_a_missing_mask_is_named(folders):
 
 def test_up_to_ten_names_are_listed(tmp_path):
     for index in range(13):
-        write_png(tmp_path / "truth" / f"{index:02}.png", picture(index))
-    write_png(tmp_path / "prediction" / "00.png", picture(0))
+        write_png(tmp_path / "truth" / f"{index:02}.png", image(index))
+    write_png(tmp_path / "prediction" / "00.png", image(0))
     message = fault(score, tmp_path, masks=False)
     assert "12 of 13" in message and "01, 02, 03, 04, 05, 06, 07, 08, 09, 10 and 2 more" in message
 
@@ -221,7 +221,7 @@ def test_two_files_of_one_id_are_refused(folders):
 
 
 def test_another_size_is_refused(folders):
-    write_png(folders / "prediction" / "a" / "b.png", picture(0, SIDE, SIDE + 1))
+    write_png(folders / "prediction" / "a" / "b.png", image(0, SIDE, SIDE + 1))
     message = fault(score, folders)
     assert "b.png: 41x40 pixels" in message and "has 40x40" in message and "Nothing is resized silently" in message
 
@@ -234,7 +234,7 @@ def test_a_mask_of_another_size_is_refused(folders):
 def test_every_truncated_or_unreadable_file_is_named(folders):
     truncated = folders / "prediction" / "a" / "b.png"
     truncated.write_bytes(truncated.read_bytes()[:-100])
-    (folders / "prediction" / "c.d.png").write_text("no picture")
+    (folders / "prediction" / "c.d.png").write_text("no image")
     message = fault(score, folders)
     assert message.startswith("2 faults:")
     assert f"{truncated}: not a readable image" in message
@@ -251,14 +251,14 @@ def test_a_grey_mask_is_refused(folders):
 
 def test_images_too_small_for_lpips_have_none(folders, network, capsys):
     for folder in ("truth", "prediction"):
-        write_png(folders / folder / "small.png", picture(20 if folder == "truth" else 21, 11, 40))
+        write_png(folders / folder / "small.png", image(20 if folder == "truth" else 21, 11, 40))
     frame = score(folders, masks=False, lpips=network).set_index("id")
     assert math.isnan(frame.lpips["small"]) and frame.lpips.drop("small").notna().all()
     assert frame.ssim.notna().all() and frame.psnr.notna().all()
     warning = capsys.readouterr().err
     assert "1 of 4 images have a side of less than 31 pixels, which LPIPS needs" in warning and "small" in warning
     for folder in ("truth", "prediction"):
-        write_png(folders / folder / "small.png", picture(0, 10, 40))
+        write_png(folders / folder / "small.png", image(0, 10, 40))
     assert "small.png: 40x10 pixels, but the metrics need at least 11" in fault(score, folders, masks=False)
 
 

@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 
 
 def pair(kind, height=64, width=64):
-    """Deterministic uint8 pictures from integer arithmetic alone: a truth and a damaged copy."""
+    """Deterministic uint8 images from integer arithmetic alone: a truth and a damaged copy."""
     y, x = np.mgrid[:height, :width]
     truth = np.stack([(3 * x + y) % 256, (x * y) % 256, (x * x + 2 * y * y) // 7 % 256], axis=-1).astype(np.uint8)
     damaged = truth.astype(np.int64)
@@ -80,7 +80,7 @@ def test_l1_equals_its_definition():
     assert l1(truth, prediction) == pytest.approx(np.abs(truth / 255 - prediction / 255).mean(), abs=1e-12)
 
 
-def test_identical_pictures(lpips_metric):
+def test_identical_images(lpips_metric):
     truth, _ = pair("noise")
     assert psnr(truth, truth) == math.inf
     assert ssim(truth, truth) == 1
@@ -102,7 +102,7 @@ def test_hole_only_metrics_see_the_hole_alone():
     assert psnr(truth, composited, hole) == psnr(truth[box], prediction[box])
     assert psnr(truth, prediction, hole=hole) == psnr(truth, composited, hole=hole)
     assert l1(truth, composited, hole) == pytest.approx(l1(truth[box], prediction[box]), abs=1e-15)
-    # Known pixels add no error, so the whole picture's L1 is the hole's, diluted by the hole's share.
+    # Known pixels add no error, so the whole image's L1 is the hole's, diluted by the hole's share.
     assert l1(truth, composited) == pytest.approx(l1(truth, composited, hole) * hole.mean(), abs=1e-15)
 
 
@@ -155,7 +155,7 @@ def test_ssim_equals_scikit_image(kind):
 
 
 def test_ssim_of_the_noisy_cameraman():
-    """scikit-image's own test picture; 0.357959 is what the IPOL article's implementation gives."""
+    """scikit-image's own test image; 0.357959 is what the IPOL article's implementation gives."""
     grey = camera()
     noisy = np.clip(grey + 20 * np.random.RandomState(5).randn(*grey.shape), 0, 255).astype(np.uint8)
     assert structural_similarity(grey, noisy) == pytest.approx(0.36745183279103666, abs=1e-9)
@@ -179,7 +179,7 @@ def test_hole_ssim_leaves_out_the_border():
     assert ssim(truth, prediction, hole) == pytest.approx(ssim_map(truth, prediction)[0, 15], abs=1e-15)
 
 
-def test_the_smallest_picture_has_one_window():
+def test_the_smallest_image_has_one_window():
     truth, prediction = pair("noise", 11, 11)
     assert ssim_map(truth, prediction).shape == (1, 1)
 
@@ -187,8 +187,8 @@ def test_the_smallest_picture_has_one_window():
 # LPIPS
 
 
-def as_lpips_input(pictures):
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / (255 / 2) - 1
+def as_lpips_input(images):
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / (255 / 2) - 1
 
 
 # Computed with lpips 0.1.4, `lpips.LPIPS(net="alex")`, float32, one pair at a time.
@@ -257,7 +257,7 @@ def test_lpips_of_the_authors_example(lpips_metric):
 
 @pytest.mark.parametrize("metric", [psnr, ssim, l1])
 class TestRefusals:
-    def test_small_pictures(self, metric):
+    def test_small_images(self, metric):
         small = np.zeros((10, 30, 3), np.uint8)
         with pytest.raises(InputError, match="10x30 pixels: each side must be at least 11"):
             metric(small, small)
@@ -270,15 +270,15 @@ class TestRefusals:
         "wrong", [np.zeros((16, 16, 3)), np.zeros((16, 16), np.uint8), np.zeros((3, 16, 16), np.uint8)]
     )
     def test_what_is_no_uint8_rgb(self, metric, wrong):
-        with pytest.raises(TypeError, match="expected a uint8 picture"):
+        with pytest.raises(TypeError, match="expected a uint8 image"):
             metric(wrong, wrong)
 
     def test_masks_that_do_not_fit(self, metric):
-        picture = np.zeros((16, 16, 3), np.uint8)
+        image = np.zeros((16, 16, 3), np.uint8)
         with pytest.raises(TypeError, match="expected a bool mask"):
-            metric(picture, picture, np.zeros((16, 16), np.uint8))
+            metric(image, image, np.zeros((16, 16), np.uint8))
         with pytest.raises(InputError, match=r"mask \(16, 15\)"):
-            metric(picture, picture, np.zeros((16, 15), bool))
+            metric(image, image, np.zeros((16, 15), bool))
 
 
 def test_lpips_refusals(lpips_metric):

@@ -7,7 +7,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 import pytest
-from helpers.scoring import SIDE, a_hole, fault, network_or_skip, picture, write_mask
+from helpers.scoring import SIDE, a_hole, fault, image, network_or_skip, write_mask
 from PIL import Image
 
 from sair.common.errors import InputError
@@ -81,8 +81,8 @@ def benchmark(tmp_path):
     for bucket, count in BUCKETS.items():
         for name in ("z", "a,b"):
             seed = ord(name[0])
-            truth, hole = picture(seed), a_hole(count)
-            raw = picture(seed + count)
+            truth, hole = image(seed), a_hole(count)
+            raw = image(seed + count)
             write_png(tmp_path / "set" / "images" / f"{name}.png", truth)
             write_mask(tmp_path / "set" / "masks" / bucket / f"{name}.png", hole)
             write_png(tmp_path / "out" / "raw" / bucket / f"{name}.png", raw)
@@ -91,14 +91,14 @@ def benchmark(tmp_path):
             files = [f"images/{name}.png", f"masks/{bucket}/{name}.png"]
             hashes = [pixel_sha256(truth), pixel_sha256(hole)]
             rows.append([name, bucket, "scene", *files, count, SIDE * SIDE, *hashes])
-    write_manifest(tmp_path, rows)
+    freeze_manifest(tmp_path, rows)
     return tmp_path
 
 
 HEADER = ["id", "bucket", "cluster", "image", "mask", "hole_pixels", "pixels", "image_sha256", "mask_sha256"]
 
 
-def write_manifest(folder, rows, header=HEADER):
+def freeze_manifest(folder, rows, header=HEADER):
     with open(folder / "set" / "manifest.csv", "w", newline="") as stream:
         csv.writer(stream).writerows([header, *rows])
 
@@ -119,8 +119,8 @@ def test_one_row_a_manifest_row_in_its_order(benchmark, network):
     assert list(zip(frame.id, frame.bucket, strict=True)) == [(n, b) for b in BUCKETS for n in ("z", "a,b")]
     for row in frame.itertuples():
         hole = a_hole(BUCKETS[row.bucket])
-        truth = picture(ord(row.id[0]))
-        raw = picture(ord(row.id[0]) + BUCKETS[row.bucket])
+        truth = image(ord(row.id[0]))
+        raw = image(ord(row.id[0]) + BUCKETS[row.bucket])
         composited = np.where(hole[..., None], raw, truth)
         assert row.ratio == 100 * BUCKETS[row.bucket] / SIDE**2
         expected = score_pair(truth, composited, hole)
@@ -142,14 +142,14 @@ def test_the_file_holds_what_was_returned_and_is_deterministic(benchmark, networ
     assert [path.name for path in benchmark.glob(".*")] == [], "no temporary file is left"
 
 
-def test_the_composited_picture_is_scored_by_every_convention(benchmark):
+def test_the_composited_image_is_scored_by_every_convention(benchmark):
     files = benchmark / "set" / "manifest.csv", benchmark / "out", benchmark / "conventions.csv"
     frame = score_conventions(*files, show=False)
     assert list(frame.columns) == ["id", "bucket", "cluster", *all_measures()]
     assert list(zip(frame.id, frame.bucket, strict=True)) == [(n, b) for b in BUCKETS for n in ("z", "a,b")]
     for row in frame.itertuples(index=False):
         hole = a_hole(BUCKETS[row.bucket])
-        truth, raw = picture(ord(row.id[0])), picture(ord(row.id[0]) + BUCKETS[row.bucket])
+        truth, raw = image(ord(row.id[0])), image(ord(row.id[0]) + BUCKETS[row.bucket])
         expected = score_by_conventions(truth, np.where(hole[..., None], raw, truth), hole)
         np.testing.assert_array_equal(row[3:], list(expected.values()))
     written = files[2].read_bytes()
@@ -167,9 +167,9 @@ def test_truth_features_are_computed_once_a_truth(benchmark, network):
         device = network.device
         distance = staticmethod(network.distance)
 
-        def features(self, pictures):
-            seen.extend(pixel_sha256(p) for p in pictures)
-            return network.features(pictures)
+        def features(self, images):
+            seen.extend(pixel_sha256(p) for p in images)
+            return network.features(images)
 
     measure(benchmark, lpips=Counting(), batch_size=4)
     truths = [row[7] for row in manifest_rows(benchmark)]
@@ -177,7 +177,7 @@ def test_truth_features_are_computed_once_a_truth(benchmark, network):
     assert len(seen) == 2 + 2 * len(truths)
 
 
-def test_identical_pictures_are_written_as_inf(benchmark):
+def test_identical_images_are_written_as_inf(benchmark):
     for row in manifest_rows(benchmark):
         for kind in ("raw", "composited"):
             shutil.copy(benchmark / "set" / row[3], benchmark / "out" / kind / row[1] / f"{row[0]}.png")
@@ -217,7 +217,7 @@ def test_an_altered_mask_is_named(benchmark):
 def test_wrong_counts_are_refused(benchmark):
     rows = manifest_rows(benchmark)
     rows[0][5] = "201"
-    write_manifest(benchmark, rows)
+    freeze_manifest(benchmark, rows)
     assert "200 of 1600 pixels are holes, but the manifest says 201 of 1600" in fault(measure, benchmark)
 
 
@@ -227,7 +227,7 @@ def test_missing_and_extra_predictions_of_a_manifest_are_named(benchmark, kind):
     (folder / "0-20" / "z.png").rename(folder / "0-20" / "y.png")
     message = fault(measure, benchmark)
     assert f"{folder}: 1 of 6 predictions are missing: 0-20/z.png" in message and "run the method" in message
-    assert f"{folder}: 1 pictures that the manifest does not name: 0-20/y.png" in message
+    assert f"{folder}: 1 images that the manifest does not name: 0-20/y.png" in message
 
 
 def test_a_prediction_in_another_format_is_no_prediction(benchmark):
@@ -238,7 +238,7 @@ def test_a_prediction_in_another_format_is_no_prediction(benchmark):
 
 @pytest.mark.parametrize("kind", ["composited", "raw"])
 def test_a_prediction_of_another_size_is_refused(benchmark, kind):
-    write_png(benchmark / "out" / kind / "0-20" / "z.png", picture(1, SIDE, SIDE + 2))
+    write_png(benchmark / "out" / kind / "0-20" / "z.png", image(1, SIDE, SIDE + 2))
     message = fault(measure, benchmark)
     assert f"{kind}/0-20/z.png: 42x40 pixels" in message and "has 40x40" in message
 
@@ -257,7 +257,7 @@ def test_changed_known_pixels_are_refused(benchmark):
 
 
 def test_predictions_made_with_the_other_polarity_are_said(benchmark):
-    raw, truth = picture(122 + 200), picture(122)
+    raw, truth = image(122 + 200), image(122)
     hole = a_hole(200)
     write_png(benchmark / "out/composited/0-20/z.png", np.where(hole[..., None], truth, raw))
     assert "all hole pixels equal it, so the mask was used with the other polarity" in fault(measure, benchmark)
@@ -278,7 +278,7 @@ def test_decomposed_predictions_of_a_manifest_are_found(benchmark):
     rows = manifest_rows(benchmark)
     for row in rows:
         row[0] = row[0].replace("z", "é")
-    write_manifest(benchmark, rows)
+    freeze_manifest(benchmark, rows)
     found = []
     for form in ("NFC", "NFD"):
         for path in [*(benchmark / "out").rglob("z.png"), *(benchmark / "out").rglob("é.png")]:
@@ -300,12 +300,12 @@ def test_swapped_predictions_are_refused(benchmark):
 def test_up_to_ten_faults_are_told_in_full(tmp_path):
     rows = []
     for index in range(12):
-        write_png(tmp_path / "set" / "i" / f"{index}.png", picture(index))
+        write_png(tmp_path / "set" / "i" / f"{index}.png", image(index))
         write_mask(tmp_path / "set" / "m" / f"{index}.png", a_hole(200))
         for kind in ("raw", "composited"):
-            write_png(tmp_path / "out" / kind / "0-20" / f"{index}.png", picture(index))
+            write_png(tmp_path / "out" / kind / "0-20" / f"{index}.png", image(index))
         rows.append([index, "0-20", index, f"i/{index}.png", f"m/{index}.png", 200, SIDE * SIDE, "0" * 64, "0" * 64])
-    write_manifest(tmp_path, rows)
+    freeze_manifest(tmp_path, rows)
     message = fault(measure, tmp_path)
     assert message.startswith("12 faults:") and message.endswith("... and 2 more") and message.count("altered") == 10
 
@@ -328,20 +328,20 @@ def test_up_to_ten_faults_are_told_in_full(tmp_path):
 def test_a_wrong_manifest_is_refused(benchmark, change, expected):
     rows = manifest_rows(benchmark)
     change(rows)
-    write_manifest(benchmark, rows)
+    freeze_manifest(benchmark, rows)
     message = fault(measure, benchmark)
     assert expected in message and "manifest.csv" in message
 
 
 def test_a_manifest_without_a_column_is_refused(benchmark):
-    write_manifest(benchmark, manifest_rows(benchmark), [*HEADER[:-1], "sha"])
+    freeze_manifest(benchmark, manifest_rows(benchmark), [*HEADER[:-1], "sha"])
     assert "lacks the columns mask_sha256" in fault(measure, benchmark)
 
 
 def test_in_a_manifest_without_clusters_each_image_is_its_own(benchmark):
     assert {row.cluster for row in read_manifest(benchmark / "set" / "manifest.csv")} == {"scene"}
     rows = [row[:2] + row[3:] for row in manifest_rows(benchmark)]
-    write_manifest(benchmark, rows, HEADER[:2] + HEADER[3:])
+    freeze_manifest(benchmark, rows, HEADER[:2] + HEADER[3:])
     assert all(row.cluster == row.id for row in read_manifest(benchmark / "set" / "manifest.csv"))
 
 

@@ -1,4 +1,4 @@
-"""Weights and pictures that the authors' code was given too, and how its recorded answers are compared."""
+"""Weights and images that the authors' code was given too, and how its recorded answers are compared."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def seeded(module: nn.Module, seed: int) -> nn.Module:
     return module.eval()
 
 
-def pictures(seed: int, batch: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
+def image_batch(seed: int, batch: int, height: int, width: int) -> tuple[torch.Tensor, torch.Tensor]:
     stream = np.random.PCG64(seed)
     images = torch.tensor(uniform(stream, (batch, 3, height, width)), dtype=torch.float32)
     masks = torch.tensor(uniform(stream, (batch, 1, height, width)) < 0.4, dtype=torch.float32)

@@ -18,7 +18,7 @@ def network_or_skip():
         pytest.skip(f"weights unavailable: {error}")
 
 
-def picture(seed, height=SIDE, width=SIDE):
+def image(seed, height=SIDE, width=SIDE):
     coarse = np.random.default_rng(seed).integers(0, 256, (height // 4 + 1, width // 4 + 1, 3))
     return np.kron(coarse, np.ones((4, 4, 1)))[:height, :width].astype(np.uint8)
 

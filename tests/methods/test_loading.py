@@ -19,7 +19,7 @@ from sair.inference.segmentation import load_clip, load_semantic_method, segment
 from sair.methods import checkpoint
 from sair.methods.build import build
 from sair.methods.loading import load
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 from sair.training import loop
 
 EDGECONNECT = {"channels": 4, "blocks": 1, "discriminator_channels": 4, "discriminator_downsamplings": 1}
@@ -94,8 +94,8 @@ def registry(folder):
 def test_what_its_authors_trained_with_says_nothing_of_given_weights(registry):
     write_method(registry, "y", "extends: edge\nlabel: Y\npublished: {sigma: 5}\n")
     write_method(registry, "x", "extends: y\nlabel: X\nweights: ~/e.safetensors\n")
-    spec = load_method("x", "config/methods", "mini")
-    assert spec["published"] == {} and load_method("y", "config/methods", "mini")["published"] == {"sigma": 5}
+    spec = load_spec("x", "config/methods", "mini")
+    assert spec["published"] == {} and load_spec("y", "config/methods", "mini")["published"] == {"sigma": 5}
     assert spec["weights"] == str(Path.home() / "e.safetensors")
 
 
@@ -103,7 +103,7 @@ def test_what_its_authors_trained_with_says_nothing_of_given_weights(registry):
 def test_a_method_with_weights_has_the_checkpoints_parameters_and_its_own_over_them(registry, preset):
     write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
     write_method(registry, "drawn", "extends: plain\nlabel: D\nparameters: {drawn_edges: hole, sigma: 3}\n")
-    plain, drawn = (load(load_method(name, "config/methods", preset)) for name in ("plain", "drawn"))
+    plain, drawn = (load(load_spec(name, "config/methods", preset)) for name in ("plain", "drawn"))
     assert (plain.method.sigma, plain.method.drawn_edges) == (2.0, "everywhere") and plain.image_size == 32
     assert (drawn.method.sigma, drawn.method.drawn_edges) == (3, "hole")
     assert drawn.spec["parameters"] == {**EDGECONNECT, "sigma": 3, "drawn_edges": "hole"} and drawn.spec["label"] == "D"
@@ -144,7 +144,7 @@ def test_presets_beside_weights_go_over_them_too(registry):
 def test_a_variant_may_be_trained_again(registry):
     write_method(registry, "x", "extends: edge\nlabel: X\nweights: e.safetensors\n")
     write_method(registry, "y", "extends: x\nlabel: Y\nweights: null\n")
-    spec = load_method("y", "config/methods", "mini", {"steps": 3})
+    spec = load_spec("y", "config/methods", "mini", {"steps": 3})
     assert spec["training"] == {"steps": 3, "batch": 4} and spec["parameters"]["channels"] == 6
 
 
@@ -154,7 +154,7 @@ def test_a_trained_method_is_never_run_on_random_weights(registry):
     write_method(registry, "x", "extends: edge\nlabel: X\ntraining: null\n")
     with pytest.raises(InputError, match="method x would run on random weights"):
         load("x", preset="mini")
-    spec = load_method("x", "config/methods", "mini")
+    spec = load_spec("x", "config/methods", "mini")
     with pytest.raises(InputError, match="random weights"):
         loop.Run(spec, 0, Path("running.safetensors"), [])
 
@@ -188,7 +188,7 @@ def pixels(data, folder):
 def test_prediction_and_inpaint_use_the_weights_and_the_parameters(data, registry, monkeypatch):
     write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
     write_method(registry, "drawn", "extends: plain\nlabel: D\nparameters: {drawn_edges: hole, sigma: 3}\n")
-    specs = {name: load_method(name, "config/methods", "mini") for name in ("plain", "drawn")}
+    specs = {name: load_spec(name, "config/methods", "mini") for name in ("plain", "drawn")}
     for name, spec in specs.items():
         predict(spec, data / "manifest.csv", registry / name, weights=spec["weights"])
         recipe = {key: value for key, value in spec.items() if key != "weights"}  # as the workflow gives it
@@ -210,7 +210,7 @@ class Registry:
     """The parts of a project that `sair inpaint` asks for."""
 
     def method(self, name):
-        return load_method(name, "config/methods", "mini")
+        return load_spec(name, "config/methods", "mini")
 
     def learns(self, name):
         return self.method(name)["training"] is not None
@@ -232,9 +232,9 @@ def test_a_method_over_one_with_weights_takes_its_size_from_them(data, registry)
         "above",
         "label: A\nclass: baselines.jpgnet:JPGNet\nover: plain\nparameters: {base_channels: 4, downsamplings: 2}\n",
     )
-    spec = load_method("above", "config/methods", "mini", TRAINING)
+    spec = load_spec("above", "config/methods", "mini", TRAINING)
     loop.train(
-        spec, data / "pictures.csv", data / "masks.csv", 0, registry / "a.safetensors", registry / "a.csv",
+        spec, data / "images.csv", data / "masks.csv", 0, registry / "a.safetensors", registry / "a.csv",
         over="e.safetensors", device="cpu",
     )  # fmt: skip
     above, below = load(registry / "a.safetensors"), load(registry / "e.safetensors")
@@ -248,7 +248,7 @@ def test_a_method_over_one_with_weights_takes_its_size_from_them(data, registry)
 
 def test_the_conformance_suite_uses_the_weights(registry):
     write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
-    method = maker(load_method("plain", "config/methods", "mini"))()
+    method = maker(load_spec("plain", "config/methods", "mini"))()
     expected = checkpoint.weights_of(load("e.safetensors").method)
     assert all(torch.equal(value, expected[name]) for name, value in checkpoint.weights_of(method).items())
 
@@ -275,12 +275,12 @@ def test_a_second_encoder_of_a_kind_trains_and_is_found_by_its_class(folder, dat
     parameters = {**LIIF["parameters"], "sir": {"hidden": [8]}}
     method = {"label": "M", "class": LIIF["class"], "semantics": "clip_wide", "parameters": parameters}
     write_method(folder, "mine", json.dumps(method))
-    files = data / "pictures.csv", data / "masks.csv", 0
+    files = data / "images.csv", data / "masks.csv", 0
     for name in ("clip", "clip_wide"):
-        encoder = load_method(name, "config/semantics", "mini", TRAINING)
+        encoder = load_spec(name, "config/semantics", "mini", TRAINING)
         encoder["parameters"]["classes"] = ["skin", "hair"]
         loop.train(encoder, *files, folder / f"{name}.safetensors", folder / f"{name}.csv", device="cpu")
-    spec = load_method("mine", "config/methods", "mini", TRAINING)
+    spec = load_spec("mine", "config/methods", "mini", TRAINING)
     mine, wide = folder / "mine.safetensors", folder / "clip_wide.safetensors"
     loop.train(spec, *files, mine, folder / "mine.csv", semantics=wide, device="cpu")
     restored = load(mine)
@@ -288,11 +288,9 @@ def test_a_second_encoder_of_a_kind_trains_and_is_found_by_its_class(folder, dat
     assert restored.spec["parameters"]["semantic"]["architecture"]["vision_cfg"]["width"] == 24
     assert load_semantic_method(mine, load_clip(wide), wide).semantic is not None
     with pytest.raises(InputError, match="its semantics are not those of"):
-        segment(
-            folder / "clip.safetensors", data / "pictures.csv", data / "manifest.csv", folder / "s.csv", method=mine
-        )
+        segment(folder / "clip.safetensors", data / "images.csv", data / "manifest.csv", folder / "s.csv", method=mine)
     with pytest.raises(InputError, match="not a semantic encoder"):
-        segment(mine, data / "pictures.csv", data / "manifest.csv", folder / "s.csv")
+        segment(mine, data / "images.csv", data / "manifest.csv", folder / "s.csv")
 
 
 def test_an_encoder_may_name_its_weights(folder, data):
@@ -300,10 +298,10 @@ def test_an_encoder_may_name_its_weights(folder, data):
     given = write_checkpoint(folder / "given.safetensors", spec)
     text = "label: CLIP\nclass: sair.models.clip:CLIP\nweights: given.safetensors\nparameters: {lr: 0.5}\n"
     (folder / "config/semantics/clip.yaml").write_text(text)
-    encoder = load_method("clip", "config/semantics", "mini", TRAINING)
+    encoder = load_spec("clip", "config/semantics", "mini", TRAINING)
     encoder["parameters"]["classes"] = ["skin"]
     written = folder / "clip.safetensors"
-    loop.train(encoder, data / "pictures.csv", data / "masks.csv", 0, written, folder / "c.csv", device="cpu")
+    loop.train(encoder, data / "images.csv", data / "masks.csv", 0, written, folder / "c.csv", device="cpu")
     assert load_clip(written).classes == ("skin",)
     expected = checkpoint.load(given)[0]
     assert all(torch.equal(value, expected[name]) for name, value in checkpoint.load(written)[0].items())

@@ -12,7 +12,7 @@ from sair.commands.conformance import check, maker, samples
 from sair.common.errors import InputError
 from sair.methods.build import build
 from sair.methods.origins import merge
-from sair.methods.spec import load_method, method_names
+from sair.methods.spec import load_spec, method_names
 from sair.models.clip import CLIP
 from sair.pipeline.project import Project, _classes
 from sair.reporting.notes import departures
@@ -32,7 +32,7 @@ def test_the_registry_has_the_methods_of_table_1():
 
 def test_an_unknown_name_lists_the_near_ones():
     with pytest.raises(InputError, match=r"unknown method 'siar'.*Did you mean sair"):
-        load_method("siar", "config/methods", "mini")
+        load_spec("siar", "config/methods", "mini")
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_an_unknown_name_lists_the_near_ones():
 def test_a_faulty_file_is_refused(tmp_path, text, message):
     write(tmp_path, "x", text)
     with pytest.raises(InputError, match=message) as error:
-        load_method("x", tmp_path, "mini")
+        load_spec("x", tmp_path, "mini")
     said = str(error.value)
     assert "\n" not in said and ("x.yaml" in said or "unknown method 'nothing'" in said)
 
@@ -108,7 +108,7 @@ presets: {mini: {parameters: {b: 2, deep: {z: 3}}, training: {steps: 7}}}
 """,
     )
     write(tmp_path, "variant", "extends: base\nlabel: Variant\nparameters: {b: 5, deep: {y: null}}")
-    spec = load_method("variant", tmp_path, "mini", DEFAULTS)
+    spec = load_spec("variant", tmp_path, "mini", DEFAULTS)
     assert spec["parameters"] == {"a": 1, "b": 5, "deep": {"x": 1, "y": None, "z": 3}}
     assert spec["training"] == {"steps": 7, "scale": 1, "batch": 4}
     assert spec["tables"] == {}  # a place in a table is not inherited
@@ -120,9 +120,9 @@ def test_a_control_says_so_and_its_variants_are_controls(tmp_path):
     write(tmp_path, "variant", "extends: base\nlabel: Variant")
     write(tmp_path, "rival", "extends: variant\ncontrol: false")
     write(tmp_path, "plain", "label: Plain\nclass: baselines.controls:MeanFill")
-    controls = [name for name in method_names(tmp_path) if load_method(name, tmp_path, "mini")["control"]]
+    controls = [name for name in method_names(tmp_path) if load_spec(name, tmp_path, "mini")["control"]]
     assert controls == ["base", "variant"]
-    registered = [name for name in NAMES if load_method(name, "config/methods", "mini")["control"]]
+    registered = [name for name in NAMES if load_spec(name, "config/methods", "mini")["control"]]
     assert registered == ["biharmonic", "ground_truth", "mean_fill"]
 
 
@@ -176,7 +176,7 @@ def test_merge_replaces_and_keeps():
 def builder(spec):
     """What the workflow does: the semantic encoder's description goes into the method that asks for it."""
     if spec["semantics"] and not spec["weights"]:
-        description = build(load_method(spec["semantics"], "config/semantics", "mini", DEFAULTS)).description
+        description = build(load_spec(spec["semantics"], "config/semantics", "mini", DEFAULTS)).description
         spec = {**spec, "parameters": {**spec["parameters"], "semantic": description}}
     return maker(spec)
 
@@ -258,7 +258,7 @@ class Random(MeanFill):
     [
         (Swapped, "mask polarity|hole filled"),
         (SwappedBiharmonic, "mask polarity|hole filled"),
-        (Smaller, "must have its picture's size"),
+        (Smaller, "must have its image's size"),
         (NotFinite, "not finite"),
         (Idle, "hole filled"),
         (TooBright, "range"),
@@ -287,7 +287,7 @@ def test_a_polarity_swapped_network_is_caught(name, mini):
 
 
 def test_the_paper_presets_build_at_full_size(config):
-    spec = load_method("liif", "config/methods", "paper", config["training"])
+    spec = load_spec("liif", "config/methods", "paper", config["training"])
     method = build(spec)
     encoder = sum(p.numel() for p in method.encoder.parameters())
     # Counted from the paper's table: 7x7 and 4x4 convolutions, 8 blocks of two 3x3, two 3x3, two transposed 4x4.
@@ -313,7 +313,7 @@ def test_a_method_over_itself_is_refused(tmp_path):
     for name, over in {"a": "b", "b": "a"}.items():
         (tmp_path / f"{name}.yaml").write_text(f"label: {name}\nclass: x:Y\nover: {over}\n")
     with pytest.raises(InputError, match=r"a\.yaml is over itself through a -> b -> a"):
-        load_method("a", tmp_path, "mini")
+        load_spec("a", tmp_path, "mini")
 
 
 def test_a_method_over_another_has_the_code_of_both(config):
@@ -325,10 +325,10 @@ def test_a_method_over_another_has_the_code_of_both(config):
 
 def test_what_was_trained_otherwise_than_published_is_said_under_tables():
     def lama(change):
-        return load_method("lama", "config/methods", "paper", {"batch": 16}, {"lama": {"parameters": change}})
+        return load_spec("lama", "config/methods", "paper", {"batch": 16}, {"lama": {"parameters": change}})
 
     assert departures([lama({})]) == "Trained otherwise than published: LaMa perceptual `vgg16` (published: `hrf`)."
     assert departures([lama({"perceptual": None})]).endswith("LaMa perceptual `None` (published: `hrf`).")
     assert departures([lama({"perceptual": "hrf"})]) == ""
-    assert departures([load_method("sair", "config/methods", "paper", {"batch": 16})]) == ""
+    assert departures([load_spec("sair", "config/methods", "paper", {"batch": 16})]) == ""
     assert departures([lama({}) | {"training": None}]) == "", "an author's checkpoint was trained by its authors"

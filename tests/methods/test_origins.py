@@ -8,7 +8,7 @@ import yaml
 from sair.commands.cli import main
 from sair.methods.annotated import to_yaml
 from sair.methods.origins import Layer, merge
-from sair.methods.spec import explain_method, load_method
+from sair.methods.spec import explain_method, load_spec
 
 FILES = {
     "base": """
@@ -109,7 +109,7 @@ def test_it_is_the_specification_as_yaml_with_one_line_a_value(registry):
         text = to_yaml(layer)
         assert yaml.safe_load(text) == layer.values
         config = merge(CONFIGS[0][1], CONFIGS[1][1])
-        assert layer.values == load_method(name, registry, "mini", config["training"], config["methods"])
+        assert layer.values == load_spec(name, registry, "mini", config["training"], config["methods"])
     lines = to_yaml(explain_method("variant", registry, "mini", CONFIGS)).splitlines()
     assert next(line for line in lines if "words" in line).endswith(f"  # {registry}/base.yaml")
     assert next(line for line in lines if "empty" in line).split() == ["empty:", "{}", "#", f"{registry}/base.yaml"]
@@ -120,9 +120,7 @@ def test_the_command_shows_what_the_workflow_uses(capsys, config):
     for name, preset in (("jpgnet", "mini"), ("sair_nfs", "paper")):
         assert main(["methods", "--show", name, "--configfile", "config/celeba32.yaml", "--preset", preset]) == 0
         shown = capsys.readouterr().out
-        assert yaml.safe_load(shown) == load_method(
-            name, "config/methods", preset, config["training"], config["methods"]
-        )
+        assert yaml.safe_load(shown) == load_spec(name, "config/methods", preset, config["training"], config["methods"])
         values = [line for line in shown.split("parameters:", 1)[1].splitlines() if line.startswith("  ")]
         assert all("  # config/" in line or " # over " in line or line.endswith(":") for line in values)
 

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from sair.common.errors import InputError
 from sair.methods.loading import load
-from sair.methods.spec import classes_named, load_method, method_names
+from sair.methods.spec import classes_named, load_spec, method_names
 from sair.methods.trust import PROJECT_CLASSES
 
 
@@ -90,7 +90,7 @@ def test_a_program_or_folder_is_never_restored(folder, name, parameters, nested)
 
 def test_the_project_classes_are_those_of_its_method_files():
     specs = [
-        load_method(n, f"config/{kind}", "mini")
+        load_spec(n, f"config/{kind}", "mini")
         for kind in ("methods", "semantics")
         for n in method_names(f"config/{kind}")
     ]

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 
 from sair.common.errors import InputError
 from sair.inference.segmentation import classify
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 from sair.models.clip import CLIP, PROMPTS, DenseCLIP, build_clip
 
 SMALL = {
@@ -26,7 +26,7 @@ def clip():
 
 
 def read_directly(visual, images, residual, mlp):
-    """MaskCLIP's steps on a square picture of the tower's own size, written one by one."""
+    """MaskCLIP's steps on a square image of the tower's own size, written one by one."""
     mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
     std = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
     x = visual.conv1((images - mean) / std)
@@ -61,7 +61,7 @@ def test_dense_map_equals_a_direct_reading(clip, residual, mlp):
 
 
 @torch.no_grad()
-def test_whole_picture_equals_open_clip(clip):
+def test_whole_image_equals_open_clip(clip):
     images = torch.rand(2, 3, 32, 32)
     dense = DenseCLIP(clip.visual)
     expected = clip.encode_image(dense.normalise(images), normalize=True)
@@ -113,7 +113,7 @@ def test_a_weights_file_is_loaded_strictly(clip, tmp_path):
 
 @pytest.mark.slow
 def test_training_aligns_the_map_with_text():
-    """Two-coloured pictures: after a few steps the names of the colours segment them."""
+    """Two-coloured images: after a few steps the names of the colours segment them."""
     torch.manual_seed(0)
     model = CLIP(architecture=SMALL, classes=["red", "blue"], lr=1e-3)
     generator = torch.Generator().manual_seed(0)
@@ -121,9 +121,9 @@ def test_training_aligns_the_map_with_text():
 
     def batch():
         labels = torch.zeros(8, 32, 32, dtype=torch.long)
-        for picture in labels:
+        for image in labels:
             edge = int(torch.randint(8, 24, (), generator=generator))
-            picture[:, edge:] = 1
+            image[:, edge:] = 1
         labels = torch.where(torch.rand(8, 1, 1, generator=generator) < 0.5, labels, 1 - labels)
         return {"images": colours[labels].movedim(-1, 1), "labels": labels, "captions": ["red", "blue"] * 4}
 
@@ -148,9 +148,7 @@ def test_training_aligns_the_map_with_text():
 def test_the_paper_takes_maskclips_prompts_and_the_default_its_four(config):
     """MaskCLIP's list: 85 templates, each with the class once: CLIP's 80, then its own five."""
     found = {
-        preset: load_method("clip", "config/semantics", preset, config["training"])["parameters"].get(
-            "prompts", "small"
-        )
+        preset: load_spec("clip", "config/semantics", preset, config["training"])["parameters"].get("prompts", "small")
         for preset in ("mini", "paper")
     }
     assert found == {"mini": "small", "paper": "maskclip"}

@@ -14,7 +14,7 @@ from sair.models.implicit import (
 
 
 def brute_force(function, features, coords, cell, extra, upstream):
-    """LIIF's query for one picture, one coordinate and one member at a time (specs: unfold, shift, clamp, area)."""
+    """LIIF's query for one image, one coordinate and one member at a time (specs: unfold, shift, clamp, area)."""
     _, channels, height, width = features.shape
     padded = torch.nn.functional.pad(features[0], (1, 1, 1, 1))
     values = []

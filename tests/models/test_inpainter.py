@@ -6,7 +6,7 @@ import torch
 from sair.commands.conformance import samples
 from sair.common.errors import InputError
 from sair.methods.build import build
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 from sair.models.encoders import AppEncoder, AtrousEncoder
 from sair.models.implicit import neighbours, pixel_centres
 from sair.models.inpainter import SemanticImplicitRepresentation
@@ -21,7 +21,7 @@ CLIP = {"name": "clip", "architecture": {
 
 def method_of(name, **parameters):
     torch.manual_seed(0)
-    spec = load_method(name, "config/methods", "mini", {})
+    spec = load_spec(name, "config/methods", "mini", {})
     return build({**spec, "parameters": {**spec["parameters"], "semantic": CLIP, **parameters}})
 
 
@@ -55,7 +55,7 @@ def test_nfs_sees_interpolated_and_ous_only_semantic_features():
     coords = pixel_centres(64, 64)[None]
     expected = torch.nn.functional.interpolate(embeddings, (64, 64), mode="bilinear", align_corners=False)
     torch.testing.assert_close(nfs.semantics_at(embeddings, coords), expected.flatten(2).transpose(1, 2))
-    # Two pictures that CLIP reads alike are one picture to OUS, whatever their pixels.
+    # Two images that CLIP reads alike are one image to OUS, whatever their pixels.
     other = 1 - images
     assert (ous.inpaint(images, masks) - ous.inpaint(other, masks)).abs().max() > 0
     ous.semantic.forward = lambda image, mask: embeddings
@@ -63,7 +63,7 @@ def test_nfs_sees_interpolated_and_ous_only_semantic_features():
 
 
 @pytest.mark.slow
-def test_the_alignment_term_pulls_sir_towards_the_complete_picture():
+def test_the_alignment_term_pulls_sir_towards_the_complete_image():
     images, masks = samples(2)
     method = method_of("sair_aligned", queries=64)
     optimizer = method.optimizers()["sair"]

@@ -34,11 +34,11 @@ def test_vit_b_at_full_size_loads_the_authors_names(tmp_path):
     path = tmp_path / "sam_vit_b.pth"
     torch.save({**authors, "mask_decoder.iou_token.weight": torch.zeros(1, 256)}, path)
     loaded = SAM(architecture="samvit_base_patch16", pretrained=str(path))
-    picture = torch.rand(1, 3, 256, 256)
-    found = loaded.dense.eval()(picture)
+    image = torch.rand(1, 3, 256, 256)
+    found = loaded.dense.eval()(image)
     assert found.shape == (1, 256, 16, 16)
     torch.testing.assert_close(found.norm(dim=1), torch.ones(1, 16, 16))
-    torch.testing.assert_close(found, encoder.eval()(picture))
+    torch.testing.assert_close(found, encoder.eval()(image))
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path):

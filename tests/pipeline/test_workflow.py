@@ -30,8 +30,8 @@ SETTINGS = {
     "datasets": {"faces": {"train": 32, "validation": 2, "test": 3}},
     "masks": {"strokes": {"train": 32}},
     "figures": {
-        "qualitative": {"methods": ["mean_fill", "sair"], "pictures": 1},
-        "semantic_maps": {"methods": ["sair"], "pictures": 1},
+        "qualitative": {"methods": ["mean_fill", "sair"], "images": 1},
+        "semantic_maps": {"methods": ["sair"], "images": 1},
     },
     "fid": False,  # whatever weights the machine has
     "regression": {"reference": "reference"},
@@ -121,7 +121,7 @@ def test_table_5_and_the_figures_come_from_what_is_there(finished):
 
 
 def test_shards_change_no_result(finished, tmp_path):
-    """Three test pictures in two jobs: the same pictures byte for byte, the same scores but for LPIPS' last digits."""
+    """Three test images in two jobs: the same images byte for byte, the same scores but for LPIPS' last digits."""
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
     method = "results/smoke/faces/mean_fill/seed0"
@@ -139,7 +139,7 @@ def test_shards_change_no_result(finished, tmp_path):
     )
 
 
-def test_other_conventions_score_the_pictures_that_are_there(finished):
+def test_other_conventions_score_the_images_that_are_there(finished):
     result = snakemake(finished, "results/smoke/conventions.md")
     assert result.returncode == 0, result.stdout[-5000:]
     assert jobs(result.stdout) == {"score_conventions": len(METHODS), "conventions": 1, "total": len(METHODS) + 1}
@@ -151,7 +151,7 @@ def test_other_conventions_score_the_pictures_that_are_there(finished):
 
 
 def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
-    """A number in a table, a score, a picture: each changed by itself, each found by name."""
+    """A number in a table, a score, an image: each changed by itself, each found by name."""
     assert snakemake(finished, "results/smoke/conventions.md").returncode == 0
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
@@ -175,13 +175,13 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         ("table1.md", lambda old: old.replace(b" MISF", b" MISS"), "wherethescoresgive"),
         ("table1.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
         ("report.html", lambda old: old.replace(b'"n": 3', b'"n": 300', 1), "wherethescoresgive"),
-        ("faces/liif/seed0/scores.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
+        ("faces/liif/seed0/scores.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitsimagegives"),
         ("faces/liif/seed0/fid.csv", lambda old: old.replace(b"all,3,", b"all,3,1", 1), "butitsfeaturesgive"),
         ("faces/liif/seed0/train.csv", lambda old: old[:-2], "changedsinceruletrainmadeit"),
         ("faces/sair/seed0/checkpoint.safetensors", lambda old: old[:-1] + b"?", "fromanotherresults/smoke/faces/sair"),
         ("conventions.md", lambda old: old.replace(b"| SAIR", b"| SAIL", 1), "wherethescoresgive"),
         ("conventions.csv", lambda old: old.replace(b"0.0", b"0.1", 1), "wherethescoresgive"),
-        ("faces/sair/seed0/conventions.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitspicturegives"),
+        ("faces/sair/seed0/conventions.csv", lambda old: old.replace(b",0-20,", b",0-20,1", 1), "butitsimagegives"),
     ):
         path = results / name
         old = path.read_bytes()
@@ -198,7 +198,7 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch, capsys):
         status, said = verify()
         path.write_bytes(old)
         assert status == 1 and path.name in said and "NOTBACKEDresults/smoke/faces/liif" in said, said
-        assert ("itsfeaturesareofotherpictures" in said) == (kind == "composited")
+        assert ("itsfeaturesareofotherimages" in said) == (kind == "composited")
     assert verify()[0] == 0 and not list(results.rglob("*.verify*"))
 
     results.rename(folder / "moved")
@@ -215,9 +215,9 @@ def add_distances(folder):
     manifest = results / "faces/manifest.csv"
     rng = np.random.default_rng(0)
 
-    def write(path, count, pictures):
+    def write(path, count, images):
         features = rng.normal(size=(count, 2048)).astype(np.float32)
-        fid.write_features(path, fid.Features(features, manifest_hash(manifest), "weights", pictures))
+        fid.write_features(path, fid.Features(features, manifest_hash(manifest), "weights", images))
 
     truth = results / "faces/truth_features.safetensors"
     write(truth, 3, "truths")
@@ -273,7 +273,7 @@ def test_every_result_says_what_made_it(finished):
     assert facts["inputs"][manifest] == file_sha256(finished / manifest)
     assert set(facts["outputs"]) == {str(results / "faces/sair/seed0/scores.csv")}
     records = {p.with_suffix("").name for p in (finished / results / "provenance").rglob("*.json")}
-    assert {"train", "predict", "score", "manifest", "pictures", "table1", "clip"} <= records
+    assert {"train", "predict", "score", "manifest", "images", "table1", "clip"} <= records
 
 
 def test_again_does_nothing(finished):
@@ -324,13 +324,13 @@ def test_a_wrong_config_is_refused(finished, config, message):
 
 
 def test_a_missing_truth_is_said_not_skipped(finished, tmp_path):
-    """Scores are made from the disk: a picture that vanishes is an error by name."""
+    """Scores are made from the disk: an image that vanishes is an error by name."""
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
-    picture = next((folder / "results/smoke/faces/sair/seed0/predictions/composited").rglob("*.png"))
-    picture.unlink()
+    image = next((folder / "results/smoke/faces/sair/seed0/predictions/composited").rglob("*.png"))
+    image.unlink()
     result = snakemake(folder, options=["--forcerun", "score"])
-    assert result.returncode != 0 and picture.name in result.stdout and "missing" in result.stdout
+    assert result.returncode != 0 and image.name in result.stdout and "missing" in result.stdout
 
 
 def test_two_runs_at_once_are_refused(finished, tmp_path):

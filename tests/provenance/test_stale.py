@@ -61,8 +61,8 @@ SETTINGS = {
     },
     "tables": {"table2": {"dataset": "mine"}},
     "figures": {
-        "qualitative": {"methods": ["theirs"], "pictures": 2},
-        "semantic_maps": {"methods": ["sair"], "pictures": 1},
+        "qualitative": {"methods": ["theirs"], "images": 2},
+        "semantic_maps": {"methods": ["sair"], "images": 1},
     },
     "conventions": {"pairs": [["sair", "liif"]]},
     "regression": {"reference": "reference"},
@@ -210,7 +210,7 @@ TRAINED = ["train *", "semantic_encoder *"]
 CASES = [
     # code and the data that it reads
     ("sair/reporting/paper.yaml", replaced("37.97", "99.99"), TABLES),
-    ("sair/common/runtime.py", CODE, ["* !pictures !manifest"]),
+    ("sair/common/runtime.py", CODE, ["* !images !manifest"]),
     ("sair/common/runtime.py", added("\n# a comment\n"), []),
     ("sair/methods/checkpoint.py", CODE, [*TRAINED, *RESTORED]),
     ("sair/methods/spec.py", CODE, [*TRAINED, *RESTORED]),
@@ -238,8 +238,8 @@ CASES = [
     ("files/lama.safetensors", added("2"), ["predict * authors", "train * over"]),
     ("files/g.pth", added("2"), ["train * tuned"]),
     ("files/clip.safetensors", added("2"), ["semantic_encoder clip_wide"]),
-    ("files/test.txt", added("c\n"), ["pictures mine"]),
-    ("files/train.txt", added("c\n"), ["pictures mine"]),
+    ("files/test.txt", added("c\n"), ["images mine"]),
+    ("files/train.txt", added("c\n"), ["images mine"]),
     ("reference/reference.yaml", added("b: 1\n"), ["regression_report *"]),
     ("reference/liif/seed0/scores.csv", added("2"), ["regression_report liif"]),
     ("reference/liif/seed1/scores.csv", added("2"), ["regression_report liif"]),
@@ -248,7 +248,7 @@ CASES = [
     ("test.yaml", merged({"methods": {"liif": {"training": {"workers": 2}}}}), []),
     ("test.yaml", merged({"training": {"precision": "bf16"}}), [*TRAINED, *TABLES]),
     ("test.yaml", merged({"training": {"processes": 2}}), [*TRAINED, *TABLES]),
-    ("test.yaml", replaced("pictures: 2", "pictures: 1"), ["qualitative *", *TABLES]),  # other images are shown
+    ("test.yaml", replaced("images: 2", "images: 1"), ["qualitative *", *TABLES]),  # other images are shown
     ("config/methods/liif.yaml", added("training: {workers: 3}\n"), []),
     ("config/methods/manifest.yaml", added("parameters: {a: 1}\n"), ["predict * manifest", "claims"]),
 ]  # fmt: skip

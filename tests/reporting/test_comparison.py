@@ -13,7 +13,7 @@ from sair.evaluation.statistics import holm
 from sair.reporting.comparison import compare
 
 
-def write(path, shift=0.0, pictures=40):
+def write(path, shift=0.0, images=40):
     rng = np.random.default_rng(3)
     rows = [
         dict.fromkeys(SCORE_COLUMNS, 0.1)
@@ -25,7 +25,7 @@ def write(path, shift=0.0, pictures=40):
             "lpips": 0.1 - shift,
         }
         for bucket in ("0-20", "20-40")
-        for n in range(pictures)
+        for n in range(images)
     ]
     pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(path, index=False)
     return str(path)
@@ -40,7 +40,7 @@ def test_better_worse_and_the_same(tmp_path):
     better, worse = write(tmp_path / "better.csv", 0.05), write(tmp_path / "worse.csv", -0.05)
     same = write(tmp_path / "same.csv")
     buckets = ("0-20", "20-40", "all")
-    # A twentieth of a decibel among pictures that differ by four: pairing sees it.
+    # A twentieth of a decibel among images that differ by four: pairing sees it.
     assert outcomes(compare([reference], [better]), "psnr") == dict.fromkeys(buckets, "improved")
     assert outcomes(compare([reference], [better]), "lpips") == dict.fromkeys(buckets, "improved")
     assert outcomes(compare([reference], [worse]), "psnr") == dict.fromkeys(buckets, "worse")
@@ -52,7 +52,7 @@ def test_the_command_tells_by_its_exit_status(tmp_path, capsys):
     reference, worse = write(tmp_path / "reference.csv"), write(tmp_path / "worse.csv", -0.05)
     assert main(["compare", reference, worse]) == 2 and "worse" in capsys.readouterr().out
     assert main(["compare", worse, reference]) == 0 and "improved" in capsys.readouterr().out
-    assert main(["compare", reference, write(tmp_path / "few.csv", pictures=39)]) == 1
+    assert main(["compare", reference, write(tmp_path / "few.csv", images=39)]) == 1
     assert "scored different images (2 are in one only)" in capsys.readouterr().err
 
 

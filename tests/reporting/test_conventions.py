@@ -18,14 +18,14 @@ from sair.data.embedded.strokes import draw_strokes
 from sair.evaluation import metrics
 from sair.evaluation.conventions import CONVENTIONS, OURS, all_measures, score_by_conventions
 from sair.methods.origins import merge
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 from sair.pipeline.project import Project
 from sair.reporting.conventions import all_columns, swapped, write_conventions
 
 CASES = json.loads(Path("tests/golden/conventions.json").read_text())["cases"]
 
 
-def case_pictures(case):
+def case_images(case):
     """Truth, prediction and hole of a recorded case, from its seed alone."""
     kind, seed, height, width = (case[key] for key in ("kind", "seed", "height", "width"))
     stream = np.random.PCG64(seed)
@@ -46,16 +46,14 @@ def name(case):
 
 @pytest.fixture(params=CASES[:4], ids=name)
 def case(request):
-    pictures = case_pictures(request.param)
-    return SimpleNamespace(
-        truth=pictures[0], prediction=pictures[1], hole=pictures[2], found=score_by_conventions(*pictures)
-    )
+    images = case_images(request.param)
+    return SimpleNamespace(truth=images[0], prediction=images[1], hole=images[2], found=score_by_conventions(*images))
 
 
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_the_authors_own_answers(case):
     """Tolerance: the float32 in which some of them compute."""
-    found = score_by_conventions(*case_pictures(case))
+    found = score_by_conventions(*case_images(case))
     assert set(found) - set(case["values"]) == {f"{OURS}_psnr", f"{OURS}_ssim", f"{OURS}_l1"}
     for column, expected in case["values"].items():
         decibels_or_percent = column.endswith("psnr") or column == "mmagic_mae"
@@ -72,17 +70,17 @@ def test_ours_are_the_canonical_metrics(case):
 # scikit-image, called with the arguments of the authors' code
 
 
-def test_edgeconnect_is_scikit_image_on_grey_pictures(case):
-    grey = [rgb2gray(picture / 255) for picture in (case.truth, case.prediction)]
+def test_edgeconnect_is_scikit_image_on_grey_images(case):
+    grey = [rgb2gray(image / 255) for image in (case.truth, case.prediction)]
     assert case.found["edgeconnect_psnr"] == pytest.approx(peak_signal_noise_ratio(*grey, data_range=1), abs=1e-9)
     expected = structural_similarity(*grey, data_range=1, win_size=51)
     assert case.found["edgeconnect_ssim"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_structureflow_is_scikit_image_with_a_large_window(case):
-    pictures = case.truth / 255, case.prediction / 255
-    assert case.found["structureflow_psnr"] == pytest.approx(peak_signal_noise_ratio(*pictures, data_range=1), abs=1e-9)
-    expected = structural_similarity(*pictures, data_range=1, win_size=51, channel_axis=2)
+    images = case.truth / 255, case.prediction / 255
+    assert case.found["structureflow_psnr"] == pytest.approx(peak_signal_noise_ratio(*images, data_range=1), abs=1e-9)
+    expected = structural_similarity(*images, data_range=1, win_size=51, channel_axis=2)
     assert case.found["structureflow_ssim"] == pytest.approx(expected, abs=1e-12)
 
 
@@ -97,7 +95,7 @@ def test_misf_and_jpgnet_are_scikit_image_by_default(case):
 # Formulas
 
 
-def test_relative_errors_are_shares_of_both_pictures(case):
+def test_relative_errors_are_shares_of_both_images(case):
     a, b = case.truth.astype(float), case.prediction.astype(float)
     assert case.found["structureflow_mae"] == pytest.approx(np.abs(a - b).sum() / (a + b).sum(), abs=1e-12)
     a, b = ((0.2125 * p[..., 0] + 0.7154 * p[..., 1] + 0.0721 * p[..., 2]) / 255 for p in (a, b))
@@ -114,7 +112,7 @@ def test_lamas_windows_see_zeros_beyond_the_border(case):
     offsets = np.arange(11) - 5
     row = np.exp(-(offsets**2) / (2 * 1.5**2))
     window = np.outer(row, row) / row.sum() ** 2
-    x, y = (np.pad(picture / 255, ((5, 5), (5, 5), (0, 0))) for picture in (case.truth, case.prediction))
+    x, y = (np.pad(image / 255, ((5, 5), (5, 5), (0, 0))) for image in (case.truth, case.prediction))
 
     def mean(values):
         return np.einsum("hwcij,ij->hwc", np.lib.stride_tricks.sliding_window_view(values, (11, 11), (0, 1)), window)
@@ -126,9 +124,9 @@ def test_lamas_windows_see_zeros_beyond_the_border(case):
     assert case.found["lama_ssim"] == pytest.approx(index.mean(), abs=1e-9)
 
 
-def test_odd_pictures():
+def test_odd_images():
     """Small ones have no large window, equal ones a PSNR by convention, black ones no relative error."""
-    truth, prediction, hole = case_pictures({"kind": "noise", "seed": 1, "height": 50, "width": 60})
+    truth, prediction, hole = case_images({"kind": "noise", "seed": 1, "height": 50, "width": 60})
     found = score_by_conventions(truth, prediction, hole)
     assert {column for column, value in found.items() if math.isnan(value)} == {
         "edgeconnect_ssim",
@@ -159,12 +157,12 @@ def test_columns_hold_every_measure_once():
 # The table
 
 
-def scores(path, offset, grey_offset, pictures=30):
+def scores(path, offset, grey_offset, images=30):
     """A conventions.csv: every measure 0.5, or 30 dB, plus noise that all methods share, plus an offset."""
     rng = np.random.default_rng(5)
     rows = []
     for bucket in ("0-20", "20-40", "40-60"):
-        for number in range(pictures):
+        for number in range(images):
             noise = rng.normal(0, 0.01)
             row = {"id": f"p{number}", "bucket": bucket}
             for column in all_measures():
@@ -183,7 +181,7 @@ OFFSETS = {"sair": (0.2, 0.2), "liif": (0.1, 0.1), "misf": (0.05, 0.0), "lama": 
 def made(tmp_path_factory, config):
     """A table of four methods and a control; in grey LaMa is before MISF, otherwise behind it."""
     tmp_path = tmp_path_factory.mktemp("made")
-    methods = {name: load_method(name, "config/methods", "mini", config["training"]) for name in OFFSETS}
+    methods = {name: load_spec(name, "config/methods", "mini", config["training"]) for name in OFFSETS}
     paths = {name: scores(tmp_path / f"{name}.csv", *offsets) for name, offsets in OFFSETS.items()}
     (tmp_path / "manifest.csv").write_text(
         "id,bucket,image,mask,hole_pixels,pixels,image_sha256,mask_sha256\np0,0-20,a.png,b.png,9,99,x,y\n"
@@ -250,7 +248,7 @@ def test_the_page_says_what_the_csv_holds(made):
 
 
 def test_every_seed_counts_and_who_sees_the_ground_truth_does_not_compete(tmp_path, config):
-    methods = {name: load_method(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
+    methods = {name: load_spec(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
     methods["liif"] |= {"sees_truth": True, "label": "LI|IF", "tables": {"table1": None}}
     paths = {
         "sair": [scores(tmp_path / f"s{k}.csv", k / 10, 0) for k in (1, 3)],
@@ -270,7 +268,7 @@ def test_every_seed_counts_and_who_sees_the_ground_truth_does_not_compete(tmp_pa
 
 
 def test_last_by_the_kindest_before_first_by_ours_is_said(tmp_path, config):
-    methods = {name: load_method(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
+    methods = {name: load_spec(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
     paths = {"sair": scores(tmp_path / "s.csv", 0.1, 0.3), "liif": scores(tmp_path / "l.csv", 0.0, 0.2)}
     (tmp_path / "manifest.csv").write_text(
         "id,bucket,image,mask,hole_pixels,pixels,image_sha256,mask_sha256\np0,0-20,a.png,b.png,9,99,x,y\n"
@@ -285,7 +283,7 @@ def test_last_by_the_kindest_before_first_by_ours_is_said(tmp_path, config):
 
 
 def test_scores_of_other_buckets_are_refused(tmp_path, config):
-    methods = {name: load_method(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
+    methods = {name: load_spec(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
     paths = {name: scores(tmp_path / f"{name}.csv", 0, 0) for name in methods}
     config = merge(config, {"conventions": {"pairs": [["sair", "liif"]]}, "buckets": [[0, 30], [30, 60]]})
     with pytest.raises(InputError, match="sair: scored no image in the bucket 0-30, which the config asks for"):

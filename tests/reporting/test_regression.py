@@ -12,7 +12,7 @@ from sair.common.files import file_sha256
 from sair.common.images import read_rgb
 from sair.evaluation.score import score_predictions
 from sair.inference.predict import predict
-from sair.methods.spec import ancestors, load_method
+from sair.methods.spec import ancestors, load_spec
 from sair.pipeline.project import Project
 from sair.reporting import regression
 from sair.reporting.reference import stored
@@ -29,7 +29,7 @@ def run(tmp_path_factory, frozen_split):
     scores = {}
     for name in ("mean_fill", "biharmonic"):
         own = folder / name / "seed0"
-        predict(load_method(name, "config/methods", "mini"), folder / "manifest.csv", own / "predictions")
+        predict(load_spec(name, "config/methods", "mini"), folder / "manifest.csv", own / "predictions")
         score_predictions(folder / "manifest.csv", own / "predictions", own / "scores.csv", lpips=False, show=False)
         scores[name] = [str(own / "scores.csv")]
     regression.keep(CONFIG, "faces", folder / "manifest.csv", scores, folder / "reference")
@@ -63,7 +63,7 @@ def test_worse_and_better_are_called_so_and_shown(run, tmp_path):
         regression.demand(output.csv, output.markdown)
     text = output.markdown.read_text()
     assert text.startswith("# mean_fill against biharmonic of the reference: worse") and "(v.png)" in text
-    # Masked input, both methods, truth: 2 + 2 columns of tiles, and a row for each picture that moved most.
+    # Masked input, both methods, truth: 2 + 2 columns of tiles, and a row for each image that moved most.
     both = read_rgb(output.grid).shape
     output = check(run, "biharmonic", ["mean_fill"], tmp_path)
     assert regression.demand(output.csv, output.markdown).startswith("improved")

@@ -26,7 +26,7 @@ from sair.reporting.report import Sources, choose, comparable, write_report
 
 pytestmark = pytest.mark.slow  # as a whole
 
-PICTURES, SHOWN = 9, 5
+IMAGES, SHOWN = 9, 5
 METHODS = {"liif": 27.0, "sair": 27.5, "lama": 25.0, "mean_fill": 20.0}
 EVIL = "LI&IF <b>x</b></script><script>document.title='run'</script>"
 BUCKETS = ["0-20", "20-40", "40-60"]
@@ -34,10 +34,10 @@ BUCKETS = ["0-20", "20-40", "40-60"]
 
 @pytest.fixture(scope="module")
 def project(config, tmp_path_factory, frozen_split):
-    """A small finished run of invented pictures and scores: Table 1, claims and logs, no other table and no maps."""
+    """A small finished run of invented images and scores: Table 1, claims and logs, no other table and no maps."""
     folder = tmp_path_factory.mktemp("report") / "results"
     settings = copy.deepcopy(config) | {"results": str(folder)}
-    settings["report"]["pictures"] = SHOWN
+    settings["report"]["images"] = SHOWN
     settings["tables"] = {name: config["tables"][name] for name in ("table1", "table2")}
     settings["figures"]["qualitative"]["methods"] = ["sair"]
     found = Project(settings, "workflow/schemas/config.schema.yaml")
@@ -46,7 +46,7 @@ def project(config, tmp_path_factory, frozen_split):
     # The paper's row would name it; as a variant it goes by its own label.
     found.methods["liif"]["tables"] = {"table1": None}
     data = folder / "faces"
-    rows = read_manifest(frozen_split(data, test=PICTURES))
+    rows = read_manifest(frozen_split(data, test=IMAGES))
     for number, (name, level) in enumerate(METHODS.items()):
         rng = np.random.default_rng(number)
         own = data / name / "seed0"
@@ -120,17 +120,17 @@ def test_every_number_is_the_tables_own(project, page):
     assert np.array_equal(differences, claims.difference, equal_nan=True)
 
 
-def test_pictures_are_the_scored_ones(project, page):
+def test_images_are_the_scored_ones(project, page):
     """Truth with a method's part over it is the composited PNG, to the last bit."""
     gallery = data_of(page)["gallery"]
-    assert len(gallery["pictures"]) == SHOWN and len(gallery["ids"]) == PICTURES
-    for picture in gallery["pictures"]:
-        truth = pixels(picture["truth"])
-        for bucket, hole in picture["holes"].items():
+    assert len(gallery["images"]) == SHOWN and len(gallery["ids"]) == IMAGES
+    for image in gallery["images"]:
+        truth = pixels(image["truth"])
+        for bucket, hole in image["holes"].items():
             for name, uri in hole["of"].items():
                 part = pixels(uri)
                 seen = np.where(part[..., 3:] == 255, part[..., :3], truth)
-                path = f"{project.report()['predictions'][name]}/composited/{bucket}/{picture['id']}.png"
+                path = f"{project.report()['predictions'][name]}/composited/{bucket}/{image['id']}.png"
                 assert (seen == read_rgb(path)).all()
                 assert (part[..., 3] == pixels(hole["hole"])[..., 3]).all()
 
@@ -155,13 +155,13 @@ def test_what_is_missing_is_said_with_its_command(project, page, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_fewer_pictures_where_there_is_no_room(project, tmp_path):
-    make(project, tmp_path / "small.html", report={"dataset": "faces", "pictures": SHOWN, "megabytes": 0.05})
-    shown = len(data_of(tmp_path / "small.html")["gallery"]["pictures"])
+def test_fewer_images_where_there_is_no_room(project, tmp_path):
+    make(project, tmp_path / "small.html", report={"dataset": "faces", "images": SHOWN, "megabytes": 0.05})
+    shown = len(data_of(tmp_path / "small.html")["gallery"]["images"])
     assert 1 <= shown < SHOWN
 
 
-def test_pictures_are_those_of_disagreement_and_an_even_spread():
+def test_images_are_those_of_disagreement_and_an_even_spread():
     rows = [ManifestRow(f"p{n}", bucket, f"p{n}", "", "", 1, 2, "", "") for bucket in BUCKETS for n in range(10)]
     apart = np.array([8.0 if row.id in ("p4", "p7") else 0.0 for row in rows])
     apart[0] = np.inf  # a hole filled without an error in one bucket is no reason to break
@@ -172,7 +172,7 @@ def test_pictures_are_those_of_disagreement_and_an_even_spread():
 
 
 def test_verify_checks_the_page(project, page, tmp_path):
-    """Another encoder's bytes are the same picture; another number or pixel is not."""
+    """Another encoder's bytes are the same image; another number or pixel is not."""
     text = page.read_text(encoding="utf-8")
 
     def said(changed):
@@ -185,7 +185,7 @@ def test_verify_checks_the_page(project, page, tmp_path):
         Image.fromarray(pixels(uri) + np.uint8(change)).save(stream, "WEBP", lossless=True, quality=0, method=0)
         return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
-    first = data_of(page)["gallery"]["pictures"][0]["truth"]
+    first = data_of(page)["gallery"]["images"][0]["truth"]
     assert encoded(first) != first and comparable(text.replace(first, encoded(first))) == comparable(text)
     number = data_of(page)["tables"][0]["rows"][-1]["cells"]["0-20 psnr"]["text"]
     assert said(text) == verify.BACKED
@@ -280,7 +280,7 @@ def test_interval_and_n_by_keyboard_and_mouse(desk):
     row = "[...document.querySelectorAll('#table1 tbody th')].findIndex(e => e.textContent === 'SAIR')"
     desk.run(f"document.querySelectorAll('#table1 tbody tr')[{row}].cells[1].focus()")
     said = desk.run("document.getElementById('tip').innerText")
-    assert "SAIR: PSNR" in said and "95 % interval" in said and f"n = {PICTURES}" in said and "claims 37.97" in said
+    assert "SAIR: PSNR" in said and "95 % interval" in said and f"n = {IMAGES}" in said and "claims 37.97" in said
     desk.press("\ue00c")
     assert desk.run("document.getElementById('tip').hidden")
     desk.point("#table1 tbody tr:last-child td:nth-child(2)", (0.5, 0.5))
@@ -303,10 +303,10 @@ def test_the_slider_by_mouse_and_keyboard(desk):
 
 
 @needs_browser
-def test_the_stage_shows_the_pictures_and_their_difference(project, desk):
+def test_the_stage_shows_the_images_and_their_difference(project, desk):
     select(desk, "left", "sair")
     select(desk, "right", "lama")
-    one = desk.run("document.querySelector('#pictures :checked').value")
+    one = desk.run("document.querySelector('#images :checked').value")
     desk.wait("document.getElementById('stage').dataset.shown === arguments[0]", f"{one} 40-60 sair lama")
     rgba = "[...document.getElementById(arguments[0]).getContext('2d').getImageData(0, 0, 32, 32).data]"
     canvases = ("over", "under", "difference")
@@ -329,15 +329,15 @@ def test_the_gallery_sorts_by_disagreement(project, page, desk):
     select(desk, "right", "liif")
     desk.click("#buckets label:nth-child(2) input")
     select(desk, "order", "disagree")
-    shown = [picture["id"] for picture in data_of(page)["gallery"]["pictures"]]
+    shown = [image["id"] for image in data_of(page)["gallery"]["images"]]
     gain = scores_of(project, "sair", "20-40") - scores_of(project, "liif", "20-40")
-    ids = "[...document.querySelectorAll('#pictures input')].map(e => e.value)"
+    ids = "[...document.querySelectorAll('#images input')].map(e => e.value)"
     assert desk.run(ids) == list(gain[shown].abs().sort_values(ascending=False).index)
-    assert desk.run("document.querySelector('#pictures :checked').value") == desk.run(ids)[0]
+    assert desk.run("document.querySelector('#images :checked').value") == desk.run(ids)[0]
     select(desk, "order", "right")
     assert desk.run(ids) == list(gain[shown].sort_values().index)
     wins = desk.run("document.getElementById('wins').textContent")
-    assert f"on {(gain > 0).sum()} of {PICTURES} pictures" in wins and f"{abs(gain.mean()):.2f} dB" in wins
+    assert f"on {(gain > 0).sum()} of {IMAGES} images" in wins and f"{abs(gain.mean()):.2f} dB" in wins
     for side, value in (("left", "(masked)"), ("right", "(truth)")):
         select(desk, side, value)
     assert sorted(desk.run(ids)) == sorted(shown) and desk.run("document.getElementById('spread').hidden")

@@ -31,14 +31,14 @@ METHODS = {
     "truth": {"label": "Ground truth", "class": "a:B", "control": True, "tables": {"table1": None}},
 }
 BASE = {"sair": 30.0, "liif": 29.0, "mine": 30.004, "truth": math.inf}
-PICTURES = 10
+IMAGES = 10
 
 
 @pytest.fixture
 def made(tmp_path, config, frozen_split):
     """A finished table1 over invented scores."""
     data = tmp_path / "faces"
-    frozen_split(data, test=PICTURES)
+    frozen_split(data, test=IMAGES)
     overlaps = [["complete", "0-20", f"p{n}", f"p{n}", "whole", "skin", 5, 10] for n in range(4)]
     pd.DataFrame(overlaps, columns=SEGMENTATION_COLUMNS).to_csv(tmp_path / "seg.csv", index=False)
     scores = {}
@@ -46,7 +46,7 @@ def made(tmp_path, config, frozen_split):
         for seed in (0, 1) if name == "sair" else (0,):
             rows = []
             for b, bucket in enumerate(BUCKETS):
-                for n in range(PICTURES):
+                for n in range(IMAGES):
                     row = dict.fromkeys(SCORE_COLUMNS, 0.1) | {
                         "id": f"p{n}",
                         "bucket": bucket,
@@ -82,13 +82,13 @@ def rows_of(markdown):
     return {cells[0]: cells[1:] for cells in ([c.strip() for c in line.strip("|").split("|")] for line in lines)}
 
 
-def test_the_csv_is_the_mean_over_pictures_and_seeds(made):
+def test_the_csv_is_the_mean_over_images_and_seeds(made):
     frame = pd.read_csv(made.csv)
     sair = frame[(frame.method == "sair") & (frame.metric == "psnr")].set_index("bucket")
-    # Pictures add 0, 1, 2, 3, ... 0, 1: 1.3 on average; seeds 0 and 1 add 0.5.
+    # Images add 0, 1, 2, 3, ... 0, 1: 1.3 on average; seeds 0 and 1 add 0.5.
     assert sair["mean"].tolist() == pytest.approx([31.8, 26.8, 21.8, 26.8])
     assert sair.index.tolist() == [*BUCKETS, "all"]
-    assert sair.n.tolist() == [PICTURES] * 4 and sair.seeds.tolist() == [2] * 4
+    assert sair.n.tolist() == [IMAGES] * 4 and sair.seeds.tolist() == [2] * 4
     assert sair.spread.tolist() == pytest.approx([0.5**0.5] * 4)  # of the seeds' means, which differ by 1
     assert frame[frame.method == "liif"].spread.isna().all()
     assert (sair.low < sair["mean"]).all() and (sair["mean"] < sair.high).all()
@@ -124,7 +124,7 @@ def test_fid_and_kid_stand_under_the_table(made, tmp_path):
         return paths
 
     first = rows_of(made.markdown.read_text())
-    for n in (PICTURES, 5000, 2):
+    for n in (IMAGES, 5000, 2):
         made.write({"sair": files("sair", 2, n), "liif": files("liif", 1, n)})
         above, _, below = made.markdown.read_text().partition("Distance of distributions")
         assert rows_of(above) == first
@@ -166,7 +166,7 @@ def test_equal_methods_are_tied_and_none_is_best(made):
 
 @pytest.mark.parametrize(("gap", "best"), [(1.0, {"a": "best"}), (0.02, {"a": "tied", "b": "tied"})])
 def test_the_best_is_best_only_if_a_paired_test_says_so(gap, best):
-    """Three methods; b is below a by the gap, c far below; noise of 0.3 a picture."""
+    """Three methods; b is below a by the gap, c far below; noise of 0.3 an image."""
     rng = np.random.default_rng(0)
     samples = {"a": rng.normal(30, 0.3, 40), "b": rng.normal(30 - gap, 0.3, 40), "c": rng.normal(20, 0.3, 40)}
     samples["a"] += 0.001 + max(0, samples["b"].mean() - samples["a"].mean())
@@ -188,7 +188,7 @@ def test_the_terms_are_stated(made):
     text = made.markdown.read_text()
     for part in (
         "Dataset `faces`",
-        f"n = {PICTURES} test images",
+        f"n = {IMAGES} test images",
         "Manifest ",
         "seeds 0",
         "SAIR 2000 steps of batch 8",
@@ -232,7 +232,7 @@ def test_claims_are_the_papers():
     assert claimed(all_claims()["table6_semantics"], "OUS") == {("all", "psnr"): 31.11, ("all", "ssim"): 0.929}
 
 
-def test_seeds_that_scored_other_pictures_are_refused(made, tmp_path):
+def test_seeds_that_scored_other_images_are_refused(made, tmp_path):
     frame = pd.read_csv(tmp_path / "sair1.csv")
     frame.iloc[::-1].to_csv(tmp_path / "sair1.csv", index=False)
     with pytest.raises(InputError, match=r"sair1\.csv: scores other images"):
@@ -240,7 +240,7 @@ def test_seeds_that_scored_other_pictures_are_refused(made, tmp_path):
 
 
 def test_the_interval_covers_the_truth():
-    """In 300 simulated tables of 40 pictures the 95 % interval holds the true mean about 95 % of the time."""
+    """In 300 simulated tables of 40 images the 95 % interval holds the true mean about 95 % of the time."""
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(300):
@@ -249,16 +249,16 @@ def test_the_interval_covers_the_truth():
     assert 0.90 <= hits / 300 <= 0.98
 
 
-def test_all_mask_ratios_count_a_picture_once(made):
+def test_all_mask_ratios_count_a_image_once(made):
     frame = pd.read_csv(made.csv)
     every = frame[(frame.method == "liif") & (frame.metric == "psnr") & (frame.bucket == "all")].iloc[0]
-    assert every["mean"] == pytest.approx(29 + 1.3 - 5) and every.n == PICTURES
-    # Pictures differ by 0..3 dB, buckets by the same 5 dB in each: only the former is uncertain.
+    assert every["mean"] == pytest.approx(29 + 1.3 - 5) and every.n == IMAGES
+    # Images differ by 0..3 dB, buckets by the same 5 dB in each: only the former is uncertain.
     assert every.high - every.low < 3
 
 
 def test_mean_iou_sums_before_it_divides():
-    """Against plain arithmetic: two pictures, three classes, one of which occurs nowhere."""
+    """Against plain arithmetic: two images, three classes, one of which occurs nowhere."""
     truths = [np.array([[0, 0], [1, 1]]), np.array([[0, 0], [0, 1]])]
     found = [np.array([[0, 1], [1, 1]]), np.array([[0, 0], [0, 0]])]
     lines = []
@@ -277,7 +277,7 @@ def test_the_segmentation_table_shows_clip_without_and_with_sir(config, made, tm
             [feature, bucket, f"p{n}", f"p{n}", region, k, right, 10]
             for feature, right in features.items()
             for bucket in BUCKETS
-            for n in range(PICTURES)
+            for n in range(IMAGES)
             for region in ("whole", "hole")
             for k in range(2)
         ]
@@ -311,10 +311,10 @@ def test_estimates_of_odd_inputs():
 
 
 def test_a_grid_shows_what_was_scored(tmp_path):
-    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
-    grid = draw_grid(["a", "b"], ["0-20 %"], [[(picture, "x"), (255 - picture, "y")]])
+    image = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    grid = draw_grid(["a", "b"], ["0-20 %"], [[(image, "x"), (255 - image, "y")]])
     corner = grid[26 : 26 + 192, 70 : 70 + 192]
-    assert (corner[1::3, 1::3] == picture).all()  # enlarged by whole factors, nothing blurred
+    assert (corner[1::3, 1::3] == image).all()  # enlarged by whole factors, nothing blurred
 
 
 def test_the_grid_of_a_manifest(made, tmp_path):

@@ -50,9 +50,7 @@ LAMA = {"base_channels": 4, "blocks": 1, "downsamplings": 2, "discriminator_chan
 
 
 def run(data, out, recipe, seed=0):
-    loop.train(
-        recipe, data / "pictures.csv", data / "masks.csv", seed, out / "checkpoint.safetensors", out / "train.csv"
-    )
+    loop.train(recipe, data / "images.csv", data / "masks.csv", seed, out / "checkpoint.safetensors", out / "train.csv")
     return file_sha256(out / "checkpoint.safetensors"), (out / "train.csv").read_bytes()
 
 
@@ -160,7 +158,7 @@ def test_a_running_state_belongs_to_the_precision_that_auto_became(data, tmp_pat
 def test_a_running_state_of_other_pretrained_files_is_not_used(data, tmp_path):
     state = tmp_path / "running.safetensors"
     files = {
-        "pictures": data / "pictures.csv",
+        "images": data / "images.csv",
         "masks": data / "masks.csv",
         "output": tmp_path / "checkpoint.safetensors",
     }
@@ -202,9 +200,9 @@ def test_schedules():
     assert loop.total_steps(TRAINING | {"scale": 0.5}, 10) == 4
 
 
-def test_a_loss_that_is_not_finite_stops_and_names_the_pictures(data, tmp_path):
+def test_a_loss_that_is_not_finite_stops_and_names_the_images(data, tmp_path):
     recipe = spec(parameters=PARAMETERS | {"lr": 1e30}, warmup=1)
-    with pytest.raises(InputError, match=r"tiny: the loss of 'sair' is nan at step \d.*pictures train0"):
+    with pytest.raises(InputError, match=r"tiny: the loss of 'sair' is nan at step \d.*images train0"):
         run(data, tmp_path, recipe)
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
@@ -272,7 +270,7 @@ def test_a_method_over_another_starts_from_its_weights(data, tmp_path):
     run(data, tmp_path / "below", spec("baselines.lama:LaMa", LAMA))
     recipe = spec("test_training:Over", {"generator": {"class": "baselines.lama:LaMa", "parameters": LAMA}}, steps=1)
     path = tmp_path / "below/checkpoint.safetensors"
-    loop.train(recipe, data / "pictures.csv", data / "masks.csv", 1, tmp_path / "a", tmp_path / "a.csv", over=path)
+    loop.train(recipe, data / "images.csv", data / "masks.csv", 1, tmp_path / "a", tmp_path / "a.csv", over=path)
     below, above = checkpoint.restore(path)[0].state_dict(), checkpoint.load(tmp_path / "a")[0]
     painted = {key: value for key, value in below.items() if key.startswith("generator.")}
     assert painted and all(torch.equal(value, above[f"generator.{key}"]) for key, value in painted.items())
@@ -299,7 +297,7 @@ class Over(torch.nn.Module):
 
 
 class Averages(torch.nn.Module):
-    """Moves its weight towards the mean of the pictures."""
+    """Moves its weight towards the mean of the images."""
 
     def __init__(self):
         super().__init__()
@@ -317,7 +315,7 @@ class Averages(torch.nn.Module):
 
 
 def test_accumulated_batches_step_as_one(data, tmp_path, monkeypatch):
-    """Four batches of 2 are one of 8: the same pictures in the same order, the same weights."""
+    """Four batches of 2 are one of 8: the same images in the same order, the same weights."""
     found = []
     for batch, accumulate in ((8, 1), (2, 4)):
         method = Averages()
@@ -369,7 +367,7 @@ class Interrupted(Averages):
 
 def launched(recipe, data, out):
     """Train by as many processes as the recipe says."""
-    files = {"pictures": data / "pictures.csv", "masks": data / "masks.csv"}
+    files = {"images": data / "images.csv", "masks": data / "masks.csv"}
     files |= {"output": out / "checkpoint.safetensors", "log": out / "train.csv"}
     launch.train(2, recipe, seed=0, device="cpu", **{name: str(path) for name, path in files.items()})
 

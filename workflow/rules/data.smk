@@ -1,28 +1,28 @@
-rule pictures:
-    """Finish every picture of an image set, and list them with their hashes."""
+rule freeze_images:
+    """Finish every image of an image set, and list them with their hashes."""
     input:
         named=lambda w: named(named_files(config["datasets"][w.dataset])),
     output:
-        table=f"{RESULTS}/{{dataset}}/pictures.csv",
+        table=f"{RESULTS}/{{dataset}}/images.csv",
     log:
-        f"{RESULTS}/logs/{{dataset}}/pictures.log",
+        f"{RESULTS}/logs/{{dataset}}/images.log",
     priority: 2  # what is wrong with a set is said before anything is trained
     conda:
         "../envs/sair.yaml"
-    threads: 8  # at most: pictures side by side
+    threads: 8  # at most: images side by side
     params:
         dataset=lambda w: config["datasets"][w.dataset],
         content=lambda w: digests(named_files(config["datasets"][w.dataset])),
         size=config["image_size"],
-        code=project.code("pictures"),
+        code=project.code("freeze_images"),
     script:
-        "../scripts/pictures.py"
+        "../scripts/freeze_images.py"
 
 
-rule manifest:
-    """Freeze the test: every test picture under one mask of every bucket."""
+rule freeze_manifest:
+    """Freeze the test: every test image under one mask of every bucket."""
     input:
-        pictures=rules.pictures.output.table,
+        images=rules.freeze_images.output.table,
         learnt=lambda w: project.learnt_from(w.dataset),
     output:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
@@ -35,15 +35,15 @@ rule manifest:
     params:
         masks=lambda w: config["masks"][config["datasets"][w.dataset]["masks"]],
         buckets=config["buckets"],
-        code=project.code("manifest"),
+        code=project.code("freeze_manifest"),
     script:
-        "../scripts/manifest.py"
+        "../scripts/freeze_manifest.py"
 
 
 rule truth_features:
-    """Inception features of the true test pictures, for FID and KID of every method."""
+    """Inception features of the true test images, for FID and KID of every method."""
     input:
-        manifest=rules.manifest.output.manifest,
+        manifest=rules.freeze_manifest.output.manifest,
     output:
         features=f"{RESULTS}/{{dataset}}/truth_features.safetensors",
     log:

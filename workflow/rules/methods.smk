@@ -7,7 +7,7 @@ CLIP = project.clip
 rule semantic_encoder:
     """Train a small semantic encoder, or take a pretrained one."""
     input:
-        pictures=f"{RESULTS}/{SEMANTICS}/pictures.csv",
+        images=f"{RESULTS}/{SEMANTICS}/images.csv",
         masks=f"{RESULTS}/{SEMANTICS}/training_masks.csv",
         named=lambda w: named(project.inputs(project.encoders[w.encoder])),
     output:
@@ -34,10 +34,10 @@ rule semantic_encoder:
 
 
 rule segmentation_by_clip:
-    """Segment complete and masked test pictures with the dense CLIP."""
+    """Segment complete and masked test images with the dense CLIP."""
     input:
         clip=f"{CLIP}/checkpoint.safetensors",
-        pictures=f"{RESULTS}/{SEMANTICS}/pictures.csv",
+        images=f"{RESULTS}/{SEMANTICS}/images.csv",
         manifest=f"{RESULTS}/{SEMANTICS}/manifest.csv",
     output:
         table=f"{CLIP}/segmentation.csv",
@@ -54,11 +54,11 @@ rule segmentation_by_clip:
 
 
 rule segmentation:
-    """Segment masked test pictures with what a method's SIR completes."""
+    """Segment masked test images with what a method's SIR completes."""
     input:
         # The method's own encoder: another's words mean nothing to its embeddings.
         clip=lambda w: project.encoder(w.method) or f"{CLIP}/checkpoint.safetensors",
-        pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
+        images=f"{RESULTS}/{{dataset}}/images.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         method=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
     output:
@@ -78,7 +78,7 @@ rule segmentation:
 rule train:
     """Train one method on one dataset with one seed."""
     input:
-        pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
+        images=f"{RESULTS}/{{dataset}}/images.csv",
         masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
         semantics=lambda w: project.encoder(w.method),
         over=lambda w: project.checkpoint(
@@ -132,7 +132,7 @@ rule predict:
 
 
 rule score:
-    """Score one method's pictures on disk, one row a picture."""
+    """Score one method's images on disk, one row an image."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=rules.predict.output.predictions,
@@ -171,7 +171,7 @@ rule fid:
 
 
 rule score_conventions:
-    """Score one method's pictures on disk as published evaluation codes do, one row a picture."""
+    """Score one method's images on disk as published evaluation codes do, one row an image."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=rules.predict.output.predictions,

@@ -18,7 +18,7 @@ rule regression:
 
 
 rule regression_report:
-    """Compare a variant with the reference, picture by picture."""
+    """Compare a variant with the reference, image by image."""
     input:
         scores=lambda w: [
             f"{project.of(CHECK['dataset'], w.method, seed)}/scores.csv"

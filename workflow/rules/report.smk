@@ -31,7 +31,7 @@ rule quality_table:
 
 
 rule segmentation_table:
-    """Does SIR know what is in the hole? mIoU of masked pictures without it and with it."""
+    """Does SIR know what is in the hole? mIoU of masked images without it and with it."""
     input:
         measured=lambda w: flat(project.measured(w.table)),
         manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
@@ -61,7 +61,7 @@ rule segmentation_table:
 
 
 rule qualitative:
-    """Draw masked input, methods and truth of a few test pictures, one row a bucket (the paper's Fig. 3)."""
+    """Draw masked input, methods and truth of a few test images, one row a bucket (the paper's Fig. 3)."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=lambda w: expand(
@@ -73,7 +73,7 @@ rule qualitative:
             expand(
                 f"{RESULTS}/figures/qualitative_{{{{dataset}}}}_{{number}}.png",
                 number=range(
-                    1, config["figures"].get("qualitative", {}).get("pictures", 0) + 1
+                    1, config["figures"].get("qualitative", {}).get("images", 0) + 1
                 ),
             ),
             caption="../report/qualitative.rst",
@@ -88,17 +88,17 @@ rule qualitative:
             project.method(name)["label"]
             for name in config["figures"].get("qualitative", {}).get("methods", [])
         ],
-        shown=config["figures"].get("qualitative", {}).get("pictures", 0),
+        shown=config["figures"].get("qualitative", {}).get("images", 0),
         code=project.code("qualitative"),
     script:
         "../scripts/qualitative.py"
 
 
 rule semantic_maps:
-    """Draw semantic maps of masked pictures before and after SIR (the paper's Fig. 5, left)."""
+    """Draw semantic maps of masked images before and after SIR (the paper's Fig. 5, left)."""
     input:
         clip=lambda w: driver.one_line()(project.map_encoder)(w.dataset),
-        pictures=f"{RESULTS}/{{dataset}}/pictures.csv",
+        images=f"{RESULTS}/{{dataset}}/images.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         methods=lambda w: [
             project.checkpoint(name, w.dataset, SEEDS[0])
@@ -120,7 +120,7 @@ rule semantic_maps:
             project.method(name)["label"]
             for name in config["figures"].get("semantic_maps", {}).get("methods", [])
         ],
-        shown=config["figures"].get("semantic_maps", {}).get("pictures", 0),
+        shown=config["figures"].get("semantic_maps", {}).get("images", 0),
         code=lambda w: project.code(
             "semantic_maps",
             *config["figures"]["semantic_maps"]["methods"],
@@ -158,7 +158,7 @@ rule training_curves:
 
 
 rule claims:
-    """Which of the paper's orderings appear: claimed beside measured differences, paired by picture."""
+    """Which of the paper's orderings appear: claimed beside measured differences, paired by image."""
     input:
         measured=[flat(project.measured(table)) for table in config["tables"]],
         clip=rules.segmentation_by_clip.output.table,
@@ -183,7 +183,7 @@ rule claims:
 
 
 rule conventions:
-    """How much of a gain is convention? The same pictures under every published metric convention."""
+    """How much of a gain is convention? The same images under every published metric convention."""
     input:
         measured=list(project.conventions().values()),
         manifest=f"{RESULTS}/{project.conventions_dataset}/manifest.csv",

@@ -5,7 +5,7 @@ with job(snakemake):
 
     segment(
         snakemake.input.clip,
-        snakemake.input.pictures,
+        snakemake.input.images,
         snakemake.input.manifest,
         snakemake.output[0],
         method=snakemake.input.get("method"),

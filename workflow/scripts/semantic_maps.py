@@ -6,7 +6,7 @@ with job(snakemake):
     semantic_maps(
         snakemake.input.clip,
         dict(zip(snakemake.params.labels, snakemake.input.methods, strict=True)),
-        snakemake.input.pictures,
+        snakemake.input.images,
         snakemake.input.manifest,
         snakemake.output[0],
         count=snakemake.params.shown,

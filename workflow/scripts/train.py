@@ -8,7 +8,7 @@ with job(snakemake, gpus=processes(snakemake.params.spec)):
         snakemake.threads,
         snakemake.params.spec,
         upkeep={key: snakemake.resources[key] for key in UPKEEP},
-        pictures=snakemake.input.pictures,
+        images=snakemake.input.images,
         masks=snakemake.input.masks,
         seed=snakemake.params.seed,
         output=snakemake.output.checkpoint,

@@ -1,7 +1,7 @@
 """Irregular hole masks drawn from a seed: brush strokes with round joints, and blobs.
 
 The field trains and tests on free-form masks (NVIDIA's irregular masks, the brush strokes of gated convolution). The
-embedded sets need the same kind without a download, at any picture size, and with a hole ratio that is known to lie in
+embedded sets need the same kind without a download, at any image size, and with a hole ratio that is known to lie in
 the wanted bucket. Nothing but IEEE additions, products, quotients and square roots decides a pixel, and nothing but
 ``Generator.random`` is drawn, so that a seed gives the same mask on every machine.
 

@@ -281,17 +281,17 @@ const TRUTH = '(truth)';
 const MASKED = '(masked)';
 
 function gallery() {
-  const { methods, buckets, ids, ratios, scores, pictures, seed } = data.gallery;
+  const { methods, buckets, ids, ratios, scores, images, seed } = data.gallery;
   const label = { [TRUTH]: 'Ground truth', [MASKED]: 'Masked input', ...Object.fromEntries(methods.map(({ name, label }) => [name, label])) };
   const metrics = Object.keys(scores[methods[0].name][buckets[0]]);
   const images = new Map();
-  let picture = pictures[0];
+  let image = images[0];
   let turn = 0;
 
-  const half = Math.ceil(pictures.length / 2);
-  const which = pictures.length === ids.length ? `all ${ids.length} test pictures`
-    : `${pictures.length} of ${ids.length} test pictures: the ${half} on which the methods differ most, and others spread evenly`;
-  $('shown').textContent = `Choose two methods, a hole size and a picture, and drag the line between them. Here are ${which}. Pictures and numbers are of seed ${seed}; only holes were filled, all else is the truth.`;
+  const half = Math.ceil(images.length / 2);
+  const which = images.length === ids.length ? `all ${ids.length} test images`
+    : `${images.length} of ${ids.length} test images: the ${half} on which the methods differ most, and others spread evenly`;
+  $('shown').textContent = `Choose two methods, a hole size and an image, and drag the line between them. Here are ${which}. Images and numbers are of seed ${seed}; only holes were filled, all else is the truth.`;
 
   // Controls
   const competing = methods.filter(({ control }) => !control).map(({ name }) => name);
@@ -305,7 +305,7 @@ function gallery() {
   const state = () => ({ left: $('left').value, right: $('right').value, bucket: $('buckets').querySelector(':checked').value, metric: $('measure').value, order: $('order').value });
   const score = (name, bucket, metric, k) => (name in scores ? scores[name][bucket][metric][k] : undefined);
 
-  /** How much better left is than right on a picture, in the metric's units; undefined where one has no score. */
+  /** How much better left is than right on an image, in the metric's units; undefined where one has no score. */
   function advantage({ left, right, bucket, metric }, k) {
     const values = [left, right].map((name) => score(name, bucket, metric, k));
     if (values.some((value) => value === undefined || value === null)) return undefined;
@@ -314,7 +314,7 @@ function gallery() {
     return a === b ? 0 : metricOf(metric).higher ? a - b : b - a;
   }
 
-  // Pictures
+  // Images
   async function image(uri) {
     if (!images.has(uri)) {
       const element = new Image();
@@ -350,7 +350,7 @@ function gallery() {
     for (let doubling = 0; doubling < 2; doubling += 1) context.drawImage(canvas, 0, 0);
   }
 
-  /** The hole's outer edge, two screen pixels wide whatever the picture's size. */
+  /** The hole's outer edge, two screen pixels wide whatever the image's size. */
   function paintOutline(canvas, hole) {
     const times = Math.max(1, Math.round(960 / hole.naturalWidth));
     canvas.width = hole.naturalWidth * times;
@@ -368,7 +368,7 @@ function gallery() {
 
   async function stage(now) {
     const mine = (turn += 1);
-    const [one, other, hole] = await Promise.all([layers(picture, now.left, now.bucket), layers(picture, now.right, now.bucket), image(picture.holes[now.bucket].hole)]);
+    const [one, other, hole] = await Promise.all([layers(image, now.left, now.bucket), layers(image, now.right, now.bucket), image(image.holes[now.bucket].hole)]);
     if (mine !== turn) return; // something else was chosen while these were decoded
     paint($('over'), one);
     paint($('under'), other);
@@ -376,15 +376,15 @@ function gallery() {
     paintOutline($('outline'), hole);
     $('stage').style.aspectRatio = `${one[0].naturalWidth} / ${one[0].naturalHeight}`;
     $('stage').classList.toggle('pixels', one[0].naturalWidth < 200);
-    $('stage').dataset.shown = `${picture.id} ${now.bucket} ${now.left} ${now.right}`;
-    $('over').setAttribute('aria-label', `${label[now.left]}: ${picture.caption || picture.id}`);
-    $('under').setAttribute('aria-label', `${label[now.right]}: ${picture.caption || picture.id}`);
+    $('stage').dataset.shown = `${image.id} ${now.bucket} ${now.left} ${now.right}`;
+    $('over').setAttribute('aria-label', `${label[now.left]}: ${image.caption || image.id}`);
+    $('under').setAttribute('aria-label', `${label[now.right]}: ${image.caption || image.id}`);
     $('difference').setAttribute('aria-label', `Difference of ${label[now.left]} and ${label[now.right]}`);
   }
 
   // Numbers
   function pair(now) {
-    const k = ids.indexOf(picture.id);
+    const k = ids.indexOf(image.id);
     const head = make('tr', {}, make('th'), make('th', { scope: 'col', class: 'a' }, label[now.left]), make('th', { scope: 'col', class: 'b' }, label[now.right]), make('th', { scope: 'col' }, 'left − right'));
     const rows = metrics.map((metric) => {
       const { name, decimals, higher } = metricOf(metric);
@@ -397,12 +397,12 @@ function gallery() {
       const difference = gain === undefined ? '–' : signed(higher ? gain : -gain, decimals);
       return make('tr', {}, make('th', { scope: 'row' }, `${name} ${higher ? '↑' : '↓'}`), ...cells, make('td', { class: gain > 0 ? 'a' : gain < 0 ? 'b' : '' }, difference));
     });
-    $('pair').replaceChildren(make('caption', { class: 'unseen' }, 'Scores of this picture'), make('thead', {}, head), make('tbody', {}, ...rows));
-    $('picture').textContent = `${picture.id}, ${fixed(ratios[now.bucket][k], 1)} % hole`;
-    $('caption').textContent = picture.caption;
+    $('pair').replaceChildren(make('caption', { class: 'unseen' }, 'Scores of this image'), make('thead', {}, head), make('tbody', {}, ...rows));
+    $('image').textContent = `${image.id}, ${fixed(ratios[now.bucket][k], 1)} % hole`;
+    $('caption').textContent = image.caption;
   }
 
-  /** Every test picture's difference, from where left is better most to where right is. */
+  /** Every test image's difference, from where left is better most to where right is. */
   function strip(now) {
     const { name, decimals, higher } = metricOf(now.metric);
     const values = ids.map((id, k) => ({ id, gain: advantage(now, k) })).filter(({ gain }) => gain !== undefined).sort((x, y) => y.gain - x.gain);
@@ -412,7 +412,7 @@ function gallery() {
     const [top, bottom] = [Math.max(0, ...finite), Math.min(0, ...finite)];
     const tall = 80 / (top - bottom || 1);
     const zero = 10 + top * tall;
-    const shown = new Map(pictures.map((one) => [one.id, one]));
+    const shown = new Map(images.map((one) => [one.id, one]));
     const svg = $('strip');
     svg.setAttribute('viewBox', `0 0 ${values.length} 100`);
     svg.replaceChildren(...values.map(({ id, gain }, k) => {
@@ -420,7 +420,7 @@ function gallery() {
       const side = `${gain >= 0 ? 'up' : 'down'}${shown.has(id) ? ' has' : ''}`;
       return draw('rect', { class: side, x: k + 0.1, width: 0.8, y: gain >= 0 ? zero - height : zero, height });
     }), draw('path', { class: 'zero', d: `M0 ${zero}H${values.length}` }));
-    const place = values.findIndex(({ id }) => id === picture.id);
+    const place = values.findIndex(({ id }) => id === image.id);
     if (place >= 0) svg.append(draw('rect', { class: 'now', x: place, width: 1, y: zero + (values[place].gain >= 0 ? 3 : -9), height: 6 }));
     svg.onclick = (event) => {
       const box = svg.getBoundingClientRect();
@@ -432,17 +432,17 @@ function gallery() {
     const [wins, losses] = [count((gain) => gain > 0), count((gain) => gain < 0)];
     const mean = values.reduce((sum, { gain }) => sum + gain, 0) / values.length;
     $('wins').replaceChildren(
-      make('span', { class: 'tell-a' }, label[now.left]), ` has the better ${name} on ${wins} of ${values.length} pictures, `,
+      make('span', { class: 'tell-a' }, label[now.left]), ` has the better ${name} on ${wins} of ${values.length} images, `,
       make('span', { class: 'tell-b' }, label[now.right]), ` on ${losses}`, wins + losses < values.length ? `, ${values.length - wins - losses} are equal` : '',
-      `; mean difference ${signed(higher ? mean : -mean, decimals)}${unit(now.metric)}. Strong bars: pictures shown here.`);
-    svg.setAttribute('aria-label', `Difference in ${name} of every test picture, sorted`);
+      `; mean difference ${signed(higher ? mean : -mean, decimals)}${unit(now.metric)}. Strong bars: images shown here.`);
+    svg.setAttribute('aria-label', `Difference in ${name} of every test image, sorted`);
   }
 
   // Thumbnails
-  const thumbs = new Map(pictures.map((one) => {
+  const thumbs = new Map(images.map((one) => {
     const canvas = make('canvas', { 'aria-hidden': 'true' });
     const said = make('span');
-    const item = option('picture', one.id, false, make('div', {}, canvas, said));
+    const item = option('image', one.id, false, make('div', {}, canvas, said));
     item.querySelector('input').setAttribute('aria-label', one.caption ? `${one.id}: ${one.caption}` : one.id);
     return [one, { canvas, said, item }];
   }));
@@ -463,7 +463,7 @@ function gallery() {
       name: (k) => -k,
     };
     const value = (one) => keys[now.order](place.get(one.id));
-    return [...pictures].sort((x, y) => (value(x) === value(y) ? 0 : value(y) - value(x)));
+    return [...images].sort((x, y) => (value(x) === value(y) ? 0 : value(y) - value(x)));
   }
 
   function list(now) {
@@ -471,10 +471,10 @@ function gallery() {
     const order = sorted(now);
     const both = advantage(now, 0) !== undefined;
     const one = now.left in scores || now.right in scores;
-    $('shelf').textContent = `Pictures${both ? `, and left − right in ${name}` : one ? `, and their ${name}` : ', and their holes'}`;
+    $('shelf').textContent = `Images${both ? `, and left − right in ${name}` : one ? `, and their ${name}` : ', and their holes'}`;
     const held = document.activeElement;
-    $('pictures').append(...order.map((one) => thumbs.get(one).item));
-    if (held?.name === 'picture') held.focus();
+    $('images').append(...order.map((one) => thumbs.get(one).item));
+    if (held?.name === 'image') held.focus();
     for (const one of order) {
       const { canvas, said } = thumbs.get(one);
       const k = ids.indexOf(one.id);
@@ -498,18 +498,18 @@ function gallery() {
   }
 
   function choose(one) {
-    picture = one;
+    image = one;
     thumbs.get(one).item.querySelector('input').checked = true;
     show(false);
   }
 
-  /** Show the picture that the order puts first. */
+  /** Show the image that the order puts first. */
   function restart() {
     list(state());
     choose(sorted(state())[0]);
   }
 
-  // The slider: a native one for keyboard and screen reader; pointers drag anywhere on the picture
+  // The slider: a native one for keyboard and screen reader; pointers drag anywhere on the image
   const slider = $('slider');
   function slide() {
     $('stage').style.setProperty('--at', `${slider.value}%`);
@@ -544,7 +544,7 @@ function gallery() {
   });
   for (const id of ['left', 'right', 'buckets', 'measure']) $(id).addEventListener('change', () => show(true));
   $('order').addEventListener('change', restart);
-  $('pictures').addEventListener('change', (event) => choose(pictures.find(({ id }) => id === event.target.value)));
+  $('images').addEventListener('change', (event) => choose(images.find(({ id }) => id === event.target.value)));
   restart();
 }
 
@@ -647,7 +647,7 @@ const { about } = data;
 $('dataset').textContent = about.dataset;
 $('results').textContent = `${about.results}/`;
 $('facts').textContent = [
-  `${about.size} × ${about.size} pixels`, about.pictures && `${about.pictures} test pictures, each under one mask of every size`, `preset ${about.preset}`,
+  `${about.size} × ${about.size} pixels`, about.images && `${about.images} test images, each under one mask of every size`, `preset ${about.preset}`,
   `seed${about.seeds.length > 1 ? 's' : ''} ${about.seeds.join(', ')}`, about.manifest && `manifest ${about.manifest}`,
 ].filter(Boolean).join(' · ');
 $('warning').hidden = about.as_published;
@@ -663,7 +663,7 @@ else for (const part of $('claims').querySelectorAll('.lead, .controls')) part.h
 absent($('claims'), /^Claims/);
 if (data.curves.length) training($('training'));
 else $('training').hidden = true;
-for (const src of data.maps) $('maps').append(make('div', { class: 'wide' }, make('img', { src, alt: 'Semantic maps of masked pictures before and after completion' })));
+for (const src of data.maps) $('maps').append(make('div', { class: 'wide' }, make('img', { src, alt: 'Semantic maps of masked images before and after completion' })));
 absent($('maps'), /^Semantic maps/);
 $('maps').hidden = $('maps').children.length < 3;
 for (const section of document.querySelectorAll('main > section:not([hidden])')) document.querySelector('nav').append(make('a', { href: `#${section.id}` }, section.querySelector('h2').textContent));

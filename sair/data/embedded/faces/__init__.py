@@ -1,12 +1,12 @@
 """The embedded set ``faces``: portraits drawn from a seed, with class labels and captions.
 
-Inpainting with semantics needs pictures whose missing parts follow from what is left: a second eye has the first one's
+Inpainting with semantics needs images whose missing parts follow from what is left: a second eye has the first one's
 colour and gaze, both lenses of a pair of glasses are alike, light falls from one side on everything. These portraits
 have that, at any resolution and without a download.
 
 A portrait is a list of shapes painted from back to front. Every shape is an implicit function: the signed distance to
-its outline, in units of the picture's side, turned into a coverage by a ramp one pixel wide. Geometry and texture live
-in [0, 1] and never ask for the resolution, so a larger picture shows the same face more finely. Traits are drawn with
+its outline, in units of the image's side, turned into a coverage by a ramp one pixel wide. Geometry and texture live
+in [0, 1] and never ask for the resolution, so a larger image shows the same face more finely. Traits are drawn with
 ``Generator.random`` alone and pixels computed with sums, products, quotients and square roots alone (the sines are
 parabolas), all of which IEEE 754 rounds in one way: a seed gives the same bytes on every machine.
 """
@@ -56,7 +56,7 @@ def draw_face(seed: int, size: int = 64) -> Face:
 
     Args:
         seed: non-negative; names the person, the pose and everything else.
-        size: side of the square picture in pixels, at least 1; the face reads well from 48 on.
+        size: side of the square image in pixels, at least 1; the face reads well from 48 on.
 
     Raises:
         ValueError: a size below 1 or a negative seed.

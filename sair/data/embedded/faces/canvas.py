@@ -99,7 +99,7 @@ class Patch:
 
 
 class Canvas:
-    """The picture in the making and its two frames."""
+    """The image in the making and its two frames."""
 
     def __init__(self, size: int, pose: Pose) -> None:
         self.size = size
@@ -114,7 +114,7 @@ class Canvas:
         self._u, self._v = self._cosine * x + self._sine * y, self._cosine * y - self._sine * x
 
     def body(self, x0: float = 0.0, y0: float = 0.0, x1: float = 1.0, y1: float = 1.0) -> Patch:
-        """Return a window of the upright frame, with the picture's side as unit and its upper left corner as origin."""
+        """Return a window of the upright frame, with the image's side as unit and its upper left corner as origin."""
         return self._patch(self._x, self._y, (x0, y0, x1, y1), 1.0)
 
     def head(self, u0: float, v0: float, u1: float, v1: float) -> Patch:

@@ -108,7 +108,7 @@ def paint_eyes(canvas: Canvas, look: Look) -> None:
 
 def _paint_eye(patch: Patch, x: np.ndarray, y: np.ndarray, side: float, width: float, look: Look) -> None:
     gaze_x, gaze_y = x - 0.013 * look.gaze[0], y + 0.004 - 0.006 * look.gaze[1]
-    y = y + side * 0.06 * x  # only the lids slant: both irises are the same picture
+    y = y + side * 0.06 * x  # only the lids slant: both irises are the same image
     upper_height, lower_height = 0.034 * look.eye_open, 0.022 * (0.5 + 0.5 * look.eye_open)
     bow = 1.0 - (x / width) * (x / width)
     slope = 2.0 * upper_height * x / (width * width)

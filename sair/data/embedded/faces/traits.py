@@ -46,9 +46,9 @@ class _Dice:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is: centre and scale in picture sides, tilt (tangent of half the angle), yaw and light in [-1, 1].
+    """Where the head is: centre and scale in image sides, tilt (tangent of half the angle), yaw and light in [-1, 1].
 
-    Positive yaw turns the face, and positive light comes, towards the right edge of the picture.
+    Positive yaw turns the face, and positive light comes, towards the right edge of the image.
     """
 
     x: float
@@ -61,7 +61,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Look:
-    """Everything that distinguishes a portrait. Lengths in head units: picture sides at scale 1."""
+    """Everything that distinguishes a portrait. Lengths in head units: image sides at scale 1."""
 
     kind: str
     pose: Pose
@@ -127,7 +127,7 @@ class Look:
 
 
 def draw_look(seed: int) -> Look:
-    """Draw all traits of a seed's person and picture."""
+    """Draw all traits of a seed's person and image."""
     dice = _Dice(seed)
     kind = dice.pick(("woman", "man"))
     traits = {"kind": kind, "pose": _draw_pose(dice)}

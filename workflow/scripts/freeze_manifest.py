@@ -1,10 +1,10 @@
 from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.data.freeze import write_manifest
+    from sair.data.freeze import freeze_manifest
 
-    write_manifest(
-        snakemake.input.pictures,
+    freeze_manifest(
+        snakemake.input.images,
         snakemake.params.masks,
         snakemake.params.buckets,
         snakemake.output.manifest,

@@ -1,4 +1,4 @@
-"""From predictions to bytes, and one picture of any size."""
+"""From predictions to bytes, and one image of any size."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from sair.inference.predict import composite, predict, run, to_pixels
 from sair.inference.single import inpaint_any_size
 from sair.methods import checkpoint
 from sair.methods.build import build
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 
 MEAN = {"name": "mean_fill", "class": "baselines.controls:MeanFill", "parameters": {}, "sees_truth": False}
 TRUTH = {"name": "ground_truth", "class": "baselines.controls:GroundTruth", "parameters": {}, "sees_truth": True}
@@ -279,22 +279,22 @@ def test_methods_command_lists_the_registry(capsys):
     assert main(["methods"]) == 0
     listed = capsys.readouterr().out
     assert all(name in listed for name in ("sair", "liif", "lama", "biharmonic"))
-    assert load_method("sair", "config/methods", "mini", {})["label"] in listed
+    assert load_spec("sair", "config/methods", "mini", {})["label"] in listed
 
 
 def test_any_scale_with_a_hole_and_without(tmp_path, liif, photo, capsys):
     pixels, _ = photo
-    picture, mask, output = (str(tmp_path / name) for name in ("photo.png", "mask.png", "large.png"))
+    image, mask, output = (str(tmp_path / name) for name in ("photo.png", "mask.png", "large.png"))
     common = ["-o", output, "--checkpoint", str(liif)]
-    assert main(["inpaint", picture, mask, *common, "--scale", "2.5"]) == 0
+    assert main(["inpaint", image, mask, *common, "--scale", "2.5"]) == 0
     assert read_rgb(output).shape == (round(2.5 * pixels.shape[0]), round(2.5 * pixels.shape[1]), 3)
     with_hole = read_rgb(output)
-    assert main(["inpaint", picture, *common, "--scale", "2.5"]) == 0
+    assert main(["inpaint", image, *common, "--scale", "2.5"]) == 0
     assert read_rgb(output).shape == with_hole.shape and (read_rgb(output) != with_hole).any()
     for arguments, message in (
-        ([picture, *common], "nothing to do"),
-        ([picture, mask, *common, "--scale", "0"], "positive number"),
-        ([picture, mask, "-o", output, "--method", "mean_fill", "--scale", "2"], "needs an implicit method"),
+        ([image, *common], "nothing to do"),
+        ([image, mask, *common, "--scale", "0"], "positive number"),
+        ([image, mask, "-o", output, "--method", "mean_fill", "--scale", "2"], "needs an implicit method"),
     ):
         assert main(["inpaint", *arguments]) == 1
         assert message in capsys.readouterr().err

@@ -9,7 +9,7 @@ import pytest
 import baselines
 from sair.commands.cli import main
 from sair.commands.conformance import check, maker
-from sair.methods.spec import load_method
+from sair.methods.spec import load_spec
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def test_a_new_method_of_any_other_name_passes_the_linter_and_conforms(project, 
         run = subprocess.run([sys.executable, "-m", "ruff", *command, "baselines", "tests"], capture_output=True)
         assert run.returncode == 0, run.stdout
     monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(project / "baselines")])
-    spec = load_method(name, "config/methods", "mini", {"scale": 1})
+    spec = load_spec(name, "config/methods", "mini", {"scale": 1})
     check(maker(spec), spec, size=32)
     compile((project / f"tests/test_{name}.py").read_text(), name, "exec")
 

@@ -2,9 +2,9 @@ from sair.pipeline.job import job
 
 with job(snakemake):
     from sair.data.checks import check_sets
-    from sair.data.freeze import write_pictures
+    from sair.data.freeze import freeze_images
 
     # Not a parameter of the rule: other masks or buckets change no image.
     config, dataset = snakemake.config, snakemake.params.dataset
     check_sets(dataset, config["masks"][dataset["masks"]], snakemake.params.size, config["buckets"])
-    write_pictures(dataset, snakemake.params.size, snakemake.output.table, snakemake.threads)
+    freeze_images(dataset, snakemake.params.size, snakemake.output.table, snakemake.threads)
