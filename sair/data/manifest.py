@@ -129,6 +129,46 @@ def manifest_hash(path: str | Path) -> str:
     return file_sha256(path)
 
 
+class FrozenPair(NamedTuple):
+    """A test image and one of its masks, as they were frozen.
+
+    ground_truth: uint8 RGB (H, W, 3).
+    hole: bool (H, W), True = hole; at least one pixel.
+    """
+
+    ground_truth: np.ndarray
+    hole: np.ndarray
+
+    @property
+    def masked(self) -> np.ndarray:
+        """Return the ground truth with hole pixels set to zero, uint8 (H, W, 3): all that a method may see."""
+        return np.where(self.hole[..., None], np.uint8(0), self.ground_truth)
+
+
+def read_pair(row: ManifestRow, folder: str | Path) -> FrozenPair:
+    """Read the ground truth and the hole of a manifest's row, checked against the row.
+
+    Args:
+        row: one line of the manifest.
+        folder: the manifest's folder.
+
+    Raises:
+        InputError: a file is missing or is not what was frozen, or the two have different sizes.
+    """
+    image_path, mask_path = Path(folder) / row.image, Path(folder) / row.mask
+    ground_truth = checked_rgb(image_path, row.image_sha256)
+    hole = checked_mask(mask_path, row.mask_sha256)
+    if hole.shape != ground_truth.shape[:2]:
+        sizes = " and ".join(f"{width}x{height}" for height, width in (hole.shape, ground_truth.shape[:2]))
+        raise InputError(f"{mask_path} and {image_path}: {sizes} pixels; expected one size. Make the manifest again.")
+    if (int(hole.sum()), hole.size) != (row.hole_pixels, row.pixels):
+        raise InputError(
+            f"{mask_path}: {int(hole.sum())} of {hole.size} pixels are holes, but the manifest says {row.hole_pixels} "
+            f"of {row.pixels}. Make the manifest again."
+        )
+    return FrozenPair(ground_truth, hole)
+
+
 def checked_rgb(path: Path, sha256: str) -> np.ndarray:
     """Read an image, uint8 (H, W, 3), that a table names.
 
