@@ -1,0 +1,1 @@
+"""Published methods and controls that the benchmark compares."""

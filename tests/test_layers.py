@@ -1,84 +1,59 @@
 """Dependencies point one way: every module belongs to a package that has a place in the layer order."""
 
 import ast
+import importlib.util
 from pathlib import Path
 
 import pytest
 
-# What a package may import beside itself, bottom up. `sair` is the front: `import sair`, `python -m sair`.
-ALLOWED = {
-    "sair.common": set(),
-    "sair.weights": {"sair.common"},
-    "sair.data": {"sair.common"},
-    "sair.methods": {"sair.common"},
-    "sair.models": {"sair.common", "sair.weights"},
-    "baselines": {"sair.common", "sair.weights", "sair.data", "sair.methods"},
-    "sair.training": {"sair.common", "sair.data", "sair.methods"},
-    "sair.evaluation": {"sair.common", "sair.weights", "sair.data"},
-    "sair.inference": {"sair.common", "sair.data", "sair.methods", "sair.models", "sair.evaluation"},
-    "sair.provenance": {"sair.common", "sair.weights"},
-    "sair.reporting": {
-        "sair.common",
-        "sair.weights",
-        "sair.data",
-        "sair.evaluation",
-        "sair.inference",
-        "sair.provenance",
-    },
-    "sair.api": {"sair.common", "sair.data", "sair.methods", "sair.inference", "sair.evaluation", "sair.reporting"},
-    "sair.pipeline": {
-        "sair.common",
-        "sair.weights",
-        "sair.data",
-        "sair.methods",
-        "sair.training",
-        "sair.provenance",
-        "sair.reporting",
-    },
-    "sair.commands": {
-        "sair.common",
-        "sair.weights",
-        "sair.data",
-        "sair.methods",
-        "sair.evaluation",
-        "sair.inference",
-        "sair.provenance",
-        "sair.reporting",
-        "sair.pipeline",
-    },
-    "sair": {"sair.api", "sair.commands", "sair.common"},
+_specification = importlib.util.spec_from_file_location("layers", "docs/layers.py")
+layers = importlib.util.module_from_spec(_specification)
+_specification.loader.exec_module(layers)
+
+# Strings that name a module or folder of a layer above, and why they may. Nothing of these is imported by the file.
+NAMED_ABOVE = {
+    ("sair/methods/trust.py", "sair.models.clip:CLIP"): "an allow-list: which classes a checkpoint may name",
+    ("sair/methods/trust.py", "sair.models.inpainter:ImplicitInpainter"): "the same allow-list",
+    ("sair/methods/trust.py", "sair.models.sam:SAM"): "the same allow-list",
+    ("sair/methods/trust.py", "baselines.edgeconnect:EdgeConnect"): "the same allow-list",
+    ("sair/methods/trust.py", "baselines.jpgnet:JPGNet"): "the same allow-list",
+    ("sair/methods/trust.py", "baselines.lama:LaMa"): "the same allow-list",
+    ("sair/methods/trust.py", "baselines.misf:MISF"): "the same allow-list",
+    ("sair/methods/trust.py", "baselines.rfrnet:RFR"): "the same allow-list",
+    ("sair/methods/trust.py", "baselines.structureflow:StructureFlow"): "the same allow-list",
+    ("sair/methods/loading.py", "sair.models.clip:CLIP"): "an example in an error message",
+    ("sair/methods/spec.py", "baselines.lama:LaMa"): "an example in an error message",
+    ("sair/weights/sources.py", "baselines"): "data: the authors' files are listed in each baseline's card.yaml",
+    ("sair/provenance/code.py", "sair.pipeline.job"): "the frame of every script, whose code does not count",
 }
-FILES = [path for top in ("sair", "baselines") for path in sorted(Path(top).rglob("*.py"))]
 
 
-def imports(path):
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def package(module):
-    """Return the longest entry that a module lies in; of a package's own front only the front itself."""
-    parts = module.split(".")
-    names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
-    return next((name for name in names if name in ALLOWED), None)
-
-
-def module_of(path):
-    parts = path.with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-@pytest.mark.parametrize("path", FILES, ids=str)
-def test_no_back_edge(path):
-    own = package(module_of(path))
-    for module in imports(path):
-        target = package(module)
+@pytest.mark.parametrize("path", layers.python_files(), ids=str)
+def test_a_module_imports_only_layers_below(path):
+    own = layers.package_of(layers.module_of(path))
+    for module in layers.imports_of(path):
+        target = layers.package_of(module)
         if target not in (None, own):
-            assert target in ALLOWED[own], f"{path} imports {module}"
+            assert target in layers.ALLOWED[own], f"{path} imports {module}"
+
+
+def test_strings_name_no_layer_above():
+    order = list(layers.ALLOWED)
+    found = set()
+    for path in layers.python_files():
+        own = layers.package_of(layers.module_of(path))
+        named = layers.named_in_strings(path)
+        found |= {(path.as_posix(), name) for name, package in named if order.index(package) > order.index(own)}
+    assert found == NAMED_ABOVE.keys()
+
+
+def test_names_in_strings_are_seen_and_docstrings_are_not(tmp_path):
+    path = tmp_path / "module.py"
+    path.write_text('"""See sair.pipeline."""\nA = f"{1} baselines.controls:Mean"\nB = ["baselines/x", "sair. No."]\n')
+    assert sorted(layers.named_in_strings(path)) == [
+        ("baselines.controls:Mean", "baselines"),
+        ("baselines/x", "baselines"),
+    ]
 
 
 def test_only_the_front_lies_outside_the_packages():
@@ -86,13 +61,17 @@ def test_only_the_front_lies_outside_the_packages():
 
 
 def test_every_package_has_its_place_above_what_it_imports():
-    order = list(ALLOWED)
-    assert all(order.index(below) < order.index(name) for name, allowed in ALLOWED.items() for below in allowed)
+    order = list(layers.ALLOWED)
+    pairs = [(below, name) for name, allowed in layers.ALLOWED.items() for below in allowed]
+    assert all(order.index(below) < order.index(name) for below, name in pairs)
 
 
 def test_every_allowance_is_used():
-    used = {(package(module_of(path)), package(module)) for path in FILES for module in imports(path)}
-    assert [(name, below) for name, allowed in ALLOWED.items() for below in allowed if (name, below) not in used] == []
+    assert layers.imported_packages() == layers.ALLOWED
+
+
+def test_the_page_of_layers_is_up_to_date():
+    assert layers.PAGE.read_text(encoding="utf-8") == layers.page(), "out of date: run `python docs/layers.py`"
 
 
 @pytest.mark.parametrize("path", sorted(Path("workflow/scripts").glob("*.py")), ids=str)

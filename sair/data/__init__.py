@@ -1,0 +1,1 @@
+"""Datasets and masks: read or draw them, check them, freeze the splits and read them back."""

@@ -1,0 +1,1 @@
+"""Compare predictions with the ground truth: metrics, FID and KID, checks and statistics."""

@@ -1,0 +1,1 @@
+"""Predict: fill a frozen split or one image, and segment it."""

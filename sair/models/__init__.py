@@ -1,0 +1,1 @@
+"""Networks of this project: the implicit inpainter, its encoders, and the semantic encoders."""

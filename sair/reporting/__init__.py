@@ -1,0 +1,1 @@
+"""Turn scores into tables, figures, claims, comparisons and the HTML report."""

@@ -1,0 +1,1 @@
+"""Train a method from a specification: steps, checkpoints, several processes, and resuming."""

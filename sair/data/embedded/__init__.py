@@ -1,0 +1,1 @@
+"""Data sets that need no download: drawn portraits, crops of photographs and stroke masks."""
