@@ -6,12 +6,8 @@ it refuses, a reader here rebuilds tensors and turns every other object into an 
 
 from __future__ import annotations
 
-import pickle
-import zipfile
-from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -26,11 +22,10 @@ from sair.common.file_kinds import (
     SAFETENSORS,
     TORCHSCRIPT,
     kind_of,
-    largest_unpacked,
     safetensors_metadata,
-    unpacked_size,
 )
-from sair.common.tensors import unfit_values
+from sair.common.tensors import load_strictly
+from sair.weights.unpickle import Inert, load_torch
 
 COUNTER = ".num_batches_tracked"
 
@@ -51,13 +46,11 @@ def read_checkpoint(path: str | Path) -> Any:
         return _read_safetensors(path)
     if kind != PYTORCH:
         raise InputError(_other(path, kind))
-    if zipfile.is_zipfile(path) and unpacked_size(path) > largest_unpacked(path):
-        raise InputError(f"{path}: refused: far larger when it is unpacked. Do not trust this file.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError:
-        return _load_inert(path)
-    except Exception as error:  # an old or damaged file fails in any way
+        return load_torch(path)
+    except InputError:
+        raise
+    except Exception as error:  # an old, damaged or crafted file fails in any way
         raise _unreadable(path, error) from None
 
 
@@ -106,7 +99,7 @@ def state_of(content: Any, path: str | Path, *keys: str) -> dict[str, Tensor]:
             content = content[key]
     state = dict(content) if isinstance(content, Mapping) else {}
     if not state or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
-        kind = "foreign object" if isinstance(content, _Inert) else type(content).__name__
+        kind = "foreign object" if isinstance(content, Inert) else type(content).__name__
         found = ", ".join(map(str, list(state)[:5])) or f"a {kind}"
         raise InputError(
             f"{path}: no weights by name inside (looked below {', '.join(keys) or 'the top level'}, found {found})."
@@ -127,7 +120,7 @@ def _without_wrappers(name: str) -> str:
 def fold_spectral_norm(state: Mapping[str, Tensor], transposed: Iterable[str] = ()) -> dict[str, Tensor]:
     """Replace ``weight_orig``, ``weight_u`` and ``weight_v`` by the weight that they stand for in evaluation.
 
-    Where one of the three is missing or misshapen the others keep their names, for ``load_strictly`` to refuse them.
+    Where one of the three is missing or misshapen the others keep their names, for ``load_network`` to refuse them.
 
     Args:
         state: weights by name, those of ``torch.nn.utils.spectral_norm`` among them.
@@ -147,70 +140,20 @@ def fold_spectral_norm(state: Mapping[str, Tensor], transposed: Iterable[str] = 
     return folded
 
 
-def load_strictly(module: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Copy weights into a module, all of them or none.
+def load_network(network: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Copy weights into a network, all of them or none.
 
     Counters of batch normalisation that are missing become zero: PyTorch before 0.4.1 stored none, and no result
     depends on them.
 
+    Args:
+        network: the network, of the size that the weights are for.
+        state: weights by name.
+        path: the file that they come from, for the error.
+
     Raises:
-        InputError: names that are missing, left over, of another shape or not finite; the message lists them.
+        InputError: names or shapes that are missing, left over or wrong, or values that are not finite; it lists them.
     """
-    own = module.state_dict()
+    own = network.state_dict()
     counters = {name: torch.zeros_like(value) for name, value in own.items() if name.endswith(COUNTER)}
-    state = {**counters, **state}
-    problems = {
-        "missing": sorted(own.keys() - state.keys()),
-        "left over": sorted(state.keys() - own.keys()),
-        "of another shape": [
-            f"{name} {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
-            for name in sorted(own.keys() & state.keys())
-            if own[name].shape != state[name].shape
-        ],
-    }
-    problems["unusable"] = [] if any(problems.values()) else unfit_values(own, state)
-    if any(problems.values()):
-        found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
-        raise InputError(f"{path}: does not fit {type(module).__name__}. {found}. Nothing was loaded.")
-    module.load_state_dict(state, strict=True)
-
-
-def _load_inert(path: str | Path) -> Any:
-    reader = SimpleNamespace(__name__="inert_pickle", Unpickler=_InertUnpickler)
-    try:
-        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)
-    except Exception as error:  # A crafted file can make the placeholders fail in any way.
-        raise _unreadable(path, error) from None
-
-
-class _Inert:
-    """Stands for any foreign class or function: takes everything, does and keeps nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> _Inert:
-        return object.__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        pass
-
-    def _ignore(self, *args: Any) -> None:
-        pass
-
-    # Everything that the pickle machine calls by itself on an object it has built.
-    __setstate__ = __setitem__ = append = extend = add = update = _ignore
-
-
-_CALLED = {
-    ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
-}
-
-
-class _InertUnpickler(pickle.Unpickler):
-    """Looks up the allowed names only. Storage types never come here: torch.load resolves them itself."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) == ("collections", "OrderedDict"):
-            return OrderedDict
-        function = _CALLED.get((module, name))
-        # Behind a lambda, because a pickle may set attributes on whatever it has looked up.
-        return _Inert if function is None else lambda *args: function(*args)
+    load_strictly(own, {**counters, **state}, path, type(network).__name__)

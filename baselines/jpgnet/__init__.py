@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.checkpoints import load_strictly, read_checkpoint, state_of
+from baselines.checkpoints import load_network, read_checkpoint, state_of
 from baselines.jpgnet.losses import structural_similarity
 from baselines.jpgnet.model import KernelNetwork, uncertainty
 from baselines.networks import symmetric_pad
@@ -161,4 +161,4 @@ def load_authors_checkpoint(path: str | Path, network: KernelNetwork) -> None:
     Raises:
         InputError: not such a file, or names or shapes that are missing, left over or wrong; it lists them.
     """
-    load_strictly(network, state_of(read_checkpoint(path), path), path)
+    load_network(network, state_of(read_checkpoint(path), path), path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.checkpoints import load_strictly, read_checkpoint, state_of
+from baselines.checkpoints import load_network, read_checkpoint, state_of
 from baselines.lama.model import LaMaGenerator
 
 PREFIX = "generator."
@@ -20,4 +20,4 @@ def load_authors_checkpoint(path: str | Path, generator: LaMaGenerator) -> None:
     """
     state = state_of(read_checkpoint(path), path, "state_dict")
     kept = {name: value for name, value in state.items() if not name.startswith(DROPPED_PREFIXES)}
-    load_strictly(generator, {name.removeprefix(PREFIX): value for name, value in kept.items()}, path)
+    load_network(generator, {name.removeprefix(PREFIX): value for name, value in kept.items()}, path)

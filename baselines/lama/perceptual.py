@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from baselines.checkpoints import load_strictly, read_checkpoint, state_of
+from baselines.checkpoints import load_network, read_checkpoint, state_of
 from baselines.losses import IMAGENET_MEAN, IMAGENET_STD
 from sair import weights
 
@@ -59,7 +59,7 @@ def load_encoder(path: str | Path) -> DilatedResNet50:
     """
     with torch.random.fork_rng(devices=[]):  # its initial weights must not move the training's random numbers
         network = DilatedResNet50()
-    load_strictly(network, state_of(read_checkpoint(path), path), path)
+    load_network(network, state_of(read_checkpoint(path), path), path)
     return network.eval().requires_grad_(False)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from baselines.checkpoints import load_strictly, read_checkpoint, state_of
+from baselines.checkpoints import load_network, read_checkpoint, state_of
 from baselines.misf.model import MISFGenerator
 
 
@@ -14,4 +14,4 @@ def load_authors_checkpoint(path: str | Path, generator: MISFGenerator) -> None:
     Raises:
         InputError: not such a file, or names or shapes that are missing, left over or wrong; it lists them.
     """
-    load_strictly(generator, state_of(read_checkpoint(path), path, "generator"), path)
+    load_network(generator, state_of(read_checkpoint(path), path, "generator"), path)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines import losses
-from baselines.checkpoints import load_strictly, read_checkpoint, state_of
+from baselines.checkpoints import load_network, read_checkpoint, state_of
 from baselines.networks import evaluating
 from baselines.rfrnet.model import RFRNet
 
@@ -156,4 +156,4 @@ def load_authors_checkpoint(path: str | Path, network: RFRNet) -> None:
     Raises:
         InputError: not such a checkpoint, or names or shapes that are missing, left over or wrong; it lists them.
     """
-    load_strictly(network, state_of(read_checkpoint(path), path, "generator"), path)
+    load_network(network, state_of(read_checkpoint(path), path, "generator"), path)

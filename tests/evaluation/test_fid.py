@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import torch
 import torchvision
+from helpers.malicious import Malicious
 from pytorch_fid import fid_score
 from pytorch_fid import inception as published
 
@@ -20,7 +21,6 @@ from sair.weights.sources import entry, known
 
 pytestmark = pytest.mark.slow  # as a whole
 
-torch.set_num_threads(1)
 BUCKETS = ["0-20", "20-40", "40-60"]
 TEST = 5
 
@@ -81,18 +81,10 @@ def test_loading_leaves_the_random_state_alone(found, file):
     assert network.sha256 == file_sha256(file)
 
 
-class Malicious:
-    def __init__(self, marker):
-        self.marker = marker
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.marker),)
-
-
 @pytest.mark.parametrize("content", ["code", "keys"])
 def test_a_file_of_code_or_of_other_keys_is_refused(content, tmp_path):
     path, marker = tmp_path / "bad.pth", tmp_path / "executed"
-    torch.save({"fc.weight": Malicious(marker) if content == "code" else torch.ones(1)}, path)
+    torch.save({"fc.weight": Malicious(os.mkdir, str(marker)) if content == "code" else torch.ones(1)}, path)
     with pytest.raises(InputError, match={"code": "refused", "keys": "not the weights"}[content]):
         fid._build(path)
     assert not marker.exists()

@@ -16,8 +16,6 @@ from sair.evaluation import metrics
 from sair.evaluation.metrics import Lpips, l1, psnr, ssim, ssim_map
 from sair.weights import networks
 
-torch.set_num_threads(1)
-
 
 def pair(kind, height=64, width=64):
     """Deterministic uint8 images from integer arithmetic alone: a truth and a damaged copy."""

@@ -228,9 +228,9 @@ def test_faulty_checkpoints_are_refused(data, tmp_path):
         checkpoint.restore(tmp_path / "nothing.safetensors")
     name = next(iter(tensors))
     for change, message in (
-        ({k: v for k, v in tensors.items() if k != name}, f"missing {name}"),
-        (tensors | {"extra": torch.zeros(1)}, "unknown extra"),
-        (tensors | {name: torch.zeros(1)}, rf"{name} is \(1,\), expected"),
+        ({k: v for k, v in tensors.items() if k != name}, f"missing: {name}"),
+        (tensors | {"extra": torch.zeros(1)}, "left over: extra"),
+        (tensors | {name: torch.zeros(1)}, rf"{name} \(1,\), expected"),
     ):
         checkpoint.save(path, change, metadata)
         with pytest.raises(InputError, match=message):
