@@ -194,24 +194,23 @@ def _takes_config(parser: argparse.ArgumentParser) -> None:
 
 
 def _inpaint(options: argparse.Namespace) -> None:
+    from sair.inference.method import load
     from sair.inference.single import check_request, inpaint_file
-    from sair.methods.loading import load
 
     check_request(options.output, options.size, options.scale)
     if options.checkpoint:
-        method, spec, size = load(Path(options.checkpoint))
+        method = load(Path(options.checkpoint), device="cpu")
     else:
         project = _project(options.configfile, options.results, options.preset)
         spec = project.method(options.method)
         if project.learns(options.method):
             # As it was trained, whatever preset and parameters the method's file has now.
             path = project.checkpoint(options.method, options.dataset, options.seed)
-            method, spec, size = load({**spec, "parameters": {}}, path)
+            method = load({**spec, "parameters": {}}, path, device="cpu")
         else:
-            method, spec, size = load(spec)
-    size = size if options.size is None else options.size
+            method = load(spec, device="cpu")
     inpaint_file(
-        options.image, options.mask, options.output, method, spec, hole=options.hole, size=size, scale=options.scale
+        options.image, options.mask, options.output, method, hole=options.hole, size=options.size, scale=options.scale
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from sair.common.errors import InputError
 from sair.methods import checkpoint
-from sair.methods.build import build, find_class
+from sair.methods.build import Built, build, find_class
 from sair.methods.loading import random_weights
 
 HOW = "`sair convert --help` shows how files are named."
@@ -47,7 +47,7 @@ def convert(spec: dict[str, Any], files: Sequence[str], output: str | Path, imag
         raise InputError(
             f"method {name}: the files given leave weights of {parts} random. Name all of its files. {HOW}"
         )
-    checkpoint.save_method(output, method, spec, image_size=image_size)
+    checkpoint.save_method(output, Built(method, spec, image_size))
 
 
 def _named(files: Sequence[str]) -> Any:

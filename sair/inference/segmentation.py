@@ -75,7 +75,7 @@ def load_semantic_method(path: str | Path, clip: CLIP, source: str | Path) -> Im
     Raises:
         InputError: it has no semantics, or those of another encoder: both may have vectors of the same length.
     """
-    method = loading.load(Path(path)).method
+    method = loading.load(Path(path)).network
     if not isinstance(method, ImplicitInpainter) or method.semantic is None:
         raise InputError(f"{path}: a method without semantics; a table of segmentation needs one with `semantics`.")
     own, wanted = method.semantic.state_dict(), clip.dense.state_dict()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Inpainter(Protocol):
-    """Anything that fills holes. A method that learns adds ``optimizers`` and ``training_step`` (see ``training``)."""
+    """Anything that fills holes. A trained method adds ``optimizers`` and ``training_step`` (``sair.training.loop``)."""
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Full predictions; the harness composites and rounds them.
+        """Predict whole images; the harness composites and rounds them.
 
         Args:
             images: (B, 3, H, W) RGB in [0, 1], hole pixels zero.
@@ -31,8 +32,27 @@ class Inpainter(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Built:
+    """A network with the specification that it was built from.
+
+    Attributes:
+        network: the object of the specification's class.
+        spec: plain data (``sair.methods.spec.load_spec``), with the parameters that the network was built with.
+        image_size: side in pixels of the images that it was trained on; None for a method without a checkpoint.
+    """
+
+    network: Any  # an Inpainter, or a semantic encoder
+    spec: dict[str, Any]
+    image_size: int | None = None
+
+
 def find_class(name: str, method: str) -> type:
     """Import the class that a specification names, from an installed package or a module of the working folder.
+
+    Args:
+        name: ``module:Class``.
+        method: name of the method, for errors.
 
     Raises:
         InputError: it cannot be imported, or it is not a class that fills holes or can be trained.

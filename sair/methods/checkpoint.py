@@ -18,7 +18,7 @@ from sair.common.errors import InputError
 from sair.common.file_kinds import ARCHIVE, PYTORCH, SAFETENSORS, kind_of, safetensors_metadata
 from sair.common.files import atomic
 from sair.common.tensors import load_strictly
-from sair.methods.build import Inpainter, build, find_class
+from sair.methods.build import Built, Inpainter, build, find_class
 from sair.methods.spec import classes_named
 from sair.methods.trust import PROJECT_CLASSES, checked_spec
 
@@ -95,17 +95,18 @@ def weights_of(method: Any) -> dict[str, Tensor]:
     return method.state_dict() if isinstance(method, torch.nn.Module) else {}
 
 
-def save_method(path: str | Path, method: Any, spec: dict[str, Any], **facts: Any) -> None:
+def save_method(path: str | Path, built: Built, **facts: Any) -> None:
     """Write a method that ``restore`` builds again from this file alone.
 
     Args:
         path: file to write.
-        method: whose weights.
-        spec: its specification; the files that its ``weights`` and ``pretrained`` name are not needed any more.
-        facts: further metadata: seed, steps, image_size.
+        built: the method. The files that its specification's ``weights`` and ``pretrained`` name are left out, because
+            the checkpoint replaces them.
+        facts: further metadata: seed, steps.
     """
-    kept = {key: value for key, value in without_files(spec).items() if key != "weights"}
-    save(path, weights_of(method), {"spec": kept, **facts})
+    kept = {key: value for key, value in without_files(built.spec).items() if key != "weights"}
+    size = {} if built.image_size is None else {"image_size": built.image_size}
+    save(path, weights_of(built.network), {"spec": kept, **facts, **size})
 
 
 def without_files(description: Any) -> Any:
@@ -124,22 +125,24 @@ def load_weights(method: Any, tensors: Mapping[str, Tensor], source: str | Path)
     load_strictly(weights_of(method), tensors, source, type(method).__name__)
 
 
-def restore(path: str | Path) -> tuple[Inpainter, dict[str, Any]]:
-    """Build the method that a checkpoint describes, with its weights, in eval mode.
-
-    Returns:
-        The method, and the checkpoint's metadata: spec, seed, steps, image_size.
+def restore(path: str | Path) -> Built:
+    """Build the method that a checkpoint describes, with its weights, in evaluation mode.
 
     Raises:
-        InputError: as ``load`` and ``rebuild``; or it names a class or a file that the user did not choose.
+        InputError: same as in ``load`` and ``rebuild``; or it names a class or a file that the user did not choose.
     """
     tensors, metadata = load(path)
-    spec = described(metadata, path)
-    return rebuild(spec, tensors, path), {**metadata, "spec": spec}
+    spec = spec_of(metadata, path)
+    return Built(rebuild(spec, tensors, path), spec, metadata.get("image_size"))
 
 
 def rebuild(spec: dict[str, Any], tensors: Mapping[str, Tensor], path: str | Path) -> Inpainter:
-    """Build a method from a checkpoint's specification, once that was ``described``, and put its weights into it.
+    """Build a method from a checkpoint's specification, and put the checkpoint's weights into it.
+
+    Args:
+        spec: the specification, checked by ``spec_of``.
+        tensors: the weights.
+        path: of the checkpoint, for errors.
 
     Raises:
         InputError: a class without weights, parameters that describe no such method, or weights that do not fit.
@@ -166,8 +169,15 @@ def rebuild(spec: dict[str, Any], tensors: Mapping[str, Tensor], path: str | Pat
     return method
 
 
-def described(metadata: dict[str, Any], path: str | Path, chosen: Collection[str] = ()) -> dict[str, Any]:
-    """Return the specification of a checkpoint that was read (``sair.methods.trust.checked_spec``)."""
+def spec_of(metadata: dict[str, Any], path: str | Path, chosen: Collection[str] = ()) -> dict[str, Any]:
+    """Return the specification in a checkpoint's metadata, if it may be built.
+
+    Args:
+        metadata, path, chosen: same as in ``sair.methods.trust.checked_spec``.
+
+    Raises:
+        InputError: the state of an unfinished training, or same as in ``checked_spec``.
+    """
     if "run" in metadata and "spec" not in metadata:
         raise InputError(
             f"{path}: the state of a training that is not finished. Run the same command again to finish it; it "

@@ -4,28 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from sair.common.errors import InputError
 from sair.methods import checkpoint
-from sair.methods.build import Inpainter, build
+from sair.methods.build import Built, Inpainter, build
 from sair.methods.origins import merge
 from sair.methods.spec import METHODS, classes_named, load_spec
-
-
-class Loaded(NamedTuple):
-    """A method that is ready to run.
-
-    method: in eval mode.
-    spec: its specification, with the parameters that it was built with.
-    image_size: side in pixels of the images that it was trained on; None for a method without a checkpoint.
-    """
-
-    method: Inpainter
-    spec: dict[str, Any]
-    image_size: int | None
 
 
 def load(
@@ -34,7 +21,7 @@ def load(
     *,
     preset: str | None = None,
     fills_holes: bool = True,
-) -> Loaded:
+) -> Built:
     """Build a method with its weights, in eval mode.
 
     Args:
@@ -53,18 +40,17 @@ def load(
             class, parameters that change the network that the checkpoint's weights are of, or a class that fills no
             holes.
     """
-    loaded = _loaded(source, weights, preset)
-    if fills_holes and not hasattr(loaded.method, "inpaint"):
+    built = _load(source, weights, preset)
+    if fills_holes and not hasattr(built.network, "inpaint"):
         where = f"method {source['name']}" if isinstance(source, Mapping) else source
-        raise InputError(f"{where}: a {loaded.spec['class']} fills no holes. Name a method that does.")
-    return loaded
+        raise InputError(f"{where}: a {built.spec['class']} fills no holes. Name a method that does.")
+    return built
 
 
-def _loaded(source: str | Path | Mapping[str, Any], weights: str | Path | None, preset: str | None) -> Loaded:
+def _load(source: str | Path | Mapping[str, Any], weights: str | Path | None, preset: str | None) -> Built:
     if not isinstance(source, Mapping):
         if not _is_name(source):
-            method, metadata = checkpoint.restore(source)
-            return Loaded(method, metadata["spec"], metadata.get("image_size"))
+            return checkpoint.restore(source)
         if preset is None:
             raise InputError(f"method {source}: name its preset, such as mini or paper.")
         source = load_spec(str(source), METHODS, preset)
@@ -87,7 +73,7 @@ def _loaded(source: str | Path | Mapping[str, Any], weights: str | Path | None, 
         )
     if isinstance(method, torch.nn.Module):
         method.eval()
-    return Loaded(method, spec, None)
+    return Built(method, spec)
 
 
 def load_encoder(path: str | Path) -> Any:
@@ -97,9 +83,9 @@ def load_encoder(path: str | Path) -> Any:
         InputError: as ``load``, or a checkpoint of something else.
     """
     encoder = load(Path(path), fills_holes=False)
-    if not (hasattr(encoder.method, "dense") and hasattr(encoder.method, "description")):
+    if not (hasattr(encoder.network, "dense") and hasattr(encoder.network, "description")):
         raise InputError(f"{path}: a {encoder.spec['class']}, not a semantic encoder such as sair.models.clip:CLIP.")
-    return encoder.method
+    return encoder.network
 
 
 def random_weights(spec: Mapping[str, Any], method: Inpainter) -> list[str]:
@@ -118,10 +104,10 @@ def _is_name(source: str | Path) -> bool:
     return isinstance(source, str) and Path(source).name == source and not Path(source).suffix
 
 
-def _with_weights(spec: dict[str, Any], weights: str | Path) -> Loaded:
+def _with_weights(spec: dict[str, Any], weights: str | Path) -> Built:
     name = spec["name"]
     tensors, metadata = checkpoint.load(weights)
-    stored = checkpoint.described(metadata, weights, set(classes_named(spec)))
+    stored = checkpoint.spec_of(metadata, weights, set(classes_named(spec)))
     if stored["class"] != spec["class"]:
         raise InputError(
             f"{weights}: weights of a {stored['class']}, but method {name} is a {spec['class']}. Name another "
@@ -141,4 +127,4 @@ def _with_weights(spec: dict[str, Any], weights: str | Path) -> Loaded:
             f"method {name}: its parameters ({', '.join(changed)}) do not go with the weights that it names. Keep to "
             f"known parameters that change no weight's shape. {error}"
         ) from None
-    return Loaded(method, spec, metadata.get("image_size"))
+    return Built(method, spec, metadata.get("image_size"))

@@ -116,6 +116,15 @@ def explain_method(
     return Layer({key: values[key] for key in ("name", "label", "class")} | values, origins)
 
 
+def with_parameters(spec: dict[str, Any], **parameters: Any) -> dict[str, Any]:
+    """Return a specification with some parameters replaced: those that are known only after the files were read.
+
+    ``classes`` of a semantic encoder come from the config's dataset; ``semantic`` and ``generator``, the descriptions
+    of parts that are trained before, from those parts' checkpoints.
+    """
+    return {**spec, "parameters": {**spec["parameters"], **parameters}}
+
+
 def processes(spec: dict[str, Any]) -> int:
     """Return how many processes train a method together, a GPU each where there are any; 0 without training."""
     return spec["training"]["processes"] if spec["training"] else 0

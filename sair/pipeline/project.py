@@ -12,7 +12,7 @@ from typing import Any
 
 from sair.common.errors import InputError, near
 from sair.data.sources import classes_of
-from sair.methods.spec import METHODS, SEMANTICS, UPKEEP, ancestors, load_spec, method_names, processes
+from sair.methods.spec import METHODS, SEMANTICS, UPKEEP, ancestors, load_spec, method_names, processes, with_parameters
 from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, check_name, check_schema, read_schema
 from sair.provenance.code import fingerprint
 from sair.provenance.inputs import checkouts, digests, named_inputs
@@ -45,8 +45,8 @@ class Project:
         self.methods = {name: self._load(name, METHODS, changes) for name in method_names(METHODS)}
         self.encoders = {name: self._load_encoder(name) for name in method_names(SEMANTICS)}
         self._check_methods(read_schema(schema)["$defs"])
-        for spec in self.encoders.values():
-            spec["parameters"]["classes"] = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))
+        classes = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))
+        self.encoders = {name: with_parameters(spec, classes=classes) for name, spec in self.encoders.items()}
         for name, spec in self.methods.items():
             if spec["semantics"]:
                 check_name(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)

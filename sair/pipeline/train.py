@@ -14,16 +14,16 @@ from sair.methods.spec import processes
 
 
 def train(threads: int, spec: dict[str, Any], *, upkeep: dict[str, int] | None = None, **arguments: Any) -> None:
-    """``sair.training.loop.train`` with as many processes of this machine as the specification's ``processes`` says.
+    """Train a method with the number of processes that its specification names.
 
     Args:
-        threads: of all of them together.
-        spec: the method's specification, whose ``training`` may lack what ``upkeep`` holds.
+        threads: of all processes together.
+        spec: the method's specification, whose ``training`` may lack the settings in ``upkeep``.
         upkeep: settings of the training that decide no weight: workers, save_every, validate_every.
-        arguments: of ``loop.train``; paths as text.
+        arguments: the other arguments of ``sair.training.loop.fit``; paths as text.
 
     Raises:
-        InputError: as ``loop.train``; of several processes, what the one that failed said stands above.
+        InputError: same as in ``fit``; with several processes, the failing one has already printed its error.
     """
     if spec["training"] is not None:
         spec = spec | {"training": spec["training"] | (upkeep or {})}
@@ -37,21 +37,27 @@ def train(threads: int, spec: dict[str, Any], *, upkeep: dict[str, int] | None =
     with tempfile.TemporaryDirectory(prefix="sair-") as folder:
         task, conditions = Path(folder, "task.json"), Path(folder, "conditions.json")
         task.write_text(json.dumps({"threads": max(1, threads // count), "arguments": arguments}), encoding="utf-8")
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        launcher: list[str | Path] = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
         process = subprocess.Popen(
             [*launcher, "-m", "sair.pipeline.worker", task, conditions], stderr=subprocess.PIPE, text=True
         )
-        for line in process.stderr:  # through this process, whose log it belongs to
+        assert process.stderr is not None  # it is a pipe
+        for line in process.stderr:  # passed on by this process, into its log
             sys.stderr.write(line)
         if process.wait():
-            raise InputError(f"{spec['name']}: training by {count} processes ended; the reason stands above.")
+            raise InputError(f"{spec['name']}: training by {count} processes failed; the reason is printed above.")
         adopt(json.loads(conditions.read_text(encoding="utf-8")))
 
 
 def train_here(threads: int, arguments: dict[str, Any]) -> None:
-    """Train in this process; arguments as of ``train``."""
+    """Train in this process.
+
+    Args:
+        threads: of this process.
+        arguments: of ``sair.training.loop.fit``.
+    """
     from sair.common.runtime import set_up
-    from sair.training.loop import train
+    from sair.training.loop import fit
 
     set_up(threads)
-    train(**arguments)
+    fit(**arguments)

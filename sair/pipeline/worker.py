@@ -1,6 +1,7 @@
-"""One of several processes that share a training: ``python -m sair.pipeline.worker TASK CONDITIONS``, from ``launch``.
+"""Run one of several processes that share a training: ``python -m sair.pipeline.worker TASK CONDITIONS``.
 
-Apart from ``launch``, because watching the driver changes no number and so must not count as code of the training.
+``sair.pipeline.train`` starts it. It is a module by itself, because watching the driver changes no number and so must
+not count as code of the training.
 """
 
 from __future__ import annotations
@@ -15,7 +16,12 @@ from sair.pipeline.train import train_here
 
 
 def work(task: str, conditions: str) -> None:
-    """Train as one JSON file says (``threads``, ``arguments``); the first process writes its conditions to another."""
+    """Train with the arguments in a JSON file; the first process writes the conditions that it trained under.
+
+    Args:
+        task: JSON file with ``threads`` and ``arguments``, the arguments of ``train_here``.
+        conditions: JSON file to write: device, precision and so on (``sair.common.runtime.conditions``).
+    """
     driver.watch()
     try:
         train_here(**json.loads(Path(task).read_text(encoding="utf-8")))

@@ -1,12 +1,12 @@
-"""The one training loop. A method brings its losses; order, precision, schedule, logs and resuming are here.
+"""The training loop. A method brings its losses; order, precision, schedule, logs and resuming are here.
 
-A method that learns is a torch module with
+A trainable method is a torch module with
 
     optimizers() -> {name: optimizer}
     training_step(batch, step) -> {name: scalar to log}, which calls step(name, loss) for each optimizer it steps
 
 so that a GAN's two optimizers, or three stages, look like a single loss. Step k of a run is a pure function of the
-state before it and (seed, k): samples and random numbers both derive from them, and a run that was killed and resumed
+state before it and of (seed, k), from which samples and random numbers derive. So a run that was killed and resumed
 gives the same weights as one that was not. Several processes may share each batch (``sair.training.parallel``).
 """
 
@@ -37,8 +37,8 @@ from sair.common.progress import progress
 from sair.data.samples import Samples
 from sair.data.seeds import mix
 from sair.methods import checkpoint, loading
-from sair.methods.build import build
-from sair.methods.spec import UPKEEP
+from sair.methods.build import Built, build
+from sair.methods.spec import UPKEEP, with_parameters
 from sair.training import parallel
 
 LOG_EVERY = 50
@@ -46,13 +46,13 @@ LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # then the method's own, by name
 
 
 def total_steps(training: dict[str, Any], images: int) -> int:
-    """The budget in optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``images`` training images."""
+    """Return the budget in optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``images`` images."""
     steps = training.get("steps") or training["epochs"] * images / (training["batch"] * training["accumulate"])
     return math.ceil(training["scale"] * steps)
 
 
 def lr_scale(training: dict[str, Any], step: int, steps: int) -> float:
-    """Factor on every learning rate at ``step`` of ``steps``.
+    """Return the factor on every learning rate at ``step`` of ``steps``.
 
     ``schedule`` is ``constant``, ``cosine`` (to zero), or ``halving``: halved after every ``halve_every`` of the run
     (the paper halves every 100 of 200 epochs: 0.5). The first ``warmup`` steps rise linearly from zero.
@@ -69,12 +69,14 @@ def lr_scale(training: dict[str, Any], step: int, steps: int) -> float:
 class Run:
     """A training run: its method, optimizers and log, and how they are saved and resumed.
 
+    Without ``training`` the method is loaded with the weights that its specification names.
+
     Args:
         spec: the method's specification (``sair.methods.spec.load_spec``).
         seed: of initial weights, samples and steps.
         state: file of the running state; removed when the run is complete.
         identity: what else a running state must share with this run to be continued: data, code, device, precision.
-        semantics: checkpoint of the trained semantic encoder, for a method that names one.
+        encoder: checkpoint of the trained semantic encoder, for a method with ``semantics``.
         over: checkpoint of the method that this one is built over, if it names one.
     """
 
@@ -84,42 +86,40 @@ class Run:
         seed: int,
         state: Path,
         identity: list[str],
-        semantics: str | Path | None = None,
+        encoder: str | Path | None = None,
         over: str | Path | None = None,
     ) -> None:
         self.seed, self.state_file, self.identity = seed, state, identity
         self.training = spec["training"]
-        # Neither the weights' own description nor a running state's depends on how the training is run.
+        # Upkeep decides no weight: it belongs neither into the checkpoint nor into what a running state must share.
         if self.training is not None:
             spec = spec | {"training": {key: value for key, value in self.training.items() if key not in UPKEEP}}
         torch.manual_seed(mix("initial weights", seed))
-        self.spec, below = spec, None
+        generator = semantic = None
+        # The parts that are trained already bring their descriptions, so that this checkpoint alone builds all of it.
         if over is not None:
             part = {"name": f"the generator of {spec['name']}", **spec["parameters"].get("generator", {})}
             with torch.random.fork_rng(devices=[]):  # the initial weights do not depend on how the generator is built
-                below = loading.load(part, over)
-            self._describe("generator", {key: below.spec[key] for key in ("class", "parameters")})
-        if semantics is not None:
-            encoder = loading.load_encoder(semantics)
-            # Its description goes along, so that the method's checkpoint alone can build all of it.
-            self._describe("semantic", encoder.description)
+                generator = loading.load(part, over)
+            spec = with_parameters(spec, generator={key: generator.spec[key] for key in ("class", "parameters")})
+        if encoder is not None:
+            semantic = loading.load_encoder(encoder)
+            spec = with_parameters(spec, semantic=semantic.description)
+        self.method: Any
         if spec["training"] is not None:
-            self.method = build(self.spec)
+            self.method, self.spec = build(spec), spec
         else:
-            self.method, self.spec, _ = loading.load(self.spec, fills_holes=False)
-        if semantics is not None:
-            self.method.load_semantic(encoder.dense)
-        if below is not None:
-            checkpoint.load_weights(self.method.generator, checkpoint.weights_of(below.method), over)
-        self.optimizers = self.method.optimizers()
+            built = loading.load(spec, fills_holes=False)
+            self.method, self.spec = built.network, built.spec
+        if semantic is not None:
+            self.method.load_semantic(semantic.dense)
+        if generator is not None and over is not None:
+            checkpoint.load_weights(self.method.generator, checkpoint.weights_of(generator.network), over)
+        self.optimizers: dict[str, torch.optim.Optimizer] = self.method.optimizers()
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
         self.log: list[dict[str, float]] = []
         self.psnr = math.nan
-
-    def _describe(self, name: str, part: dict[str, Any]) -> None:
-        """Put the description of a part that is trained already into the specification."""
-        self.spec = {**self.spec, "parameters": {**self.spec["parameters"], name: part}}
 
     def note(self, scalars: dict[str, Tensor]) -> None:
         """Add a line to the log: step, learning rate, last validation PSNR, and the method's own scalars."""
@@ -146,7 +146,7 @@ class Run:
         return {"spec": self.spec, "seed": self.seed, "identity": self.identity}
 
     def resume(self) -> None:
-        """Continue from the running state if there is one of this very run."""
+        """Continue from the running state, if there is one and it is of the same run."""
         if not self.state_file.exists():
             return
         tensors, metadata = checkpoint.load(self.state_file)
@@ -165,7 +165,7 @@ class Run:
         self.done, self.log, self.psnr = metadata["done"], metadata["log"], metadata["psnr"]
 
 
-def train(
+def fit(
     spec: dict[str, Any],
     images: str | Path,
     masks: str | Path,
@@ -173,39 +173,40 @@ def train(
     output: str | Path,
     log: str | Path,
     *,
-    semantics: str | Path | None = None,
+    encoder: str | Path | None = None,
     over: str | Path | None = None,
     device: str = "auto",
     code: str = "",
     content: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Train one method on one dataset with one seed.
+    """Train one method on one dataset with one seed, in this process.
 
     Args:
-        spec: the method's specification; without ``training`` its weights are written as they are built.
+        spec: the method's specification; one without ``training`` is written as it is loaded.
         images, masks: images.csv and training_masks.csv of the dataset.
         seed: of everything random.
-        output: the checkpoint to write; beside it ``running.safetensors`` lives while the run does.
+        output: the checkpoint to write; ``running.safetensors`` is beside it until the run is complete.
         log: train.csv to write: step, lr, psnr of the validation images, and the method's own scalars.
-        semantics: checkpoint of the trained semantic encoder, for a method that names one.
+        encoder: checkpoint of the trained semantic encoder, for a method with ``semantics``.
         over: checkpoint of the method that this one is built over, if it names one; it becomes its ``generator``.
         device: ``auto``, ``cpu`` or ``cuda``.
         code: fingerprint of the code; a killed run of other code is started anew, not continued.
-        content: digests of the files that the specification names, such as ``pretrained``; likewise.
+        content: digests of the files that the specification names, such as ``pretrained``; if one differs, a killed
+            run is started anew, too.
 
     Raises:
         InputError: an altered sample, a damaged checkpoint, or a loss that is not finite.
     """
     output, training = Path(output), spec["training"]
     samples, validation = (Samples(images, masks, split, seed) for split in ("train", "validation"))
-    identity = [code, *(file_sha256(path) for path in (images, masks, semantics, over) if path is not None)]
-    if training is not None:  # what `auto` became here: a run does not go on in another precision, or on another device
+    identity = [code, *(file_sha256(path) for path in (images, masks, encoder, over) if path is not None)]
+    if training is not None:  # what `auto` became: a run is not continued in another precision or on another device
         on = runtime.device(device)
         identity += [on.type, runtime.precision(training["precision"], on)]
     identity += [f"{path} {digest}" for path, digest in sorted(content.items())]
-    run = Run(spec, seed, output.with_name("running.safetensors"), identity, semantics, over)
+    run = Run(spec, seed, output.with_name("running.safetensors"), identity, encoder, over)
     steps = 0
-    if training is not None:  # else pretrained: nothing to learn, and the next rules need not know
+    if training is not None:  # a pretrained encoder is written out unchanged, so that later rules treat both alike
         fabric = _fabric(training["processes"], device)
         fabric.to_device(run.method)
         run.resume()  # on the device, so that the optimizers' state arrives there too
@@ -215,12 +216,12 @@ def train(
     if not runtime.writes():
         return
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
-    checkpoint.save_method(output, run.method, run.spec, seed=seed, steps=steps, image_size=samples.image_size)
+    checkpoint.save_method(output, Built(run.method, run.spec, samples.image_size), seed=seed, steps=steps)
     discard(run.state_file)
 
 
 class Stepper:
-    """What a method calls with each of its losses: ``step(name, loss)``.
+    """The ``step`` of a training step, which a method calls with each of its losses: ``step(name, loss)``.
 
     Args:
         run: the training run.
@@ -234,7 +235,15 @@ class Stepper:
         self._part, self._ids = 0, ()
 
     def begin(self, part: int, ids: Sequence[str]) -> bool:
-        """Before each batch: which part of a step it is. Returns whether it is the last one."""
+        """Begin a batch.
+
+        Args:
+            part: which part of an optimizer step it is, from 0 to ``accumulate`` - 1.
+            ids: its images, for errors.
+
+        Returns:
+            Whether it is the last part, after which the optimizers take their step.
+        """
         self._part, self._ids = part, ids
         return part == self._parts - 1
 
@@ -260,14 +269,15 @@ class Stepper:
         if self._clip:
             self._fabric.clip_gradients(self._run.method, optimizer, max_norm=self._clip)
         optimizer.step()
-        # Autocast keeps the weights' rounded copies: a second network's pass would still see the ones before this step.
+        # Autocast caches bfloat16 copies of the weights. Clear them, or a second forward pass would use the weights
+        # from before this step.
         torch.clear_autocast_cache()
 
 
 def _steps(
     run: Run, fabric: lightning.Fabric, samples: Samples, validation: Samples, steps: int, stop: threading.Event
 ) -> None:
-    """Take a run from where it is to ``steps``, or to where ``stop`` is set."""
+    """Train until ``steps`` steps are done, or until ``stop`` is set."""
     training = run.training
     method = run.method.train()
     optimizers = {name: fabric.setup_optimizers(optimizer) for name, optimizer in run.optimizers.items()}
@@ -283,21 +293,22 @@ def _steps(
         complete = step.begin(part, batch["id"])
         torch.manual_seed(mix("step", run.seed, run.done, *([part] if part else [])))
         run.set_lr(lr_scale(training, run.done, steps))
-        # Not Fabric's own mixed precision: that also rounds the images to bfloat16, the truth among them.
-        batch["progress"] = run.done / steps  # for a method that learns in stages
+        batch["progress"] = run.done / steps  # for a method that is trained in stages
+        # Not Fabric's own mixed precision, which would also round the images, and so the ground truth, to bfloat16.
         with runtime.autocast(training["precision"], fabric.device):
             scalars = method.training_step(batch, step)
         if complete:
             run.done += 1
             bar.update()
-            # Together, or those that go on would wait for those that left.
-            leave = parallel.anybody(stop.is_set(), fabric.device) if fabric.world_size > 1 else stop.is_set()
+            # All processes must stop at the same step; otherwise the remaining ones would wait forever in the next
+            # all-reduce.
+            leave = parallel.any_process(stop.is_set(), fabric.device) if fabric.world_size > 1 else stop.is_set()
             _after_step(run, scalars, validation, steps, leave, bar)
     bar.close()
 
 
 def _fabric(processes: int, device: str) -> lightning.Fabric:
-    """Fabric for this process, or for one of several that ``sair.pipeline.train`` started."""
+    """Set up Fabric for this process, or for one of several that ``sair.pipeline.train`` started."""
     accelerator = runtime.device(device).type
     if accelerator == "cuda" and processes > torch.cuda.device_count():
         raise InputError(
@@ -310,7 +321,7 @@ def _fabric(processes: int, device: str) -> lightning.Fabric:
 
 
 def _after_step(run: Run, scalars: dict[str, Tensor], validation: Samples, steps: int, leave: bool, bar: tqdm) -> None:
-    """Validate, log and save when it is time, and leave when asked to."""
+    """Validate, log and save when it is due, and end the process when it was asked to end."""
     training, last = run.training, run.done == steps
     if runtime.writes() and (run.done % training["validate_every"] == 0 or last):
         run.psnr = validation_psnr(run.method, validation)
@@ -324,12 +335,17 @@ def _after_step(run: Run, scalars: dict[str, Tensor], validation: Samples, steps
         run.save()
     if leave:
         name = run.spec["name"]
-        raise SystemExit(f"{name}: asked to stop; saved after step {run.done}. Start it again to go on.")
+        raise SystemExit(
+            f"{name}: stopped on request; state saved after step {run.done}. Run the same command to continue."
+        )
 
 
 @contextmanager
 def _on_request() -> Iterator[threading.Event]:
-    """Set when the process is asked to end (SIGTERM: a cluster's time limit, a shutdown), so that a step is not cut."""
+    """Yield an event that is set when the process is asked to end (SIGTERM: a cluster's time limit, a shutdown).
+
+    The current step is then completed before the process ends.
+    """
     asked = threading.Event()
     if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
         yield asked
@@ -343,7 +359,7 @@ def _on_request() -> Iterator[threading.Event]:
 
 @torch.no_grad()
 def validation_psnr(method: Any, samples: Samples) -> float:
-    """Mean PSNR in dB of the composited validation images, not rounded; nan for what does not fill holes."""
+    """Return the mean PSNR in dB of the composited validation images, in floats; nan for a semantic encoder."""
     if not hasattr(method, "inpaint") or len(samples) == 0:
         return math.nan
     method.eval()

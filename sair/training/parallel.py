@@ -1,8 +1,8 @@
-"""One training by several processes, a GPU each: every batch is shared, and the run is that of one process.
+"""Share one training among several processes, with a GPU each.
 
 Each process takes its part of every batch, draws the random numbers of the whole batch, and averages its gradients with
-the others' before a step; so the weights are those of one process with the same batch, up to the order of sums. A loss
-that looks at the batch as a whole (batch normalisation, a mean over the batch's hole pixels) sees the part alone.
+the others' before a step. So the weights are those of one process with the same batch, up to the order of sums. A loss
+that depends on the batch as a whole (batch normalisation, a mean over the batch's hole pixels) sees the part alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,16 @@ from sair.common.errors import InputError
 
 
 def shares(first: int, last: int, batch: int, rank: int, processes: int) -> Iterator[range]:
-    """Samples of each batch from ``first`` to ``last`` that are one process's part.
+    """Return the part of each batch that one process takes.
+
+    Args:
+        first, last: numbers of the first sample, and of the one after the last.
+        batch: samples of a whole batch.
+        rank: number of the process, from 0.
+        processes: number of all processes.
+
+    Returns:
+        Numbers of samples, one range per batch.
 
     Raises:
         InputError: the batch cannot be shared evenly.
@@ -29,7 +38,7 @@ def shares(first: int, last: int, batch: int, rank: int, processes: int) -> Iter
 
 
 def average_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """Give every process the mean of all processes' gradients."""
+    """Replace every process's gradients by their mean over all processes."""
     found = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
     together = _flatten_dense_tensors(found)  # one message instead of hundreds
     distributed.all_reduce(together)
@@ -38,8 +47,8 @@ def average_gradients(optimizer: torch.optim.Optimizer) -> None:
         gradient.copy_(mean)
 
 
-def anybody(flag: bool, device: torch.device) -> bool:
-    """Whether any process says yes."""
+def any_process(flag: bool, device: torch.device) -> bool:
+    """Return whether ``flag`` is true in any process."""
     votes = torch.tensor(float(flag), device=device)
     distributed.all_reduce(votes)
     return bool(votes)

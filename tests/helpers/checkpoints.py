@@ -3,7 +3,7 @@
 import torch
 
 from sair.methods import checkpoint
-from sair.methods.build import build
+from sair.methods.build import Built, build
 
 LIIF = {
     "name": "tiny",
@@ -17,9 +17,9 @@ LIIF = {
 }
 
 
-def write_checkpoint(path, spec=LIIF, **facts):
+def write_checkpoint(path, spec=LIIF, image_size=32, **facts):
     torch.manual_seed(0)
-    checkpoint.save_method(path, build(spec), spec, **{"image_size": 32, **facts})
+    checkpoint.save_method(path, Built(build(spec), spec, image_size), **facts)
     return path
 
 

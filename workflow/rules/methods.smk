@@ -80,7 +80,7 @@ rule train:
     input:
         images=f"{RESULTS}/{{dataset}}/images.csv",
         masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
-        semantics=lambda w: project.encoder(w.method),
+        encoder=lambda w: project.encoder(w.method),
         over=lambda w: project.checkpoint(
             project.method(w.method)["over"], w.dataset, w.seed
         ),

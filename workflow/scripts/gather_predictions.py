@@ -1,6 +1,6 @@
 from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.inference.predict import gather
+    from sair.inference.predict import gather_predictions
 
-    gather(snakemake.input.shards, snakemake.output[0])
+    gather_predictions(snakemake.input.shards, snakemake.output[0])
