@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
         "sair.inference",
         "sair.provenance",
     },
-    "sair.api": {"sair.common", "sair.data", "sair.methods", "sair.inference", "sair.evaluation", "sair.reporting"},
+    "sair.api": {"sair.common", "sair.inference", "sair.evaluation", "sair.reporting"},
     "sair.pipeline": {
         "sair.common",
         "sair.weights",

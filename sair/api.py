@@ -24,6 +24,7 @@ from sair.reporting import comparison
 
 __all__ = ["Method", "compare", "load", "score"]
 
+
 def score(
     truth: ImageLike,
     prediction: ImageLike,

@@ -3,6 +3,7 @@
 import doctest
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,8 @@ from sair.commands.conformance import maker
 from sair.common.errors import InputError
 from sair.common.images import read_rgb, write_png
 from sair.evaluation.folders import score_folders
-from sair.inference.predict import composite, run, to_pixels
+from sair.inference import method as method_module
+from sair.inference.kinds import composite, to_pixels
 from sair.methods.checkpoint import save_method
 from sair.methods.spec import load_spec
 
@@ -31,12 +33,12 @@ def checkpoint(tmp_path_factory):
     """A LIIF on random weights, as a checkpoint."""
     spec = load_spec("liif", "config/methods", "mini", {"steps": 1, "scale": 1})
     path = tmp_path_factory.mktemp("api") / "liif.safetensors"
-    save_method(path, maker(spec)(), spec, image_size=64)
+    save_method(path, replace(maker(spec)(), image_size=64))
     return path
 
 
 def test_the_examples_in_the_docstrings():
-    for module in (sair, api):
+    for module in (sair, api, method_module):
         found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
         assert found.attempted and not found.failed
 
@@ -57,7 +59,7 @@ def test_every_kind_of_image_gives_that_kind_and_one_result(checkpoint):
     assert np.array_equal(filled[~MASK], IMAGE[~MASK]), "known pixels keep their bytes"
     assert (filled[MASK] != IMAGE[MASK]).any()
     tensors = torch.from_numpy(IMAGE).permute(2, 0, 1)[None].float() / 255, torch.from_numpy(MASK).float()[None, None]
-    raw = to_pixels(run(method.network, *tensors, method.spec)[0])
+    raw = to_pixels(method.predict(*tensors)[0])
     assert np.array_equal(filled.raw, raw) and np.array_equal(filled, composite(IMAGE, raw, MASK))
     pil = method.inpaint(Image.fromarray(IMAGE), Image.fromarray(MASK))
     assert isinstance(pil, Image.Image) and np.array_equal(np.asarray(pil), filled)

@@ -23,6 +23,8 @@ from sair.inference.kinds import ImageLike, read_images, read_masks
 from sair.methods import loading
 from sair.methods.build import Built
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class Method(Built):
@@ -35,7 +37,7 @@ class Method(Built):
         device: where it computes.
     """
 
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     def inpaint(self, image: ImageLike, mask: ImageLike, *, size: int | None = None, hole: str = "white") -> Any:
         """Fill the hole of an image; known pixels stay exactly as they are.

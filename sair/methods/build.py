@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Inpainter(Protocol):
-    """Anything that fills holes. A trained method adds ``optimizers`` and ``training_step`` (``sair.training.loop``)."""
+    """A network that fills holes. A trainable one also has ``optimizers`` and ``training_step`` (``training.loop``)."""
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
         """Predict whole images; the harness composites and rounds them.

@@ -37,10 +37,9 @@ def train(threads: int, spec: dict[str, Any], *, upkeep: dict[str, int] | None =
     with tempfile.TemporaryDirectory(prefix="sair-") as folder:
         task, conditions = Path(folder, "task.json"), Path(folder, "conditions.json")
         task.write_text(json.dumps({"threads": max(1, threads // count), "arguments": arguments}), encoding="utf-8")
-        launcher: list[str | Path] = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
-        process = subprocess.Popen(
-            [*launcher, "-m", "sair.pipeline.worker", task, conditions], stderr=subprocess.PIPE, text=True
-        )
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}"]
+        worker = ["-m", "sair.pipeline.worker", str(task), str(conditions)]
+        process = subprocess.Popen([*launcher, *worker], stderr=subprocess.PIPE, text=True)
         assert process.stderr is not None  # it is a pipe
         for line in process.stderr:  # passed on by this process, into its log
             sys.stderr.write(line)

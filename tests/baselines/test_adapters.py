@@ -15,10 +15,11 @@ import baselines
 from baselines.checkout import Checkout
 from baselines.command import Command
 from baselines.precomputed import Precomputed
-from sair.commands.conformance import check, samples
+from sair.commands.conformance import check, maker, samples
 from sair.common.errors import InputError
 from sair.common.images import read_rgb, write_png
 from sair.data.manifest import read_manifest
+from sair.inference.method import Method
 from sair.inference.predict import predict
 
 SPEC = {"name": "mine", "sees_truth": False}
@@ -50,7 +51,7 @@ def program(folder, change="pass", name="path.name", after=""):
 
 
 def test_a_program_conforms(tmp_path):
-    check(lambda: Command(command=program(tmp_path)), SPEC)
+    check(lambda: Method(Command(command=program(tmp_path)), SPEC))
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,7 @@ def test_a_broken_program_is_caught_by_name(tmp_path, change, name, after, optio
     start = time.monotonic()
     command = program(tmp_path, change, name, after)
     with pytest.raises(InputError, match=message):
-        check(lambda: Command(command=command, **options), SPEC)
+        check(lambda: Method(Command(command=command, **options), SPEC))
     assert time.monotonic() - start < 30
 
 
@@ -347,7 +348,6 @@ def test_a_program_runs_over_a_manifest_in_few_calls(frozen, tmp_path):
 def test_a_new_method_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
     """The skeleton passes the conformance suite, its own test and the linter."""
     from sair.commands.cli import main
-    from sair.methods.build import build
     from sair.methods.spec import load_spec
 
     (tmp_path / "config/methods").mkdir(parents=True)
@@ -357,12 +357,7 @@ def test_a_new_method_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(tmp_path / "baselines")])
     spec = load_spec("my_method", "config/methods", "mini", {"scale": 1, "batch": 8})
     assert spec["training"]["steps"] == 1000
-
-    def make():
-        torch.manual_seed(0)
-        return build(spec)
-
-    check(make, spec)
+    check(maker(spec))
     namespace = {}
     exec(compile((tmp_path / "tests/test_my_method.py").read_text(), "test_my_method", "exec"), namespace)
     namespace["test_it_learns"]()

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from sair.commands.cli import main
-from sair.inference.predict import run
+from sair.inference.method import Method, load
 from sair.methods import checkpoint
 from sair.methods.build import build
 from sair.methods.spec import load_spec
@@ -70,10 +70,10 @@ def test_converted_weights_paint_the_same(name, tmp_path):
     assert main(["convert", name, *words, "--preset", "mini", "-o", str(output)]) == 0
     for path in tmp_path.glob("*.pth"):
         path.unlink()
-    restored, metadata = checkpoint.restore(output)
-    assert metadata["image_size"] == 256
+    restored = load(output, device="cpu")
+    assert restored.image_size == 256
     images, masks = torch.rand(1, 3, 64, 64), (torch.rand(1, 1, 64, 64) < 0.3).float()
-    assert torch.equal(*(run(m, images, masks, metadata["spec"]) for m in (method, restored)))
+    assert torch.equal(*(m.predict(images, masks) for m in (Method(method, restored.spec), restored)))
 
 
 def rename(make):

@@ -58,7 +58,7 @@ def test_a_new_method_of_any_other_name_passes_the_linter_and_conforms(project, 
         assert run.returncode == 0, run.stdout
     monkeypatch.setattr(baselines, "__path__", [*baselines.__path__, str(project / "baselines")])
     spec = load_spec(name, "config/methods", "mini", {"scale": 1})
-    check(maker(spec), spec, size=32)
+    check(maker(spec), size=32)
     compile((project / f"tests/test_{name}.py").read_text(), name, "exec")
 
 

@@ -11,8 +11,9 @@ from sair.common.errors import InputError
 from sair.common.images import read_rgb, write_png
 from sair.data.manifest import read_manifest
 from sair.evaluation.score import score_predictions
-from sair.inference.predict import composite, predict, run, to_pixels
-from sair.inference.single import inpaint_any_size
+from sair.inference.kinds import composite, to_pixels
+from sair.inference.method import Method
+from sair.inference.predict import predict
 from sair.methods import checkpoint
 from sair.methods.build import build
 from sair.methods.spec import load_spec
@@ -58,9 +59,9 @@ def test_the_hole_is_empty_for_all_but_the_ground_truth():
     images, masks = torch.rand(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
     masks[..., 2:5, 2:5] = 1
     spy = Spy()
-    run(spy, images, masks, MEAN)
+    Method(spy, MEAN).predict(images, masks)
     assert (spy.seen * masks).abs().max() == 0 and torch.equal(spy.seen * (1 - masks), images * (1 - masks))
-    run(spy, images, masks, TRUTH)
+    Method(spy, TRUTH).predict(images, masks)
     assert torch.equal(spy.seen, images)
 
 
@@ -150,7 +151,7 @@ def test_a_plane_survives_being_shown_reduced():
     pixels = np.broadcast_to(ramp[None, :, None], (90, 120, 3)).copy()
     hole = np.zeros((90, 120), bool)
     hole[30:60, 40:80] = True
-    filled = inpaint_any_size(Biharmonic(), MEAN, np.where(hole[..., None], 0, pixels).astype(np.uint8), hole, 45)
+    filled = Method(Biharmonic(), MEAN).inpaint(pixels, hole, size=45)
     assert np.abs(filled[hole].astype(int) - pixels[hole]).max() <= 3
 
 
@@ -228,7 +229,7 @@ def test_memory_is_bounded_by_chunks(mini):
 def test_numbers_and_outputs_that_cannot_be_meant(tmp_path, liif, photo, capsys, monkeypatch, options, message):
     (tmp_path / "folder.png").mkdir()
     arguments = [str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "--checkpoint", str(liif)]
-    monkeypatch.setattr("sair.inference.single.run", None)  # nothing is computed
+    monkeypatch.setattr(Method, "predict_any_size", None)  # nothing is computed
     if options[0] == "-o":
         options = ["-o", str(tmp_path / options[1])]
     else:

@@ -17,7 +17,7 @@ from sair.data.manifest import read_manifest
 from sair.inference.predict import predict
 from sair.inference.segmentation import load_clip, load_semantic_method, segment
 from sair.methods import checkpoint
-from sair.methods.build import build
+from sair.methods.build import Built, build
 from sair.methods.loading import load
 from sair.methods.spec import load_spec
 from sair.training import loop
@@ -104,12 +104,12 @@ def test_a_method_with_weights_has_the_checkpoints_parameters_and_its_own_over_t
     write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
     write_method(registry, "drawn", "extends: plain\nlabel: D\nparameters: {drawn_edges: hole, sigma: 3}\n")
     plain, drawn = (load(load_spec(name, "config/methods", preset)) for name in ("plain", "drawn"))
-    assert (plain.method.sigma, plain.method.drawn_edges) == (2.0, "everywhere") and plain.image_size == 32
-    assert (drawn.method.sigma, drawn.method.drawn_edges) == (3, "hole")
+    assert (plain.network.sigma, plain.network.drawn_edges) == (2.0, "everywhere") and plain.image_size == 32
+    assert (drawn.network.sigma, drawn.network.drawn_edges) == (3, "hole")
     assert drawn.spec["parameters"] == {**EDGECONNECT, "sigma": 3, "drawn_edges": "hole"} and drawn.spec["label"] == "D"
-    states = [checkpoint.weights_of(loaded.method) for loaded in (plain, drawn)]
+    states = [checkpoint.weights_of(loaded.network) for loaded in (plain, drawn)]
     assert all(torch.equal(value, states[1][name]) for name, value in states[0].items())
-    assert not plain.method.training
+    assert not plain.network.training
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_presets_beside_weights_go_over_them_too(registry):
         "x",
         "extends: edge\nlabel: X\nweights: e.safetensors\npresets: {mini: {parameters: {sigma: 7}}, paper: {}}\n",
     )
-    assert [load("x", preset=preset).method.sigma for preset in ("mini", "paper")] == [7, 2.0]
+    assert [load("x", preset=preset).network.sigma for preset in ("mini", "paper")] == [7, 2.0]
 
 
 def test_a_variant_may_be_trained_again(registry):
@@ -233,14 +233,14 @@ def test_a_method_over_one_with_weights_takes_its_size_from_them(data, registry)
         "label: A\nclass: baselines.jpgnet:JPGNet\nover: plain\nparameters: {base_channels: 4, downsamplings: 2}\n",
     )
     spec = load_spec("above", "config/methods", "mini", TRAINING)
-    loop.train(
+    loop.fit(
         spec, data / "images.csv", data / "masks.csv", 0, registry / "a.safetensors", registry / "a.csv",
         over="e.safetensors", device="cpu",
     )  # fmt: skip
     above, below = load(registry / "a.safetensors"), load(registry / "e.safetensors")
     assert above.spec["parameters"]["generator"]["parameters"] == {**EDGECONNECT, "sigma": 5}
-    states = above.method.generator.state_dict(), below.method.state_dict()
-    assert all(torch.equal(states[0][name], states[1][name]) for name in below.method.weights_to_save())
+    states = above.network.generator.state_dict(), below.network.state_dict()
+    assert all(torch.equal(states[0][name], states[1][name]) for name in below.network.weights_to_save())
     edge_of_another = write_checkpoint(registry / "l.safetensors")
     with pytest.raises(InputError, match=r"weights of a sair\.models\.inpainter"):
         loop.Run(spec, 0, Path("r.safetensors"), [], over=edge_of_another)
@@ -249,14 +249,14 @@ def test_a_method_over_one_with_weights_takes_its_size_from_them(data, registry)
 def test_the_conformance_suite_uses_the_weights(registry):
     write_method(registry, "plain", "extends: edge\nlabel: P\nweights: e.safetensors\n")
     method = maker(load_spec("plain", "config/methods", "mini"))()
-    expected = checkpoint.weights_of(load("e.safetensors").method)
+    expected = checkpoint.weights_of(load("e.safetensors").network)
     assert all(torch.equal(value, expected[name]) for name, value in checkpoint.weights_of(method).items())
 
 
 def test_semantics_must_be_an_encoder(data, folder):
     path = write_checkpoint(folder / "liif.safetensors")
     with pytest.raises(InputError, match="not a semantic encoder"):
-        loop.Run({**LIIF, "training": TRAINING}, 0, Path("r.safetensors"), [], semantics=path)
+        loop.Run({**LIIF, "training": TRAINING}, 0, Path("r.safetensors"), [], encoder=path)
 
 
 SMALL_CLIP = {
@@ -279,12 +279,12 @@ def test_a_second_encoder_of_a_kind_trains_and_is_found_by_its_class(folder, dat
     for name in ("clip", "clip_wide"):
         encoder = load_spec(name, "config/semantics", "mini", TRAINING)
         encoder["parameters"]["classes"] = ["skin", "hair"]
-        loop.train(encoder, *files, folder / f"{name}.safetensors", folder / f"{name}.csv", device="cpu")
+        loop.fit(encoder, *files, folder / f"{name}.safetensors", folder / f"{name}.csv", device="cpu")
     spec = load_spec("mine", "config/methods", "mini", TRAINING)
     mine, wide = folder / "mine.safetensors", folder / "clip_wide.safetensors"
-    loop.train(spec, *files, mine, folder / "mine.csv", semantics=wide, device="cpu")
+    loop.fit(spec, *files, mine, folder / "mine.csv", encoder=wide, device="cpu")
     restored = load(mine)
-    assert restored.method.semantic.visual.conv1.out_channels == 24
+    assert restored.network.semantic.visual.conv1.out_channels == 24
     assert restored.spec["parameters"]["semantic"]["architecture"]["vision_cfg"]["width"] == 24
     assert load_semantic_method(mine, load_clip(wide), wide).semantic is not None
     with pytest.raises(InputError, match="its semantics are not those of"):
@@ -301,7 +301,7 @@ def test_an_encoder_may_name_its_weights(folder, data):
     encoder = load_spec("clip", "config/semantics", "mini", TRAINING)
     encoder["parameters"]["classes"] = ["skin"]
     written = folder / "clip.safetensors"
-    loop.train(encoder, data / "images.csv", data / "masks.csv", 0, written, folder / "c.csv", device="cpu")
+    loop.fit(encoder, data / "images.csv", data / "masks.csv", 0, written, folder / "c.csv", device="cpu")
     assert load_clip(written).classes == ("skin",)
     expected = checkpoint.load(given)[0]
     assert all(torch.equal(value, expected[name]) for name, value in checkpoint.load(written)[0].items())
@@ -320,12 +320,12 @@ def test_an_encoder_of_equal_size_and_other_weights_is_another_one(folder):
         torch.manual_seed(seed)
         spec = {"name": "clip", "class": "sair.models.clip:CLIP", "parameters": {"architecture": SMALL_CLIP}}
         paths.append(folder / f"{seed}.safetensors")
-        checkpoint.save_method(paths[-1], build(spec), spec)
+        checkpoint.save_method(paths[-1], Built(build(spec), spec))
     clip = load_clip(paths[0])
     spec = {**LIIF, "parameters": {**LIIF["parameters"], "semantic": clip.description}}
     method = build(spec)
     method.load_semantic(clip.dense)
-    checkpoint.save_method(folder / "mine.safetensors", method, spec)
+    checkpoint.save_method(folder / "mine.safetensors", Built(method, spec))
     load_semantic_method(folder / "mine.safetensors", clip, paths[0])
     with pytest.raises(InputError, match="its semantics are not those of"):
         load_semantic_method(folder / "mine.safetensors", load_clip(paths[1]), paths[1])

@@ -10,9 +10,10 @@ from helpers.quick import quick
 from baselines.controls import Biharmonic, MeanFill
 from sair.commands.conformance import check, maker, samples
 from sair.common.errors import InputError
+from sair.inference.method import Method
 from sair.methods.build import build
 from sair.methods.origins import merge
-from sair.methods.spec import load_spec, method_names
+from sair.methods.spec import load_spec, method_names, with_parameters
 from sair.models.clip import CLIP
 from sair.pipeline.project import Project, _classes
 from sair.reporting.notes import departures
@@ -174,23 +175,23 @@ def test_merge_replaces_and_keeps():
 
 
 def builder(spec):
-    """What the workflow does: the semantic encoder's description goes into the method that asks for it."""
+    """Give a method the description of its semantic encoder, as training does."""
     if spec["semantics"] and not spec["weights"]:
         description = build(load_spec(spec["semantics"], "config/semantics", "mini", DEFAULTS)).description
-        spec = {**spec, "parameters": {**spec["parameters"], "semantic": description}}
+        spec = with_parameters(spec, semantic=description)
     return maker(spec)
 
 
 @pytest.mark.parametrize("name", quick(NAMES, *QUICK))
 def test_every_method_conforms(name, mini):
     spec = mini(name)
-    check(builder(spec), spec)
+    check(builder(spec))
 
 
 @pytest.mark.parametrize("name", quick(NAMES, *QUICK))
 def test_every_method_learns_when_it_says_so(name, mini):
     spec = mini(name)
-    method = builder(spec)()
+    method = builder(spec)().network
     assert spec["weights"] or hasattr(method, "training_step") == (spec["training"] is not None)
     if spec["training"] is None:
         return
@@ -268,7 +269,7 @@ class Random(MeanFill):
 )
 def test_a_broken_method_is_caught_by_name(broken, message):
     with pytest.raises(InputError, match=rf"method broken.*({message})"):
-        check(broken, {"name": "broken", "sees_truth": False})
+        check(lambda: Method(broken(), {"name": "broken", "sees_truth": False}))
 
 
 @pytest.mark.parametrize("name", ["sair", "liif", "lama"])
@@ -278,12 +279,12 @@ def test_a_polarity_swapped_network_is_caught(name, mini):
 
     def swapped():
         method = make()
-        inpaint = method.inpaint
-        method.inpaint = lambda images, masks: inpaint(images, 1 - masks)
+        inpaint = method.network.inpaint
+        method.network.inpaint = lambda images, masks: inpaint(images, 1 - masks)
         return method
 
     with pytest.raises(InputError, match="mask polarity"):
-        check(swapped, spec)
+        check(swapped)
 
 
 def test_the_paper_presets_build_at_full_size(config):

@@ -111,7 +111,7 @@ def test_a_users_own_class_is_restored_where_a_method_file_names_it(probe, place
     (probe / place / "mine.yaml").write_text("label: Mine\nclass: probe_module:Mine\nparameters: {width: 5}\n")
     del sys.modules["probe_module"]
     sys.path.remove(str(probe))  # as for the console script, whose path starts with its own folder
-    assert load(path).method.layer.in_features == 3
+    assert load(path).network.layer.in_features == 3
 
 
 @pytest.mark.parametrize(

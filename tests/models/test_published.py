@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from sair.common.errors import InputError
 from sair.data.samples import to_tensor
-from sair.inference.predict import to_pixels
+from sair.inference.kinds import to_pixels
 from sair.methods.build import build
 from sair.methods.checkpoint import load_weights
 from sair.models.published import read_published

@@ -50,7 +50,7 @@ LAMA = {"base_channels": 4, "blocks": 1, "downsamplings": 2, "discriminator_chan
 
 
 def run(data, out, recipe, seed=0):
-    loop.train(recipe, data / "images.csv", data / "masks.csv", seed, out / "checkpoint.safetensors", out / "train.csv")
+    loop.fit(recipe, data / "images.csv", data / "masks.csv", seed, out / "checkpoint.safetensors", out / "train.csv")
     return file_sha256(out / "checkpoint.safetensors"), (out / "train.csv").read_bytes()
 
 
@@ -172,7 +172,7 @@ def test_a_running_state_of_other_pretrained_files_is_not_used(data, tmp_path):
     for digest in ("1", "1", "2"):
         with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
             patch.setattr(loop, "Run", Stop)
-            loop.train(spec(), seed=0, log=state, content={"g.pth": digest}, **files)
+            loop.fit(spec(), seed=0, log=state, content={"g.pth": digest}, **files)
     assert seen[0] == seen[1] != seen[2]
 
 
@@ -209,11 +209,12 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(data, tmp_path):
 
 def test_a_checkpoint_alone_builds_its_method(data, tmp_path):
     run(data, tmp_path, spec())
-    method, metadata = checkpoint.restore(tmp_path / "checkpoint.safetensors")
-    assert metadata["spec"]["parameters"] == PARAMETERS and metadata["steps"] == 8 and metadata["image_size"] == 32
+    built, again = (checkpoint.restore(tmp_path / "checkpoint.safetensors") for _ in range(2))
+    assert (built.spec["parameters"], built.image_size) == (PARAMETERS, 32)
+    metadata = checkpoint.load(tmp_path / "checkpoint.safetensors")[1]
+    assert (metadata["seed"], metadata["steps"]) == (0, 8)
     images, masks = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
-    again, _ = checkpoint.restore(tmp_path / "checkpoint.safetensors")
-    assert torch.equal(method.inpaint(images, masks), again.inpaint(images, masks))
+    assert torch.equal(built.network.inpaint(images, masks), again.network.inpaint(images, masks))
 
 
 def test_faulty_checkpoints_are_refused(data, tmp_path):
@@ -270,8 +271,8 @@ def test_a_method_over_another_starts_from_its_weights(data, tmp_path):
     run(data, tmp_path / "below", spec("baselines.lama:LaMa", LAMA))
     recipe = spec("test_training:Over", {"generator": {"class": "baselines.lama:LaMa", "parameters": LAMA}}, steps=1)
     path = tmp_path / "below/checkpoint.safetensors"
-    loop.train(recipe, data / "images.csv", data / "masks.csv", 1, tmp_path / "a", tmp_path / "a.csv", over=path)
-    below, above = checkpoint.restore(path)[0].state_dict(), checkpoint.load(tmp_path / "a")[0]
+    loop.fit(recipe, data / "images.csv", data / "masks.csv", 1, tmp_path / "a", tmp_path / "a.csv", over=path)
+    below, above = checkpoint.restore(path).network.state_dict(), checkpoint.load(tmp_path / "a")[0]
     painted = {key: value for key, value in below.items() if key.startswith("generator.")}
     assert painted and all(torch.equal(value, above[f"generator.{key}"]) for key, value in painted.items())
 
@@ -342,7 +343,7 @@ def test_a_full_disk_leaves_nothing_half_written(data, tmp_path):
 
 def test_asked_to_stop_it_saves_and_goes_on_to_the_same_weights(data, tmp_path):
     whole = run(data, tmp_path / "whole", spec("test_training:Interrupted", {}))
-    with pytest.raises(SystemExit, match=r"asked to stop; saved after step 4\. Start it again"):
+    with pytest.raises(SystemExit, match=r"stopped on request; state saved after step 4\. Run the same command"):
         run(data, tmp_path / "cut", spec("test_training:Interrupted", {"at": 4}))
     assert not (tmp_path / "cut/checkpoint.safetensors").exists()
     state = tmp_path / "cut/running.safetensors"
@@ -390,7 +391,7 @@ def test_two_processes_train_as_one(data, tmp_path):
 
 @pytest.mark.slow
 def test_processes_must_divide_the_batch(data, tmp_path, capfd):
-    with pytest.raises(InputError, match="training by 2 processes ended; the reason stands above"):
+    with pytest.raises(InputError, match="training by 2 processes failed; the reason is printed above"):
         launched(spec(batch=3, processes=2), data, tmp_path)
     assert "a batch of 3 cannot be shared by 2 processes. Make it a multiple." in capfd.readouterr().err
     assert not (tmp_path / "checkpoint.safetensors").exists()
