@@ -1,4 +1,4 @@
-"""Say what a file of weights really is, so that an error can name what helps."""
+"""Identify a file of weights by its content, so that an error can name the right remedy."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 SAFETENSORS = "a safetensors file"
 PYTORCH = "a PyTorch file"
 TORCHSCRIPT = "a TorchScript file"
-ARCHIVE = "a zip archive with "  # then the name of its first member
+ARCHIVE = "a zip archive with "  # followed by the name of its first member
 _STARTS = {
     PYTORCH: tuple(bytes([0x80, protocol]) for protocol in range(2, 6)),
     "a web page": (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body"),
     "a Git LFS pointer, not the file that it stands for": (b"version https://git-lfs",),
 }
-_LARGEST_HEADER = 100_000_000  # as safetensors' own limit
+_LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 
 
 def kind_of(path: str | Path) -> str:
-    """Return a few words on what lies at a path, from its first bytes and not from its name.
+    """Return a short description of a file, judged by its first bytes and not by its name.
 
     Returns:
         ``SAFETENSORS``, ``PYTORCH``, or for example "a folder", "an empty file", "a web page", "a zip archive with
@@ -52,7 +52,7 @@ def _kind_of_zip(path: Path) -> str:
     try:
         with zipfile.ZipFile(path) as archive:
             names = archive.namelist()
-    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):  # also a name that is no UTF-8
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError):  # also a name that is not UTF-8
         return "an incomplete PyTorch file or zip archive"
     if any(name.endswith("/constants.pkl") for name in names):
         return TORCHSCRIPT
@@ -70,18 +70,18 @@ def _is_tar(path: Path) -> bool:
 
 
 def unpacked_size(path: str | Path) -> int:
-    """Return how many bytes a zip announces to hold; its readers stop there."""
+    """Return the unpacked size in bytes that a zip file declares; its readers stop there."""
     with zipfile.ZipFile(path) as archive:
         return sum(member.file_size for member in archive.infolist())
 
 
 def largest_unpacked(path: str | Path) -> int:
-    """Return how many bytes an archive may hold: weights are hardly compressible, and a bomb is a thousandfold."""
+    """Return the largest unpacked size to accept, in bytes: weights hardly compress, zip bombs a thousandfold."""
     return 20 * Path(path).stat().st_size + (64 << 20)
 
 
 def safetensors_metadata(path: str | Path) -> dict[str, Any]:
-    """Read what a safetensors file says about itself, also of one whose end is missing; empty if that is unreadable."""
+    """Read the metadata of a safetensors file, even if the end of the file is missing; {} if it is unreadable."""
     with open(path, "rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         header = stream.read(length) if length < _LARGEST_HEADER else b""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
 from itertools import islice
@@ -18,18 +18,18 @@ import yaml
 from sair.common.errors import InputError
 
 LONGEST_NAME = 255  # bytes of a file name, on every common file system
-MOST_VALUES = 100_000  # of a YAML file; with aliases some hundred bytes can stand for billions
+MOST_VALUES = 100_000  # values of a YAML file; with aliases, a few hundred bytes can expand to billions
 
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` on success, delete it on failure.
 
-    A reader therefore sees the whole file or none. Parent folders are made.
+    A reader therefore sees the whole file or none. Parent folders are created.
 
     Raises:
-        InputError: the file cannot be written: a folder or a device has its name, or a file that of its folder; the
-            name is too long; the disk is full, or the folder is read-only.
+        InputError: the file cannot be written: its path is a folder or a device, or a part of its path is a file; the
+            name is too long; the disk is full; or the folder is read-only.
     """
     with _beside(Path(path)) as temporary:
         yield temporary
@@ -37,21 +37,25 @@ def atomic(path: str | Path) -> Iterator[Path]:
 
 
 def check_output(path: str | Path, *inputs: str | Path) -> None:
-    """Refuse a file that could not be written or is an input, before the work whose result it shall hold.
+    """Check, before long work, that its output file can be written and is not one of its inputs.
+
+    Args:
+        path: the output file.
+        inputs: files that must not be overwritten.
 
     Raises:
-        InputError: it is one of ``inputs``; else as of ``atomic``.
+        InputError: the output is one of ``inputs``, or it cannot be written (same as in ``atomic``).
     """
     for given in inputs:
         if os.path.exists(path) and os.path.exists(given) and os.path.samefile(path, given):
-            raise InputError(f"{path}: is an input and would be overwritten. Name another output.")
+            raise InputError(f"{path}: is an input and would be overwritten. Choose another output.")
     with _beside(Path(path)) as temporary:
         temporary.touch()
 
 
 @contextmanager
 def _beside(path: Path) -> Iterator[Path]:
-    """Yield the temporary name for ``path``; turn what fails into an InputError and remove the temporary file."""
+    """Yield the temporary name for ``path``; turn an OSError into an InputError; remove the temporary file."""
     temporary = _temporary(path, os.getpid())
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +66,7 @@ def _beside(path: Path) -> Iterator[Path]:
         _sweep(path)
         yield temporary
     except OSError as error:
-        remedy = REMEDIES.get(error.errno, "Free space there, and start again")
+        remedy = REMEDIES.get(error.errno or 0, "Free space there, and start again")
         raise InputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}.") from error
     finally:
         with suppress(OSError):  # the error above says why there is no temporary file
@@ -82,7 +86,7 @@ REMEDIES = {
 
 
 def _temporary(path: Path, process: int | str) -> Path:
-    """The temporary name of a process that writes ``path``; it is not too long where the final name is not."""
+    """Return the temporary name that a process uses to write ``path``; it is never too long if ``path`` is not."""
     return path.parent / f".{_stem(path)}.{process}.tmp{path.suffix}"  # with_name refuses "."
 
 
@@ -93,7 +97,7 @@ def _stem(path: Path) -> str:
 
 
 def _sweep(path: Path) -> None:
-    """Remove what processes that were killed while they wrote ``path`` have left."""
+    """Remove temporary files of processes that were killed while they wrote ``path``."""
     for left in path.parent.glob(escape(f".{_stem(path)}.") + "*" + escape(f".tmp{path.suffix}")):
         try:
             os.kill(int(left.name.removeprefix(f".{_stem(path)}.").partition(".")[0]), 0)
@@ -104,13 +108,13 @@ def _sweep(path: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a file, if it is there, and what killed processes have left of it."""
+    """Remove a file, if it exists, and temporary files of killed processes that wrote it."""
     path.unlink(missing_ok=True)
     _sweep(path)
 
 
 def write_text(path: str | Path, text: str) -> None:
-    """Write UTF-8 text atomically, with newlines as given on every platform."""
+    """Write UTF-8 text atomically; newlines are not translated on any platform."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="")
 
@@ -122,9 +126,9 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def tree_sha256(folder: str | Path) -> str:
-    """Return the SHA-256 of a folder: of its files' relative paths and their bytes, through links too.
+    """Return the SHA-256 of a folder: of the relative paths and contents of its files. Links are followed.
 
-    Hidden files and folders do not count, nor what Python compiles.
+    Hidden files, hidden folders and ``__pycache__`` are ignored.
     """
     folder = Path(folder)
     digest = hashlib.sha256()
@@ -134,7 +138,7 @@ def tree_sha256(folder: str | Path) -> str:
 
 
 def _tree(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    if folder.resolve() in above:  # a link to where it lies in
+    if folder.resolve() in above:  # a link to a folder that contains it
         return
     for path in folder.iterdir():
         if path.name.startswith(".") or path.name == "__pycache__":
@@ -146,7 +150,7 @@ def _tree(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
 
 
 def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file's bytes."""
+    """Return the SHA-256 of a file's bytes."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -155,8 +159,8 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     """Read a YAML file whose top level is a mapping.
 
     Raises:
-        InputError: it is missing, a folder, empty, no YAML or not UTF-8, or it holds something else than a mapping, a
-            key that is no text, or a key twice.
+        InputError: the file is missing, a folder, empty, not YAML or not UTF-8; its top level is not a mapping; a key
+            is not text or occurs twice; or its aliases expand to more than ``MOST_VALUES`` values.
     """
     try:
         value = yaml.load(Path(path).read_text(encoding="utf-8-sig"), _Unique)
@@ -167,21 +171,21 @@ def read_mapping(path: str | Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}). Expected a YAML file.") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        said = " ".join(str(error).split())
-        raise InputError(f"{path}: not valid YAML ({said}). Indent by spaces, and write each key once.") from None
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not valid YAML ({reason}). Indent by spaces, and write each key once.") from None
     if value is None:
         raise InputError(f"{path}: is empty. Expected YAML with a `key: value` on each line.")
     if not isinstance(value, dict):
         raise InputError(f"{path}: holds a {type(value).__name__}. Expected YAML with a `key: value` on each line.")
     if sum(1 for _ in islice(_values(value), MOST_VALUES + 1)) > MOST_VALUES:
         raise InputError(
-            f"{path}: its aliases stand for more than {MOST_VALUES:,} values, or one holds itself. Write them out."
+            f"{path}: its aliases expand to more than {MOST_VALUES:,} values, or one contains itself. Write them out."
         )
     return value
 
 
 def _values(value: Any) -> Iterator[Any]:
-    """Yield a value and all that it holds; a YAML alias counts each time it is used."""
+    """Yield a value and every value inside it; a YAML alias counts each time it is used."""
     waiting = [value]
     while waiting:
         yield (found := waiting.pop())
@@ -192,9 +196,9 @@ def _values(value: Any) -> Iterator[Any]:
 
 
 class _Unique(yaml.SafeLoader):
-    """A YAML loader that refuses a key that stands twice or is no text, which plain YAML takes in silence."""
+    """A YAML loader that refuses a key that occurs twice or is not text; plain YAML accepts both silently."""
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[str, Any]:
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         seen = set()
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
@@ -202,9 +206,9 @@ class _Unique(yaml.SafeLoader):
             name = self.construct_object(key, deep=True)
             if not isinstance(name, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value!r} is no text: write it in quotes", key.start_mark
+                    None, None, f"the key {key.value!r} is not text: write it in quotes", key.start_mark
                 )
             if name in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} stands twice", key.start_mark)
+                raise yaml.constructor.ConstructorError(None, None, f"the key {name!r} occurs twice", key.start_mark)
             seen.add(name)
         return super().construct_mapping(node, deep)

@@ -1,8 +1,8 @@
-"""The one gate for images and masks: reading every format, writing PNG (``sair.common.listing`` lists folders).
+"""Read images, masks and label maps of every supported format, and write PNG.
 
 Pillow's ``convert`` clips 16-bit greys to white, keeps only the high byte of 16-bit colours and drops transparency, all
-without a word. So nothing else in the project converts modes: values are taken as the file stores them and brought to
-8 bits by the range of its format, or the file is refused by name.
+silently. So only this module converts modes: it takes the values as the file stores them and scales them to 8 bits by
+the range of the format, or refuses the file by name.
 """
 
 from __future__ import annotations
@@ -15,31 +15,32 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 from PIL.TiffImagePlugin import (
     BITSPERSAMPLE,
     COMPRESSION,
     PHOTOMETRIC_INTERPRETATION,
     PLANAR_CONFIGURATION,
     SAMPLESPERPIXEL,
+    TiffImageFile,
 )
 
 from sair.common.errors import InputError
 from sair.common.files import atomic
 from sair.common.progress import warn
 
-# What every Pillow decodes without loss. Other formats (Pillow knows sixty, one of which starts a program) are refused.
+# Formats that every Pillow decodes exactly. Others are refused (Pillow has sixty, one of which starts a program).
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
-HOLES = {"white": "black", "black": "white", "transparent": "opaque", "opaque": "transparent"}  # and their opposites
+HOLES = {"white": "black", "black": "white", "transparent": "opaque", "opaque": "transparent"}  # each with its opposite
 MOST_PIXELS = 2**28
 MEGAPIXELS = MOST_PIXELS // 10**6
-VALUES = {"1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # modes read without conversion
+VALUES = {"1", "L", "LA", "RGB", "RGBA", "I", "F", "I;16", "I;16B", "I;16L", "I;16N"}  # modes read unconverted
 FULL = 2**16 - 1  # the largest value of a 16-bit channel
-GREY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow spreads greys of 2 and 4 bits over 0..255
+GREY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow scales greys of 2 and 4 bits to 0..255
 
-# Pillow warns of 89 megapixels and refuses 179, which scans and panoramas exceed. The protection stays, further up.
+# Pillow warns above 89 megapixels and refuses 179, which scans and panoramas exceed. Raise the limit, but keep it.
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-Image.init()  # so that every one of FORMATS is known
+Image.init()  # so that every format of FORMATS is registered
 
 
 class _Decoded(NamedTuple):
@@ -50,21 +51,21 @@ class _Decoded(NamedTuple):
     colours: np.ndarray  # (H, W) or (H, W, 3)
     alpha: np.ndarray | None  # (H, W), 0 = transparent, ``top`` = opaque; None without transparency
     top: int | None  # the value of white; None where the format has no range
-    unnamed: bool  # there is a further channel that the file does not call alpha
+    unnamed: bool  # there is a further channel that the file does not declare as alpha
 
 
 def read_rgb(path: str | Path) -> np.ndarray:
     """Read an image as uint8 (H, W, 3). Channels of more than 8 bits are scaled by their format's range and rounded.
 
     Raises:
-        InputError: the file is missing, truncated, no image, larger than ``MOST_PIXELS`` or transparent; or its values
-            are floats or 32-bit integers, which have no certain range.
+        InputError: the file is missing, truncated, not an image, larger than ``MOST_PIXELS`` or transparent; or its
+            values are floats or 32-bit integers, whose range is unknown.
     """
     found = _decode(path)
     if found.top is None:
         raise InputError(
-            f"{found.path}: {_kind(found.mode)}, whose black and white are not certain. Expected 8 or 16 bits per "
-            "channel; scale the values to 0..255, round them and save the image as 8-bit PNG."
+            f"{found.path}: {_kind(found.mode)}, whose values for black and white are unknown. Expected 8 or 16 bits "
+            "per channel; scale the values to 0..255, round them and save the image as 8-bit PNG."
         )
     if found.alpha is not None and (found.alpha != found.top).any():
         raise InputError(
@@ -74,7 +75,7 @@ def read_rgb(path: str | Path) -> np.ndarray:
     if found.top == FULL and 0 < pixels.max() < 2**12:
         warn(
             f"{found.path.parent}: some 16-bit images there have no value above 4095 of 65535, so they are read as "
-            "almost black, which is what their format says. If their white is 255 or 4095, scale them first."
+            "almost black, as their format defines. If their white is 255 or 4095, scale them first."
         )
     if found.top != 255:
         pixels = (pixels.astype(np.uint32) * 255 + found.top // 2) // found.top
@@ -86,29 +87,30 @@ def read_mask(path: str | Path, hole: str = "white") -> np.ndarray:
     """Read a binary mask file as bool (H, W), True = hole.
 
     Args:
-        path: an image of two values: 0 and the largest of its format, or 0 and 1, or 0 and 255 also in a file of more
-            bits, because masks are often widened without being scaled and two values leave no doubt which is which;
-            or one of a single colour whose pixels are either opaque or transparent.
-        hole: which of the two marks the hole: ``white`` or ``black``, or ``transparent`` or ``opaque`` if the alpha
-            channel holds the mask. It is declared, never guessed.
+        path: an image of two values: 0 and the largest value of its format, 0 and 1, or 0 and 255 (also in a file of
+            more bits, because masks are often widened without scaling, and two values are unambiguous); or an image
+            of a single colour whose pixels are either opaque or transparent.
+        hole: what marks the hole: ``white`` or ``black``, or ``transparent`` or ``opaque`` if the alpha channel
+            contains the mask. It is declared by the user, never guessed.
 
     Raises:
-        InputError: unreadable, coloured, values between black and white, or transparency that is not declared.
+        InputError: the file is unreadable, has colours or values between black and white, or has transparency although
+            ``hole`` is a colour.
     """
     if hole not in HOLES:
         raise InputError(f"mask polarity {hole!r}: expected one of {', '.join(f'`hole: {name}`' for name in HOLES)}.")
     found = _decode(path)
     if found.unnamed:
         raise InputError(
-            f"{found.path}: has a channel beside its colours whose meaning the file does not declare; it may hold the "
+            f"{found.path}: has a channel beside its colours whose meaning the file does not declare; it may be the "
             "mask. Save the mask as black-and-white PNG."
         )
     if hole in ("transparent", "opaque"):
         return _transparent(found) == (hole == "transparent")
     if found.alpha is not None and (found.alpha != found.top).any():
         raise InputError(
-            f"{found.path}: has transparent pixels, but `hole: {hole}` declares a colour. If the alpha channel holds "
-            "the mask, declare `--hole transparent` or, if the hole is what is painted, `--hole opaque` (`hole: "
+            f"{found.path}: has transparent pixels, but `hole: {hole}` declares a colour. If the alpha channel is the "
+            "mask, declare `--hole transparent` or, if the hole is what is painted, `--hole opaque` (`hole: "
             "transparent` or `hole: opaque` in a config); else save it as black and white without transparency."
         )
     grey = _grey(found)
@@ -118,23 +120,23 @@ def read_mask(path: str | Path, hole: str = "white") -> np.ndarray:
 
 
 def _transparent(found: _Decoded) -> np.ndarray:
-    """Where a mask is transparent, if its alpha channel holds a mask beyond doubt."""
-    declared = f"{found.path}: `hole: transparent` and `hole: opaque` mean that the alpha channel holds the mask, but"
+    """Return where a mask is transparent, bool (H, W); refuse it if the alpha channel may not be the mask."""
+    declared = f"{found.path}: `hole: transparent` and `hole: opaque` mean that the alpha channel is the mask, but"
     if found.alpha is None or len(values := np.unique(found.alpha)) == 1:
         raise InputError(
-            f"{declared} no pixel differs from the others in transparency. Declare the colour of the hole, `hole: "
+            f"{declared} all pixels are equally transparent. Declare the colour of the hole, `hole: "
             "white` or `hole: black`."
         )
-    if not np.isin(values, (0, found.top)).all():
+    if not np.isin(values, (0, found.top or FULL)).all():
         raise InputError(
             f"{declared} some pixels are half transparent (alpha {values[(values > 0) & (values < found.top)][0]} of "
-            f"{found.top}). Make each pixel opaque or wholly transparent."
+            f"{found.top}). Make each pixel fully opaque or fully transparent."
         )
     clear = found.alpha == 0
-    painted = found.colours[~clear]  # below wholly transparent pixels a program leaves any colour
+    painted = found.colours[~clear]  # programs leave any colour under fully transparent pixels
     if (painted != painted[0]).any():
         raise InputError(
-            f"{declared} the opaque pixels have several colours, which may be another mask. Save the one that is meant "
+            f"{declared} the opaque pixels have several colours, which may be another mask. Save the intended mask "
             "as black and white without transparency."
         )
     return clear
@@ -146,7 +148,7 @@ def _grey(found: _Decoded) -> np.ndarray:
     grey = found.colours[..., 0]
     if (found.colours != grey[..., None]).any():
         raise InputError(
-            f"{found.path}: a mask must be black and white, this one has colours. Check that it is a mask."
+            f"{found.path}: a mask must be black and white, but this image has colours. Check that it is a mask."
         )
     return grey
 
@@ -155,17 +157,17 @@ def _not_binary(found: _Decoded, grey: np.ndarray) -> str:
     top = found.top or FULL
     between = grey[~np.isin(grey, (0, top))]
     return (
-        f"{found.path}: a mask holds 0 and {top} only, but {between.size / grey.size:.1%} of its pixels are grey (for "
-        f"example {between[0]:g}). It was probably resized smoothly or saved as JPEG; threshold it at {top // 2}, "
-        "save as PNG and resize with nearest neighbour only."
+        f"{found.path}: a mask may contain 0 and {top} only, but {between.size / grey.size:.1%} of its pixels are grey "
+        f"(for example {between[0]:g}). It was probably resized smoothly or saved as JPEG; threshold it at {top // 2}, "
+        "save it as PNG and resize it with nearest neighbour only."
     )
 
 
 def read_labels(path: str | Path) -> np.ndarray:
-    """Read a label map as int32 (H, W): ids as the file stores them, of a palette its indices, at any bit depth.
+    """Read a label map as int32 (H, W): the ids as the file stores them, for a palette image its indices.
 
     Raises:
-        InputError: unreadable, or its values are no ids: colours, transparency, floats.
+        InputError: the file is unreadable, or its values are not ids: colours, transparency, floats, JPEG.
     """
     path = Path(path).expanduser()
     with _opened(path) as image:
@@ -176,36 +178,36 @@ def read_labels(path: str | Path) -> np.ndarray:
                 "or 16-bit grey PNG."
             )
         if _zero_is_white(image):
-            raise InputError(f"{path}: a TIFF whose 0 is white, so its ids are uncertain. Save the label map as PNG.")
+            raise InputError(f"{path}: a TIFF whose 0 is white, so its ids are ambiguous. Save the label map as PNG.")
         if changed := _changes_values(image):
-            raise InputError(f"{path}: {changed}, so its values are no longer the ids. Save the label map as PNG.")
+            raise InputError(f"{path}: {changed}, so its values may not be the ids. Save the label map as PNG.")
         ids = np.asarray(ImageOps.exif_transpose(image)).astype(np.int32)
     return ids // GREY_STEPS.get(rawmode, 1)
 
 
 def read_pixels(path: str | Path) -> np.ndarray:
-    """Read one of the project's own PNGs as it is, uint8; the caller compares its hash.
+    """Read a PNG that this project wrote, uint8, without conversion; the caller compares its hash.
 
     Raises:
-        InputError: missing or unreadable.
+        InputError: the file is missing or unreadable.
     """
     with _opened(Path(path)) as image:
         return np.array(image)
 
 
 def stored_size(path: str | Path) -> tuple[int, int]:
-    """Return height and width by the file's header alone, before a camera's rotation flag is applied.
+    """Return (height, width) from the file's header, before a camera's rotation flag is applied.
 
     Raises:
-        InputError: missing, no image or larger than ``MOST_PIXELS``.
+        InputError: the file is missing, not an image, or larger than ``MOST_PIXELS``.
     """
     with _opened(Path(path).expanduser()) as image:
         return image.height, image.width
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image file; whatever fails while it is open becomes an InputError that names it."""
+def _opened(path: Path) -> Iterator[ImageFile.ImageFile]:
+    """Open an image file; turn every failure while it is open into an InputError that names the file."""
     try:
         with Image.open(path, formats=FORMATS) as image:
             if image.width * image.height > MOST_PIXELS:
@@ -253,26 +255,26 @@ def _decode(path: str | Path) -> _Decoded:
         colours, alpha = values[..., :-1], values[..., -1]
         colours = colours[..., 0] if colours.shape[2] == 1 else colours
     elif key is not None:
-        # One grey or colour stands for transparent pixels; in greys of few bits it is counted before they are spread.
+        # One grey or colour marks transparent pixels; for greys of few bits it is given before scaling.
         same = colours == np.multiply(key, GREY_STEPS.get(rawmode, 1))
-        alpha = np.where(same.all(axis=2) if same.ndim == 3 else same, 0, top)
+        alpha = np.where(same.all(axis=2) if same.ndim == 3 else same, 0, top or FULL)
     return _Decoded(path, mode, colours, alpha, top, unnamed)
 
 
 def _turned(image: Image.Image, mode: str | None = None) -> np.ndarray:
-    # A camera's rotation flag is applied once, here, so that every later size is the visible one.
+    # Apply a camera's rotation flag once, here, so that every later size is the visible one.
     turned = ImageOps.exif_transpose(image)
     return np.array(turned.convert(mode) if mode else turned)
 
 
 def _both_bytes(path: Path, rawmode: str) -> np.ndarray:
-    """Read 16-bit channels, of which Pillow keeps the high byte: once more, with the bytes in the other order."""
-    if rawmode == "LA;16B":  # here Pillow has no other order, but a mode of as many bytes
+    """Read 16-bit channels, of which Pillow keeps only the high byte, by reading twice with swapped byte order."""
+    if rawmode == "LA;16B":  # Pillow has no swapped order here, but RGBA has as many bytes
         pairs = _reread(path, "RGBA").astype(np.uint16)
         return pairs[..., 0::2] * 256 + pairs[..., 1::2]
     channels, _, order = rawmode.partition(";16")
     swapped = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}[order]
-    channels = channels.replace("a", "A")  # without dividing by the alpha, which is only tested for being opaque
+    channels = channels.replace("a", "A")  # do not divide by alpha: it is only checked to be opaque
     high, low = (_reread(path, f"{channels};16{which}") for which in (order, swapped))
     return high.astype(np.uint16) * 256 + low
 
@@ -280,23 +282,23 @@ def _both_bytes(path: Path, rawmode: str) -> np.ndarray:
 def _reread(path: Path, rawmode: str) -> np.ndarray:
     with _opened(path) as image:
         image.tile = [
-            tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *tile.args[1:]))
+            tile._replace(args=rawmode if isinstance(tile.args, str) else (rawmode, *(tile.args or ())[1:]))
             for tile in image.tile
         ]
         return _turned(image)
 
 
-def _rawmode(image: Image.Image) -> str:
-    """How the file stores a pixel, in Pillow's words; empty if its decoder has none."""
+def _rawmode(image: ImageFile.ImageFile) -> str:
+    """Return Pillow's name for how the file stores a pixel; empty if its decoder has none."""
     args = image.tile[0].args if image.tile else ""
     args = args if isinstance(args, str) or not args else args[0]
     return args if isinstance(args, str) else ""
 
 
-def _top(image: Image.Image) -> int | None:
-    """The value of white; None where the format has no range."""
+def _top(image: ImageFile.ImageFile) -> int | None:
+    """Return the value of white; None if the format has no range."""
     if image.mode == "I" and image.format == "PPM":
-        return FULL  # Pillow scales every range of a PGM to this one
+        return FULL  # Pillow scales every PGM to this range
     if image.mode in ("I", "F"):
         return None
     if _bits(image) == 12:
@@ -305,40 +307,40 @@ def _top(image: Image.Image) -> int | None:
     return FULL if deep else 255
 
 
-def _bits(image: Image.Image) -> int:
+def _bits(image: ImageFile.ImageFile) -> int:
     return _tag(image, BITSPERSAMPLE, (8,))[0]
 
 
-def _zero_is_white(image: Image.Image) -> bool:
-    """Whether a TIFF counts greys from white; Pillow inverts those of 8 bits, but not those of 16."""
+def _zero_is_white(image: ImageFile.ImageFile) -> bool:
+    """Return whether 0 is white in a TIFF; Pillow inverts such greys of 8 bits, but not those of 16."""
     return image.format == "TIFF" and _tag(image, PHOTOMETRIC_INTERPRETATION, 0) == 0
 
 
-def _unnamed(image: Image.Image) -> bool:
-    """Whether a TIFF has a channel beside the colours that it does not declare as alpha; Pillow drops it."""
+def _unnamed(image: ImageFile.ImageFile) -> bool:
+    """Return whether a TIFF has a further channel that it does not declare as alpha; Pillow drops it."""
     channels = len(image.getbands()) - ("X" in _rawmode(image) and image.mode == "LA")
     return image.format == "TIFF" and _tag(image, SAMPLESPERPIXEL, 1) > channels
 
 
-def _fourth_byte(path: Path, image: Image.Image) -> bool:
-    """Whether a BMP has something in the fourth byte of its pixels; programs put alpha there, and Pillow drops it."""
+def _fourth_byte(path: Path, image: ImageFile.ImageFile) -> bool:
+    """Return whether the fourth byte of a BMP's pixels varies: some programs store alpha there; Pillow drops it."""
     if image.format not in ("BMP", "DIB") or _rawmode(image) != "BGRX":
         return False
     fourth = _reread(path, "XBGR")[..., 0]
     return bool((fourth != fourth[0, 0]).any())
 
 
-def _changes_values(image: Image.Image) -> str:
-    """Why the values that are read may be others than those that were written; empty if they are the same."""
+def _changes_values(image: ImageFile.ImageFile) -> str:
+    """Return why the values read may differ from those written; empty if they cannot."""
     if image.format in ("JPEG", "MPO") or _tag(image, COMPRESSION, 1) in (6, 7):
         return "compressed as JPEG, which changes pixels"
     if image.format == "PPM":
-        return "a PGM or PBM, which is read inverted or spread over the range of its format"
+        return "a PGM or PBM, which is read inverted or scaled to the range of its format"
     return ""
 
 
-def _tag(image: Image.Image, tag: int, default: Any) -> Any:
-    return image.tag_v2.get(tag, default) if image.format == "TIFF" else default
+def _tag(image: ImageFile.ImageFile, tag: int, default: Any) -> Any:
+    return image.tag_v2.get(tag, default) if isinstance(image, TiffImageFile) else default
 
 
 def _kind(mode: str) -> str:
@@ -355,11 +357,14 @@ def write_png(path: str | Path, pixels: np.ndarray) -> None:
 
 
 def pixel_sha256(pixels: np.ndarray) -> str:
-    """SHA-256 of the decoded pixels (shape and uint8 or bool values).
+    """Return the SHA-256 of decoded pixels: of their type, shape and values.
 
-    Of the pixels and not of the file, because two PNG encoders write different bytes for one image.
+    The file's bytes are not hashed, because PNG encoders write different bytes for the same image.
+
+    Args:
+        pixels: uint8 or bool.
     """
-    # Pillow stores True as any non-zero byte; as a number it is one.
+    # Pillow may store True as any non-zero byte; hash it as 1.
     pixels = np.ascontiguousarray(pixels.view(np.uint8) != 0 if pixels.dtype == bool else pixels)
     digest = hashlib.sha256(f"{pixels.dtype}{pixels.shape}".encode())
     digest.update(pixels.tobytes())

@@ -1,4 +1,4 @@
-"""What is shown on stderr: one progress bar for all long work, and warnings."""
+"""Show progress bars and warnings on stderr."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from tqdm import tqdm
 
 
 def progress(iterable: Iterable[Any] | None = None, *, desc: str, unit: str, **options: Any) -> tqdm:
-    """Return a tqdm bar on stderr, lively on a terminal, a line now and then in a log file; arguments are tqdm's."""
+    """Return a tqdm bar on stderr that updates often on a terminal and rarely in a log file.
+
+    Args:
+        iterable, desc, unit, options: same as in ``tqdm``.
+    """
     interval = 0.2 if sys.stderr.isatty() else 20
     return tqdm(iterable, desc=desc, unit=unit, mininterval=interval, **options)
 
 
 @cache
 def warn(message: str) -> None:
-    """Print a warning on stderr, once per process: a folder is listed several times, but told once."""
+    """Print a warning on stderr, once per process and message, because a folder may be listed several times."""
     tqdm.write(f"warning: {message}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""How a process behaves on its machine: threads, memory, determinism and precision."""
+"""Set up a process for its machine: threads, memory, determinism, device and precision."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from sair.common.errors import InputError
 
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # docs/speed.md measures both
-_conditions: dict[str, Any] = {}  # of this process; see ``conditions``
+_conditions: dict[str, Any] = {}  # what this process has computed with so far; see ``conditions``
 
 
 def set_up(threads: int) -> None:
-    """Prepare this process: ``threads`` torch threads, kept memory, deterministic kernels."""
+    """Set torch to ``threads`` threads and deterministic kernels, and keep freed memory in the process."""
     torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(True)
-    # A debugging aid that comes with it and fills every new tensor with NaN first.
-    torch.utils.deterministic.fill_uninitialized_memory = False
-    # PyTorch's defaults, declared: convolutions of float32 may round their inputs to TF32 on a GPU, matrices may not.
+    # Turn off the debugging option that deterministic mode enables: it fills new tensors with NaN.
+    deterministic: Any = torch.utils.deterministic  # its class defines the option as a property, which stubs lack
+    deterministic.fill_uninitialized_memory = False
+    # PyTorch's defaults, set explicitly: on a GPU, float32 convolutions may use TF32, matrix products may not.
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     _keep_memory()
 
 
 def writes() -> bool:
-    """Whether this process writes the results: of several that share a training, the first."""
+    """Return whether this process writes results: the first process of a distributed training, or the only one."""
     return not distributed.is_initialized() or distributed.get_rank() == 0
 
 
 def for_all(draw: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
-    """Random numbers for a batch, as one process would draw them for the parts of all that share it.
+    """Draw random numbers for this process's part of a batch, equal to those that a single process would draw.
 
     Args:
-        draw: (B, ...) of the whole batch -> (B, ...), from torch's random state, which all processes share.
+        draw: maps the whole batch (B, ...) to (B, ...), using torch's random state, which is equal in all processes.
         batch: this process's part of the batch.
 
     Returns:
-        This process's part of what was drawn.
+        The result for this process's part.
     """
     if not distributed.is_initialized():
         return draw(batch)
@@ -53,7 +54,7 @@ def for_all(draw: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
 
 
 def _keep_memory() -> None:
-    """Tell glibc to keep freed memory: handing large tensors back at each call costs 2-10x on some virtual machines."""
+    """Tell glibc to keep freed memory: returning large tensors to the system costs 2-10x on some virtual machines."""
     trim_threshold, top_pad, mmap_max = -1, -2, -4
     try:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
@@ -65,7 +66,7 @@ def _keep_memory() -> None:
 
 
 def fast_bfloat16(on: torch.device) -> bool:
-    """Return whether a device multiplies bfloat16 in hardware: a GPU from Ampere on, a CPU with AMX or AVX-512 BF16."""
+    """Return whether a device has bfloat16 arithmetic: a GPU from Ampere on, a CPU with AMX or AVX-512 BF16."""
     if on.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     try:
@@ -76,23 +77,23 @@ def fast_bfloat16(on: torch.device) -> bool:
 
 
 def precision(wanted: str, on: torch.device) -> str:
-    """Return what a config's ``precision`` is on a device, ``bf16`` or ``fp32``; ``auto`` is bf16 where it is fast."""
+    """Return ``bf16`` or ``fp32`` for a config's ``precision``; ``auto`` is ``bf16`` on devices where that is fast."""
     if wanted == "auto":
         return "bf16" if fast_bfloat16(on) else "fp32"
     return wanted
 
 
 def autocast(wanted: str, on: torch.device) -> torch.autocast:
-    """Return the context of a config's ``precision`` on a device."""
+    """Return the autocast context for a config's ``precision`` on a device, and note the precision."""
     _conditions["precision"] = precision(wanted, on)
     return torch.autocast(on.type, torch.bfloat16, enabled=_conditions["precision"] == "bf16")
 
 
 def device(wanted: str) -> torch.device:
-    """Return the device of a config's ``device``: ``auto``, ``cpu`` or ``cuda``.
+    """Return the torch device for a config's ``device``, which is ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        InputError: ``cuda`` on a machine without a GPU that torch can use.
+        InputError: ``cuda`` was requested, but torch finds no GPU.
     """
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "cpu"
@@ -103,7 +104,7 @@ def device(wanted: str) -> torch.device:
 
 
 def conditions() -> dict[str, Any]:
-    """Return under what this process has computed so far: type of device, precision, and on a GPU its name and TF32."""
+    """Return what this process has computed with so far: device type, precision, and GPU name, TF32 and memory."""
     found = {"device_type": "cpu", "precision": "fp32"} | _conditions
     if found["device_type"] == "cuda" and torch.cuda.is_initialized():
         found |= {
@@ -118,5 +119,5 @@ def conditions() -> dict[str, Any]:
 
 
 def adopt(found: dict[str, Any]) -> None:
-    """Take over the conditions of processes that computed for this one."""
+    """Record the conditions of processes that computed on behalf of this one."""
     _conditions.update(found)

@@ -1,4 +1,4 @@
-"""Read CSV files by declared columns: no name is taken for a number, and a bad cell is an error that names its line."""
+"""Read CSV files by declared columns: names stay text, and a wrong cell is an error that names its line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,13 @@ from sair.common.errors import InputError
 
 
 class Number(NamedTuple):
-    """Which values a numeric column may hold: finite ones of a range, ``nan`` or an empty cell, and ``inf``."""
+    """The allowed values of a numeric column.
+
+    Attributes:
+        missing: whether ``nan`` or an empty cell is allowed.
+        infinite: whether ``inf`` is allowed.
+        low, high: the range of finite values, inclusive.
+    """
 
     missing: bool = False
     infinite: bool = False
@@ -32,20 +38,20 @@ Columns = Mapping[str, Number | None]
 def read_csv(
     path: str | Path, columns: Columns, optional: Collection[str] = (), remedy: str = "Make the file again."
 ) -> pd.DataFrame:
-    """Read the named columns of a CSV file, in the order in which the file has them; other columns are ignored.
+    """Read the named columns of a CSV file, in the order of the file; other columns are ignored.
 
     pandas' own reader would turn the names ``NA``, ``007``, ``1e5`` and ``True`` into values, so every column has a
     declared type here.
 
     Args:
         path: a UTF-8 file with a header, with or without a byte-order mark.
-        columns: by name ``TEXT``, kept exactly as it is written, or which numbers are allowed.
+        columns: column name -> ``TEXT`` (kept exactly as written), or the numbers that are allowed.
         optional: columns that may be absent.
-        remedy: what the message of every error ends with.
+        remedy: the last sentence of every error message.
 
     Raises:
-        InputError: the file is missing, empty or not CSV, lacks a column, or has a cell that its column does not
-            allow. The message names the file and the line.
+        InputError: the file is missing, empty or not CSV, lacks a column, or has a cell with a value that its column
+            does not allow. The message names the file and the line.
     """
     header, lines = _read(Path(path), remedy)
     double = sorted({name for name in columns if header.count(name) > 1})
@@ -69,7 +75,7 @@ def read_csv(
 
 
 def _read(path: Path, remedy: str) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return the header, and every other line with its number in the file."""
+    """Return the header, and each further line as (line number, cells)."""
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
             reader = csv.reader(stream, strict=True)
@@ -94,12 +100,12 @@ def _number(cell: str, allowed: Number, where: str, remedy: str) -> float:
         value = float(cell) if cell else math.nan
     except ValueError:
         value = None
-    if value is None or "_" in cell:  # float() takes 1_000 for a number
+    if value is None or "_" in cell:  # float() accepts 1_000
         raise InputError(f"{where}: {cell!r} is not a number. {remedy}")
     if math.isnan(value) and not allowed.missing:
         raise InputError(f"{where}: {cell!r}, but every row needs a number here. {remedy}")
     if math.isinf(value) and not (allowed.infinite and value > 0):
         raise InputError(f"{where}: {cell!r}, but the number must be finite. {remedy}")
     if math.isfinite(value) and not allowed.low <= value <= allowed.high:
-        raise InputError(f"{where}: {cell!r}, but it can only lie from {allowed.low:g} to {allowed.high:g}. {remedy}")
+        raise InputError(f"{where}: {cell!r}, expected {allowed.low:g} to {allowed.high:g}. {remedy}")
     return value

@@ -1,13 +1,14 @@
-"""What the sets of a config must be like: what ``sair doctor`` lists, and a run checks before its first image.
+"""Check the image sets and mask sets of a config. ``sair doctor`` lists the checks; a run makes them before it starts.
 
-They read every mask, but of large image sets the headers and a sample: the rest is seen when the images are finished.
+The checks read every mask, but only the headers and a sample of large image sets. Other faults are found when the run
+reads each image.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from itertools import islice
 from pathlib import Path
@@ -24,17 +25,20 @@ from sair.data.clusters import clusters_of
 from sair.data.masks import MaskSet
 from sair.data.sources import classes_of, crop_side, label_file, labelled, makers, split_folder
 
-SAMPLES = 24  # images, and ten times as many masks, that are looked at closely, spread evenly over a set
+SAMPLES = 24  # images that are opened, spread evenly over a set; of masks whose order is checked, ten times as many
 
 
 class MissingError(InputError):
-    """A folder that is not there, or is empty."""
+    """A folder that is missing, empty or without images."""
 
 
 class Check(NamedTuple):
-    """One look at a set, or at a place in it; ``look`` returns what it found, or raises an InputError.
+    """One check of a set.
 
-    ``needs`` are the places that must be right before the look makes sense.
+    Attributes:
+        place: the part that is checked, for example ``labels``; empty for the whole set.
+        look: makes the check; returns a description of what is right, or raises an ``InputError``.
+        needs: places whose checks must pass first.
     """
 
     place: str
@@ -44,17 +48,23 @@ class Check(NamedTuple):
 
 @cache
 def known_sets() -> dict[str, dict[str, Any]]:
-    """Return facts of published sets by the name that a config's ``known`` gives."""
+    """Return the facts about published sets (``known.yaml``) by the name that a config uses in ``known``."""
     return yaml.safe_load(files("sair.data").joinpath("known.yaml").read_text(encoding="utf-8"))
 
 
 def check_sets(
     dataset: dict[str, Any], masks: dict[str, Any], size: int, buckets: Sequence[tuple[float, float]]
 ) -> None:
-    """Refuse a dataset or its mask set before the first image is finished.
+    """Check a dataset and its mask set before the first image is written.
+
+    Args:
+        dataset: a dataset of the config.
+        masks: its mask set.
+        size: side of the frozen images in pixels.
+        buckets: hole-ratio intervals in percent.
 
     Raises:
-        InputError: the first fault.
+        InputError: a check failed; the first fault is reported.
     """
     for check in [*dataset_checks(dataset, size), *mask_checks(masks, size, buckets, dataset["test"])]:
         check.look()
@@ -65,27 +75,27 @@ def check_sets(
 
 
 def dataset_checks(spec: dict[str, Any], size: int) -> Iterator[Check]:
-    """Yield the checks of a dataset of the config, in order.
+    """Yield the checks of a dataset, in order.
 
     Args:
-        spec: the dataset.
-        size: side of the finished images in pixels.
+        spec: a dataset of the config.
+        size: side of the frozen images in pixels.
     """
     if spec["source"] != "folder":
         yield Check("images", lambda: _embedded(spec, size))
         return
-    known = known_sets().get(spec.get("known"), {})
-    apart = "test_images" in spec
-    needed = spec["train"] + spec["validation"] + (0 if apart else spec["test"])
+    known = known_sets().get(spec.get("known", ""), {})
+    separate_test = "test_images" in spec
+    needed = spec["train"] + spec["validation"] + (0 if separate_test else spec["test"])
     folders = [("images", "labels", needed, known.get("images"))]
-    if apart:
+    if separate_test:
         folders.append(("test_images", "test_labels", spec["test"], known.get("test_images")))
     for images, labels, least, published in folders:
-        yield Check(images, lambda at=spec[images], n=least, of=published: _count(at, n, known, of))
-        yield Check(images, lambda at=spec[images]: _opened(list_images(at), size, spec), (images,))
+        yield Check(images, partial(_count, spec[images], least, known, published))
+        yield Check(images, partial(_opened, spec[images], size, spec), (images,))
         if labels in spec:
-            yield Check(labels, lambda i=images, k=labels: _labels(spec, i, k, known), (images,))
-    yield Check("split", lambda: _split(spec), tuple(images for images, *_ in folders))
+            yield Check(labels, partial(_labels, spec, images, labels, known), (images,))
+    yield Check("split", partial(_split, spec), tuple(images for images, *_ in folders))
     if "clusters" in spec:
         yield Check("clusters", lambda: _clusters(spec), ("split",))
     if "labels" in spec and "parts" not in spec:
@@ -93,8 +103,8 @@ def dataset_checks(spec: dict[str, Any], size: int) -> Iterator[Check]:
 
 
 def _embedded(spec: dict[str, Any], size: int) -> str:
-    makers(spec, size)  # refuses more images than there are
-    return f"{spec['source']}: embedded, nothing to get"
+    makers(spec, size)  # refuses more images than exist
+    return f"{spec['source']}: embedded, no download needed"
 
 
 def _count(folder: str, least: int, known: dict[str, Any], published: int | None) -> str:
@@ -105,38 +115,45 @@ def _count(folder: str, least: int, known: dict[str, Any], published: int | None
     if published and count != published:
         raise InputError(f"{folder}: {count} files, but this set has {published}.{_where(known)}")
     if count < least:
-        raise InputError(f"{folder}: {count} files, but the config asks for {least}.{_where(known)}")
-    return f"{folder}: {count} files, {least} needed"
+        raise InputError(f"{folder}: {count} files, but the config needs {least}.{_where(known)}")
+    return f"{folder}: {count} files; the config needs {least}"
 
 
 def _where(known: dict[str, Any]) -> str:
-    return f" {known['title']}: {known['where']} (terms: {known['terms']})." if known else ""
+    return f" Get {known['title']} from {known['where']} (terms: {known['terms']})." if known else ""
 
 
 def _spread(paths: Sequence[Path], count: int) -> list[Path]:
     return list(islice(paths, 0, None, max(1, len(paths) // count)))
 
 
-def _opened(paths: Sequence[Path], size: int, spec: dict[str, Any]) -> str:
+def _opened(folder: str, size: int, spec: dict[str, Any]) -> str:
+    paths = list_images(folder)
     for path in paths:
         height, width = stored_size(path)
         crop_side(height, width, size, path, spec)
     some = _spread(paths, SAMPLES)
     for path in some:
         read_rgb(path)
-    return f"{len(paths)} large enough for {size} pixels, {len(some)} of them opened: readable"
+    return (
+        f"all {len(paths)} images are large enough for {size} pixels; {len(some)} of them were opened and are readable"
+    )
 
 
 def _labels(spec: dict[str, Any], images: str, labels: str, known: dict[str, Any]) -> str:
     if not Path(spec[labels]).expanduser().is_dir():
         raise MissingError(f"{spec[labels]}: no such folder.{_where(known)}")
-    names, seen, some = classes_of(spec), Counter(), _spread(list_images(spec[images]), SAMPLES)
+    names, some = classes_of(spec), _spread(list_images(spec[images]), SAMPLES)
+    seen: Counter[int] = Counter()
     for path in some:
         seen.update(np.unique(labelled(path, read_rgb(path).shape[:2], spec[images], spec[labels], spec)).tolist())
     found = [name for number, name in enumerate(names) if seen[number]]
     if not found:
-        raise InputError(f"{spec[labels]}: none of the {len(names)} classes is in {len(some)} label maps.")
-    return f"{len(some)} opened: {len(found)} of {len(names)} classes seen"
+        raise InputError(
+            f"{spec[labels]}: none of the {len(names)} classes occurs in {len(some)} label maps. Check "
+            "`classes` and `first_class` in the config."
+        )
+    return f"{len(some)} label maps were opened; {len(found)} of {len(names)} classes occur in them"
 
 
 def _split(spec: dict[str, Any]) -> str:
@@ -148,22 +165,23 @@ def _clusters(spec: dict[str, Any]) -> str:
     split = split_folder(spec)
     clusters = clusters_of(spec, split)
     count = len({clusters[file] for _, file in split["test"]})
-    return f"{len(split['test'])} test images in {count} clusters, none of which is in the training"
+    return f"{len(split['test'])} test images in {count} clusters; no cluster is also in the training split"
 
 
 def _all_labelled(spec: dict[str, Any]) -> str:
-    count, missing = 0, []
+    count = 0
+    missing: list[Path] = []
     for name, images in split_folder(spec).items():
         part = "test_" if name == "test" and "test_images" in spec else ""
         count += len(images)
-        wanted = (label_file(path, spec[f"{part}images"], spec.get(f"{part}labels", "")) for _, path in images)
-        missing += [file for file in wanted if f"{part}labels" in spec and not file.is_file()]
+        expected = (label_file(path, spec[f"{part}images"], spec.get(f"{part}labels", "")) for _, path in images)
+        missing += [file for file in expected if f"{part}labels" in spec and not file.is_file()]
     if missing:
         raise InputError(
-            f"{missing[0]}: no such file, so {len(missing)} of {count} images have no label map. Name label maps as "
-            "their images, .png at the end."
+            f"{missing[0]}: no such file, so {len(missing)} of {count} images have no label map. Give each label "
+            "map the name of its image, with the ending .png."
         )
-    return f"a label map for each of the {count}"
+    return f"each of the {count} images has a label map"
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -171,32 +189,38 @@ def _all_labelled(spec: dict[str, Any]) -> str:
 
 
 def mask_checks(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, float]], count: int) -> Iterator[Check]:
-    """Yield the checks of a mask set of the config, in order.
+    """Yield the checks of a mask set, in order.
 
     Args:
-        spec: the mask set.
-        size: side of the finished masks in pixels.
+        spec: a mask set of the config.
+        size: side of the frozen masks in pixels.
         buckets: hole-ratio intervals in percent.
-        count: test images, of which each gets a mask of each bucket.
+        count: number of test images; each gets one mask of each bucket.
     """
     if spec["source"] != "folder":
-        yield Check("", lambda: f"{spec['source']}: drawn, nothing to get")
+        yield Check("", lambda: f"{spec['source']}: drawn from a seed, no download needed")
         return
-    known = known_sets().get(spec.get("known"), {})
-    yield Check("", lambda: _count(spec["path"], 1, known, known.get("images")))
+    known = known_sets().get(spec.get("known", ""), {})
+    yield Check("", lambda: _count_masks(spec["path"], known))
     yield Check("", lambda: _ratios(spec, size, buckets, count), ("",))
     if "group" in known:
         yield Check("order", lambda: _in_order(spec, known), ("",))
 
 
+def _count_masks(folder: str, known: dict[str, Any]) -> str:
+    _count(folder, 1, known, known.get("images"))
+    return f"{folder}: {len(list_images(folder))} masks"
+
+
 def _ratios(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, float]], count: int) -> str:
     counts = MaskSet(spec, size, as_buckets(buckets), count).counts
     shown = ", ".join(f"{label} %: {counts[label]}" for label in counts if label)
-    return f"{sum(counts.values())} opened: black and white; holes of {shown}; outside: {counts.get('', 0)}"
+    outside = f"; in no bucket: {counts['']}" if counts.get("") else ""
+    return f"all {sum(counts.values())} masks are black and white; masks per hole ratio: {shown}{outside}"
 
 
 def _in_order(spec: dict[str, Any], known: dict[str, Any]) -> str:
-    """NVIDIA's masks: a tenth more hole every ``group`` files, and the first half of each group off the border."""
+    """Check the order of NVIDIA's masks: each group of files has one more tenth of hole, half of it off the border."""
     paths = _spread(list_images(spec["path"]), 10 * SAMPLES)
     group, faults = known["group"], []
     for path in paths:
@@ -208,7 +232,7 @@ def _in_order(spec: dict[str, Any], known: dict[str, Any]) -> str:
             faults.append(f"{path.name} ({mask.mean():.0%} hole, {'off' if off else 'at'} the border)")
     if faults:
         raise InputError(
-            f"{spec['path']}: {len(faults)} of {len(paths)} masks are not what the published ones of these numbers "
-            f"are, such as {', '.join(faults[:3])}. Expected are the published files and names.{_where(known)}"
+            f"{spec['path']}: {len(faults)} of {len(paths)} masks differ from the published masks of the same number, "
+            f"for example {', '.join(faults[:3])}. Expected the published files under their names.{_where(known)}"
         )
-    return f"{len(paths)} opened: hole ratios and borders as published for their numbers"
+    return f"{len(paths)} masks were opened; their hole ratios and borders are as published"

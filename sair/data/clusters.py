@@ -1,4 +1,4 @@
-"""Which images of a folder are not independent of each other: those of one person, one scene, one photograph."""
+"""Read which images belong together (same person, scene or photograph) and are therefore not independent."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import Any
 
 from sair.common.errors import InputError, refuse
 
-FOLDER = "folder"  # value of a dataset's `clusters`: the folder that an image lies in is its cluster
+FOLDER = "folder"  # value of a dataset's `clusters`: each subfolder is a cluster
 
 
 def clusters_of(spec: Mapping[str, Any], split: Mapping[str, Sequence[tuple[str, Path]]]) -> dict[Path, str]:
-    """Return the cluster of each image file, as the dataset declares it; empty if it declares none.
+    """Return the cluster of each image file that the dataset assigns to one; empty without ``clusters``.
 
     Args:
-        spec: a ``folder`` dataset of the config; its ``clusters`` is ``folder`` or a file with ``name cluster`` lines.
-        split: the images of each split as (id, file).
+        spec: a ``folder`` dataset of the config; ``clusters`` is ``folder`` or a file with ``name cluster`` lines.
+        split: name of the split -> its images as (id, file).
 
     Raises:
-        InputError: the file is unreadable, lacks a test image or gives an image two clusters; a cluster is in the
-            training and in the test.
+        InputError: the file is unreadable, lacks a test image or gives an image two clusters; or a cluster is in both
+            the training and the test split.
     """
     if "clusters" not in spec:
         return {}
@@ -36,7 +36,7 @@ def clusters_of(spec: Mapping[str, Any], split: Mapping[str, Sequence[tuple[str,
     trained = {found[file]: file for _, file in split["train"] if file in found}
     refuse(
         [
-            f"cluster {found[file]!r}: {trained[found[file]]} is for training and {file} for the test. Split by "
+            f"cluster {found[file]!r}: {trained[found[file]]} is a training image and {file} a test image. Split by "
             "cluster, with `train_list` and `test_list`."
             for file in test
             if found[file] in trained
@@ -46,7 +46,7 @@ def clusters_of(spec: Mapping[str, Any], split: Mapping[str, Sequence[tuple[str,
 
 
 def _base(spec: Mapping[str, Any]) -> Path:
-    """The folder above all image folders, from which images of two folders have different names."""
+    """Return the common parent of the image folders; paths relative to it are unique."""
     roots = [Path(spec[key]).expanduser().absolute().parent for key in ("images", "test_images") if key in spec]
     return Path(os.path.commonpath(roots))
 
@@ -76,7 +76,7 @@ def _of_list(spec: Mapping[str, Any], files: Sequence[Path]) -> dict[Path, str]:
 
 
 def _names(spec: Mapping[str, Any], file: Path) -> Iterator[str]:
-    """Yield what a line may call an image: its path below a folder or the whole, with the ending or without."""
+    """Yield the names that a line may use for an image: relative or absolute path, with or without ending."""
     tops = [Path(spec[key]).expanduser().absolute() for key in ("images", "test_images") if key in spec]
     whole = file.absolute()
     paths = [whole.relative_to(top) for top in (*tops, _base(spec)) if whole.is_relative_to(top)]
@@ -89,7 +89,7 @@ def _plain(name: str) -> str:
 
 
 def _read(path: str) -> Iterator[tuple[int, str, str]]:
-    """Yield (number, name, cluster) for each line: two cells of a CSV, or a name, spaces and a cluster."""
+    """Yield (line number, name, cluster); a line is two CSV cells, or a name and a cluster separated by spaces."""
     try:
         text = Path(path).expanduser().read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,4 +1,4 @@
-"""Freeze the split: write finished images and masks, and the tables that name them (``sair.data.manifest``)."""
+"""Freeze a split: write its images and masks as PNG, and the tables that list them (``sair.data.manifest``)."""
 
 from __future__ import annotations
 
@@ -22,29 +22,32 @@ from sair.data.sources import SourceImage, makers
 
 
 def freeze_images(dataset: dict[str, Any], size: int, table: str | Path, threads: int = 1) -> None:
-    """Finish every image of an image set as PNG beside ``table``, and write ``table``.
+    """Write every image of a dataset as PNG beside ``table``, and then ``table``.
 
     Args:
         dataset: a dataset of the config.
-        size: side of the finished images in pixels.
-        table: CSV to write.
-        threads: images at once; the result does not depend on it. Decoding, resizing and encoding, which are most
-            of the work, run side by side in threads.
+        size: side of the frozen images in pixels.
+        table: images.csv to write.
+        threads: number of images processed in parallel; the result does not depend on it.
 
     Raises:
-        InputError: an unreadable or too small image; a test image that is also a training image.
+        InputError: an image is unreadable or too small, or a test image is also a training or validation image.
     """
     write_csv(finished(dataset, size, Path(table).parent, threads), table)
 
 
 def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, threads: int = 1) -> pd.DataFrame:
-    """Finish every image of an image set, below ``folder`` or, without one, for their hashes alone.
+    """Crop, resize and hash every image of a dataset, and write it below ``folder`` if one is given.
 
     Args:
-        dataset, size, threads: same as in ``freeze_images``, also the errors.
+        dataset, size, threads: same as in ``freeze_images``.
+        folder: where the images go; None computes only their hashes.
 
     Returns:
         The rows of images.csv.
+
+    Raises:
+        InputError: same as in ``freeze_images``.
     """
     total = dataset["train"] + dataset["validation"] + dataset["test"]
     with ThreadPoolExecutor(threads) as pool:
@@ -71,10 +74,13 @@ def _finish(folder: Path | None, make: Callable[[], SourceImage]) -> list[str]:
 
 
 def refuse_leaks(images: pd.DataFrame) -> None:
-    """Refuse test images of images.csv that are in another split, by the hash of their pixels.
+    """Refuse test images that are also in another split; images are compared by the hash of their pixels.
 
-    A validation image that is also a training image changes no reported number, only when its curve looks finished:
-    that is a warning. So are copies within the test, unless they are in one cluster: intervals count them apart.
+    A validation image that is also a training image changes no reported number, so it is only a warning. So are copies
+    within the test split that are not in one cluster: the confidence intervals count them as independent.
+
+    Args:
+        images: rows of images.csv.
 
     Raises:
         InputError: a test image is also a training or validation image.
@@ -86,7 +92,7 @@ def refuse_leaks(images: pd.DataFrame) -> None:
         found = f"{len(same)} {split} images are also {other} images ({split} = {other}: {', '.join(same[:5])})."
         if split == "test":
             raise InputError(f"{found} Remove them, or name the others in `train_list`.")
-        warn(f"{found} The validation of each training is too good by them; no score depends on it.")
+        warn(f"{found} They make validation losses too low; no score depends on them.")
     test = images[images.split == "test"]
     first = test.drop_duplicates("sha256").set_index("sha256")
     copies = [
@@ -100,15 +106,15 @@ def refuse_leaks(images: pd.DataFrame) -> None:
 
 
 def refuse_learnt(test: pd.DataFrame, learnt: pd.DataFrame, dataset: str) -> None:
-    """Refuse test images that the semantic encoder is trained on, as images of another dataset.
+    """Refuse test images that the semantic encoder was trained on as images of another dataset.
 
     Args:
         test: rows of the tested dataset's images.csv.
-        learnt: rows of the images.csv that the encoder learns from.
-        dataset: the name of that one, for the message.
+        learnt: rows of the images.csv that the encoder is trained on.
+        dataset: name of the encoder's dataset, for the message.
 
     Raises:
-        InputError: an image is in both.
+        InputError: an image is in both tables.
     """
     same = _same(test[test.split == "test"], learnt[learnt.split == "train"])
     if same:
@@ -132,17 +138,18 @@ def freeze_manifest(
     training_masks: str | Path,
     learnt: str | Path | None = None,
 ) -> None:
-    """Pair every test image with one mask of every bucket, and freeze the pairs and the training masks.
+    """Pair every test image with one mask of every bucket, and write the pairs and the training masks.
 
     Args:
-        images_table: what ``freeze_images`` wrote; the other tables go beside it.
+        images_table: images.csv that ``freeze_images`` wrote.
         masks: a mask set of the config.
         buckets: half-open intervals of hole ratio in percent.
-        manifest, training_masks: the tables to write.
-        learnt: images.csv of another dataset, in a folder of its name, on which the semantic encoder is trained.
+        manifest, training_masks: the tables to write, beside ``images_table``.
+        learnt: images.csv of another dataset on which the semantic encoder is trained; its folder has the dataset's
+            name.
 
     Raises:
-        InputError: an unsuitable mask; a test image that the semantic encoder is trained on.
+        InputError: a mask is unsuitable, or the semantic encoder was trained on a test image.
     """
     folder = Path(manifest).parent
     test = read_table(images_table, IMAGE_COLUMNS).query("split == 'test'")
@@ -158,10 +165,10 @@ def freeze_manifest(
             write_png(folder / name, mask.astype(np.uint8) * 255)
             pair = [image.id, bucket.label, image.cluster, image.image, name]
             rows.append([*pair, int(mask.sum()), mask.size, image.sha256, pixel_sha256(mask)])
-    learn = []
+    training = []
     for number, mask in enumerate(progress(mask_set.training(), desc="training masks", unit="mask")):
         name = f"masks/train/{number:05d}.png"
         write_png(folder / name, mask.astype(np.uint8) * 255)
-        learn.append([name, pixel_sha256(mask)])
-    write_csv(pd.DataFrame(learn, columns=MASK_COLUMNS), training_masks)
+        training.append([name, pixel_sha256(mask)])
+    write_csv(pd.DataFrame(training, columns=MASK_COLUMNS), training_masks)
     write_csv(pd.DataFrame(rows, columns=MANIFEST_COLUMNS), manifest)

@@ -1,4 +1,4 @@
-"""Lists of a published split: text files that name one image per line."""
+"""Read the lists of a published split: text files with one image name per line."""
 
 from __future__ import annotations
 
@@ -14,25 +14,30 @@ from sair.common.listing import normal
 
 
 def read_list(path: str | Path, files: Sequence[Path], root: Path) -> list[Path]:
-    """Read which of some files a list names, in its order.
+    """Return the files that a list names, in the order of the list.
 
-    A line is a path relative to ``root``, with the ending or without. Lists are written by many tools, so it may also
-    be absolute or begin with ``./``, ``~`` or the end of ``root`` itself (``images/1.png``), use backslashes, and have
+    A line is a path relative to ``root``, with or without its ending. Lists are written by many tools, so it may also
+    be absolute, begin with ``./``, ``~`` or the last folders of ``root`` (``images/1.png``), use backslashes, and have
     spaces around it. Lines that begin with ``#`` and name no file are comments.
 
+    Args:
+        path: the list.
+        files: the files that it may name.
+        root: the folder that contains ``files``.
+
     Raises:
-        InputError: the list is missing, empty or not UTF-8; a line names no file, or has more columns than the name; a
-            file is named twice.
+        InputError: the list is missing, empty or not UTF-8; a line names no file or has further columns; or a file is
+            named twice.
     """
     known: dict[str, Path] = {}
     for file in files:
         relative = file.relative_to(root)
         known[normal(relative.as_posix())] = known[normal(relative.with_suffix("").as_posix())] = file
-    found, faults = [], []
+    found: list[Path] = []
+    faults: list[str] = []
     for line in _lines(Path(path).expanduser()):
-        file = _find(line, known, root)
-        if file is not None:
-            found.append(file)
+        if (named := _find(line, known, root)) is not None:
+            found.append(named)
         elif not line.lstrip().startswith("#"):
             faults.append(f"{path}: {_fault(line.strip(), known, root)}")
     refuse(faults)
@@ -49,11 +54,11 @@ def read_list(path: str | Path, files: Sequence[Path], root: Path) -> list[Path]
 
 
 def _lines(path: Path) -> list[str]:
-    """Read the lines that are not blank; a list may begin with a byte-order mark and end lines as on any system."""
+    """Return the lines that are not blank; any line ending and a byte-order mark are accepted."""
     try:
         data = path.read_bytes()
         if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
-            raise InputError(f"{path}: is not UTF-8 but UTF-16 or no text. Save the list as UTF-8.")
+            raise InputError(f"{path}: is UTF-16 or not text. Save the list as UTF-8.")
         text = data.decode("utf-8-sig")
     except OSError as error:
         raise InputError(
@@ -69,7 +74,7 @@ def _find(line: str, known: dict[str, Path], root: Path) -> Path | None:
 
 
 def _readings(line: str, root: Path) -> Iterator[str]:
-    """Yield what a line may mean relative to ``root``, the most literal first."""
+    """Yield the paths relative to ``root`` that a line may mean, the most literal first."""
     for text in dict.fromkeys((line, line.strip(), line.strip().replace("\\", "/"))):
         yield normal(text)
         path = os.path.normpath(os.path.expanduser(text))
@@ -88,5 +93,5 @@ def _fault(name: str, known: dict[str, Path], root: Path) -> str:
     columns = (name.rsplit(separator, 1)[0] for separator in (None, ",", ";", "|"))
     first = re.split(r"[\s,;|]+", name)[0]
     if any(column != name and _find(column, known, root) for column in (*columns, first)):
-        return f"{name!r} has more than a name. Expected one name per line; remove labels and other columns."
+        return f"{name!r} is more than a name. Expected one name per line; remove labels and other columns."
     return f"{name} is not below {root}. Correct the line."

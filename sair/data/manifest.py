@@ -1,4 +1,4 @@
-"""The frozen split: finished images and masks on disk, and the tables that name each of them with its SHA-256.
+"""Read a frozen split: images and masks on disk, and the tables that list each of them with its SHA-256.
 
     images.csv         id, split, cluster, image, sha256, labels, labels_sha256, caption
     manifest.csv         id, bucket, cluster, image, mask, hole_pixels, pixels, image_sha256, mask_sha256     (the test)
@@ -7,8 +7,8 @@
 Images of one ``cluster`` (crops of a photograph, images of a person) are not independent of each other; by default each
 image is its own cluster, named by its id.
 
-Everything downstream reads these tables and checks what it opens against them. Paths are relative to the table's
-folder; hashes are of the decoded pixels (``sair.common.images.pixel_sha256``), so they are the same on every machine.
+Later steps read these tables and check every file that they open against them. Paths are relative to the folder of the
+table. Hashes are of the decoded pixels (``sair.common.images.pixel_sha256``), so they are equal on every machine.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -34,7 +34,10 @@ MASK_COLUMNS = ["mask", "sha256"]
 
 
 class ManifestRow(NamedTuple):
-    """One line of the frozen list of (image, mask, bucket); ``image`` and ``mask`` are paths inside its folder."""
+    """One row of manifest.csv: a test image, one of its masks and the bucket.
+
+    ``image`` and ``mask`` are paths relative to the folder of the manifest; the hashes are of decoded pixels.
+    """
 
     id: str
     bucket: str
@@ -48,22 +51,23 @@ class ManifestRow(NamedTuple):
 
     @property
     def prediction(self) -> str:
-        """Where a method's image lies inside ``composited/`` and ``raw/``."""
+        """Return the path of a method's image inside ``composited/`` and ``raw/``."""
         return f"{self.bucket}/{self.id}.png"
 
 
 def read_manifest(path: str | Path) -> list[ManifestRow]:
-    """Read a manifest's rows in order; in one without the column ``cluster`` each image is its own.
+    """Read the rows of a manifest in order. Without the column ``cluster``, each image is its own cluster.
 
     Raises:
-        InputError: it is missing, empty or no such table; a row is double, holds no counts, or names a path outside.
+        InputError: the manifest is missing, empty or not such a table; two rows have the same id and bucket; an image
+            is in two clusters; or a row has impossible counts or a path outside the folder.
     """
     path = Path(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as stream:
             table = list(csv.DictReader(stream, strict=True))
     except FileNotFoundError:
-        raise InputError(f"{path}: no such manifest. Make it first, or correct the path.") from None
+        raise InputError(f"{path}: no such manifest. Run the workflow to create it, or correct the path.") from None
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: not a readable CSV file ({error}). Make the manifest again.") from None
     if not table:
@@ -72,7 +76,9 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
         record.setdefault("cluster", record.get("id"))
     missing = [column for column in MANIFEST_COLUMNS if column not in table[0]]
     if missing:
-        raise InputError(f"{path}: lacks the columns {', '.join(missing)}; expected {', '.join(MANIFEST_COLUMNS)}.")
+        raise InputError(
+            f"{path}: lacks the columns {', '.join(missing)}; expected {', '.join(MANIFEST_COLUMNS)}. Make it again."
+        )
     rows = [_manifest_row(path, line, record) for line, record in enumerate(table, 2)]
     names = [row.prediction for row in rows]
     double = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
@@ -84,7 +90,12 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
 
 
 def shard_of(rows: Sequence[ManifestRow], shard: str | None) -> list[ManifestRow]:
-    """The rows of one shard, ``2-of-8``; an image's rows stay together. None is the whole manifest."""
+    """Return the rows of one shard; all rows of an image are in the same shard.
+
+    Args:
+        rows: the rows of a manifest.
+        shard: for example ``2-of-8``; None for all rows.
+    """
     if shard is None:
         return list(rows)
     number, count = map(int, shard.split("-of-"))
@@ -94,19 +105,20 @@ def shard_of(rows: Sequence[ManifestRow], shard: str | None) -> list[ManifestRow
 
 
 def _manifest_row(path: Path, line: int, record: dict[str, str | None]) -> ManifestRow:
-    values = [record[column] for column in MANIFEST_COLUMNS]
-    if None in values:
+    values: dict[str, Any] = {column: record[column] for column in MANIFEST_COLUMNS}
+    if None in values.values():
         raise InputError(f"{path}, line {line}: fewer cells than columns. Make the manifest again.")
-    row = ManifestRow(*values)
-    if not row.cluster:
+    if not values["cluster"]:
         raise InputError(f"{path}, line {line}: no cluster. Make the manifest again, or write the image's id there.")
+    try:
+        row = ManifestRow(**values | {column: int(values[column]) for column in ("hole_pixels", "pixels")})
+    except ValueError:
+        raise InputError(
+            f"{path}, line {line}: hole_pixels and pixels must be whole numbers. Make the manifest again."
+        ) from None
     for part in (row.prediction, row.image, row.mask):
         if not part or Path(part).is_absolute() or ".." in Path(part).parts:
-            raise InputError(f"{path}, line {line}: {part!r} is no path inside the folder. Make the manifest again.")
-    try:
-        row = row._replace(hole_pixels=int(row.hole_pixels), pixels=int(row.pixels))
-    except ValueError:
-        raise InputError(f"{path}, line {line}: hole_pixels and pixels must be whole numbers.") from None
+            raise InputError(f"{path}, line {line}: {part!r} is not a path inside the folder. Make the manifest again.")
     if not 0 < row.hole_pixels <= row.pixels:
         raise InputError(
             f"{path}, line {line}: {row.hole_pixels} hole pixels of {row.pixels}; expected at least one and at most "
@@ -116,24 +128,25 @@ def _manifest_row(path: Path, line: int, record: dict[str, str | None]) -> Manif
 
 
 def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Read one of the tables above.
+    """Read a table with exactly these columns, all as text, for example ``IMAGE_COLUMNS``.
 
     Raises:
-        InputError: the table is missing or has other columns.
+        InputError: the table is missing or lacks a column.
     """
-    return read_csv(path, dict.fromkeys(columns, TEXT), remedy="Delete it, if it is there, and run snakemake again.")
+    return read_csv(path, dict.fromkeys(columns, TEXT), remedy="Delete it, if it exists, and run snakemake again.")
 
 
 def manifest_hash(path: str | Path) -> str:
-    """The manifest's identity: the SHA-256 of the table, which itself holds the hash of every image and mask."""
+    """Return the SHA-256 of a manifest; it covers all images and masks, as the table contains their hashes."""
     return file_sha256(path)
 
 
 class FrozenPair(NamedTuple):
     """A test image and one of its masks, as they were frozen.
 
-    ground_truth: uint8 RGB (H, W, 3).
-    hole: bool (H, W), True = hole; at least one pixel.
+    Attributes:
+        ground_truth: uint8 RGB (H, W, 3).
+        hole: bool (H, W), True = hole; at least one pixel.
     """
 
     ground_truth: np.ndarray
@@ -141,7 +154,7 @@ class FrozenPair(NamedTuple):
 
     @property
     def masked(self) -> np.ndarray:
-        """Return the ground truth with hole pixels set to zero, uint8 (H, W, 3): all that a method may see."""
+        """Return the ground truth with hole pixels set to zero, uint8 (H, W, 3): the input of a method."""
         return np.where(self.hole[..., None], np.uint8(0), self.ground_truth)
 
 
@@ -153,7 +166,7 @@ def read_pair(row: ManifestRow, folder: str | Path) -> FrozenPair:
         folder: the manifest's folder.
 
     Raises:
-        InputError: a file is missing or is not what was frozen, or the two have different sizes.
+        InputError: a file is missing or has changed since it was frozen, or the two have different sizes.
     """
     image_path, mask_path = Path(folder) / row.image, Path(folder) / row.mask
     ground_truth = checked_rgb(image_path, row.image_sha256)
@@ -170,28 +183,32 @@ def read_pair(row: ManifestRow, folder: str | Path) -> FrozenPair:
 
 
 def checked_rgb(path: Path, sha256: str) -> np.ndarray:
-    """Read an image, uint8 (H, W, 3), that a table names.
+    """Read an image of a table, uint8 (H, W, 3).
+
+    Args:
+        path: the image.
+        sha256: the hash in the table.
 
     Raises:
-        InputError: it is not the image that was frozen.
+        InputError: the image is missing or has changed since it was frozen.
     """
     return _checked(read_pixels(path), path, sha256)
 
 
 def checked_mask(path: Path, sha256: str) -> np.ndarray:
-    """Read a mask, bool (H, W), that a table names; errors as of ``checked_rgb``."""
+    """Read a mask of a table, bool (H, W); arguments and errors: same as in ``checked_rgb``."""
     return _checked(read_pixels(path) > 0, path, sha256)
 
 
 def checked_labels(path: Path, sha256: str) -> np.ndarray:
-    """Read a label map, uint8 (H, W), that a table names; errors as of ``checked_rgb``."""
+    """Read a label map of a table, uint8 (H, W); arguments and errors: same as in ``checked_rgb``."""
     return _checked(read_pixels(path), path, sha256)
 
 
 def _checked(pixels: np.ndarray, path: Path, sha256: str) -> np.ndarray:
     if pixel_sha256(pixels) != sha256:
         raise InputError(
-            f"{path}: its pixels changed since the split was frozen (expected SHA-256 {sha256[:12]}...). Restore the "
-            "file, or delete the dataset's results folder to freeze a new split."
+            f"{path}: its pixels have changed since the split was frozen (expected SHA-256 {sha256[:12]}...). Restore "
+            "the file, or delete the dataset's results folder to freeze a new split."
         )
     return pixels

@@ -1,6 +1,6 @@
-"""Mask sets: irregular strokes drawn from a seed, or any folder of mask images with a declared polarity.
+"""Read or draw mask sets: irregular strokes from a seed, or a folder of mask images with a declared polarity.
 
-Either way the test gets the same number of masks in every bucket, and training gets other masks than the test.
+The test has the same number of masks in every bucket, and no training mask is a test mask.
 """
 
 from __future__ import annotations
@@ -31,30 +31,31 @@ class MaskSet:
         count: test masks per bucket.
 
     Raises:
-        InputError: see the sources.
+        InputError: a mask is unreadable, has the wrong size or polarity, or a bucket has too few masks.
     """
 
     def __init__(self, spec: dict[str, Any], size: int, buckets: Sequence[Bucket], count: int) -> None:
-        source = {"strokes": _Strokes, "folder": _MaskFolder}[spec["source"]]
-        self._source = source(spec, size, buckets, count)
+        source = _Strokes if spec["source"] == "strokes" else _MaskFolder
+        self._source: _Strokes | _MaskFolder = source(spec, size, buckets, count)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Masks of a folder by the label of their bucket, ``""`` for those outside all."""
+        """Return the number of masks of a folder per bucket label; ``""`` is for masks in no bucket."""
         return self._source.counts
 
     def test(self, bucket: Bucket) -> Iterator[np.ndarray]:
-        """The test masks of a bucket, bool (size, size), True = hole."""
+        """Yield the test masks of a bucket, bool (size, size), True = hole."""
         return self._source.test(bucket)
 
     def training(self) -> Iterator[np.ndarray]:
-        """The training masks; none of them is a test mask."""
+        """Yield the training masks, bool (size, size), True = hole; none is a test mask."""
         return self._source.training()
 
 
 class _Strokes:
     def __init__(self, spec: dict[str, Any], size: int, buckets: Sequence[Bucket], count: int) -> None:
         self.spec, self.size, self.buckets, self.count = spec, size, buckets, count
+        self.counts: dict[str, int] = {}  # masks are drawn to fit a bucket, so there is nothing to count
 
     def _draw(self, bucket: Bucket, split: str, number: int) -> np.ndarray:
         seed = mix("strokes", self.spec.get("seed", 0), split, bucket.label, number)
@@ -64,13 +65,13 @@ class _Strokes:
         return (self._draw(bucket, "test", number) for number in range(self.count))
 
     def training(self) -> Iterator[np.ndarray]:
-        # The buckets in turn, so that every stretch of the training masks has all hole ratios.
+        # Take the buckets in turn, so that every part of the training masks has all hole ratios.
         for number in range(self.spec["train"]):
             yield self._draw(self.buckets[number % len(self.buckets)], "train", number)
 
 
 class _MaskFolder:
-    """A folder of masks; one seeded draw decides which of them are the test's."""
+    """A folder of masks; a seeded draw selects the test masks."""
 
     def __init__(self, spec: dict[str, Any], size: int, buckets: Sequence[Bucket], count: int) -> None:
         self.size, self.hole, self.buckets = size, spec["hole"], buckets
@@ -101,7 +102,7 @@ class _MaskFolder:
         if not self._training:
             raise InputError(
                 f"{spec['path']}: all {len(usable)} masks are needed for the test and none is left for training. "
-                "Set the mask set's `test` to keep fewer for it (one then serves several images), or add masks."
+                "Set `test` of the mask set to use fewer for the test (images then share masks), or add masks."
             )
 
     def _read(self, path: Path) -> np.ndarray:
@@ -109,10 +110,10 @@ class _MaskFolder:
         height, width = mask.shape
         if height != width or height < self.size:
             raise InputError(
-                f"{path}: mask of {width}x{height} pixels; expected a square one of at least {self.size} pixels, as "
-                "the evaluated images are square. Crop the mask, or lower `image_size`."
+                f"{path}: mask of {width}x{height} pixels; expected a square mask of at least {self.size} pixels, "
+                "because the evaluated images are square. Crop the mask, or lower `image_size`."
             )
-        # Nearest neighbour: any smooth resize makes grey borders, and thresholding those dilates the hole.
+        # Nearest neighbour: a smooth resize makes grey borders, and thresholding them dilates the hole.
         small = Image.fromarray(mask.astype(np.uint8)).resize((self.size, self.size), Image.Resampling.NEAREST)
         return np.array(small) > 0
 

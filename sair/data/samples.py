@@ -1,7 +1,8 @@
-"""Training and validation samples: frozen images under frozen masks.
+"""Serve training and validation samples: frozen images with frozen masks.
 
-Sample k of a training run is a pure function of (seed, k): its image, mirroring, and mask with one of the square's
-eight symmetries. So a run needs no data-loader state to be resumed, and any number of workers gives the same samples.
+Sample k of a training run is a pure function of (seed, k): its image, whether it is mirrored, and its mask with one of
+the eight symmetries of the square. So resuming a run needs no data-loader state, and any number of workers gives the
+same samples.
 """
 
 from __future__ import annotations
@@ -18,12 +19,12 @@ from sair.data.seeds import mix
 
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 (H, W, 3) -> float (3, H, W) in [0, 1]."""
+    """Convert uint8 (H, W, 3) to a float tensor (3, H, W) in [0, 1]."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
 
 
 class Samples(Dataset):
-    """Images of one split with masks.
+    """A dataset of the images of one split with masks.
 
     Args:
         images: path of images.csv.
@@ -36,23 +37,28 @@ class Samples(Dataset):
     def __init__(self, images: str | Path, masks: str | Path, split: str, seed: int) -> None:
         self.folder = Path(images).parent
         table = read_table(images, IMAGE_COLUMNS)
-        # Plain rows: one look-up in a data frame costs as much as decoding a small image.
+        # Keep plain rows: a look-up in a data frame costs as much as decoding a small image.
         self.images = list(table[table.split == split].itertuples(index=False))
         self.masks = list(read_table(masks, MASK_COLUMNS).itertuples(index=False))
         self.split, self.seed = split, seed
         self._order: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
-        """Images in the split; a training run goes through them again and again."""
+        """Return the number of images in the split; k of a training run may exceed it."""
         return len(self.images)
 
     @property
     def image_size(self) -> int:
-        """Side of the images in pixels."""
+        """Return the side of the images in pixels."""
         return self[0]["images"].shape[-1]
 
     def __getitem__(self, k: int) -> dict[str, Any]:
-        """Sample k, 0 <= k: ``images`` (3, H, W), ``masks`` (1, H, W), and ``labels`` (H, W), ``captions`` if any."""
+        """Return sample k >= 0.
+
+        Returns:
+            ``id``; ``images`` float (3, H, W) in [0, 1]; ``masks`` float (1, H, W), 1 = hole; and if the dataset has
+            labels, ``labels`` uint8 (H, W) and ``captions``.
+        """
         training = self.split == "train"
         rng = np.random.Generator(np.random.PCG64(mix("sample", self.seed, self.split, k)))
         row = self.images[self._image(k) if training else k]

@@ -1,4 +1,4 @@
-"""Seeds that depend on everything they are for."""
+"""Derive seeds for random draws."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import hashlib
 
 
 def mix(*parts: object) -> int:
-    """A 63-bit seed that depends on every part: the same on every machine, unrelated for different parts."""
+    """Return a 63-bit seed that depends on every part, is equal on every machine, and is unrelated for other parts."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,7 +1,7 @@
-"""Image sets. Each source yields finished square images, so that nothing downstream sees a folder.
+"""Read the images of a dataset as square images of one size.
 
-A source is named by ``source:`` in the config: ``faces`` and ``photos`` are embedded and need no download, ``folder``
-is any folder of images.
+``source`` in the config selects where they come from: ``faces`` and ``photos`` are embedded and need no download,
+``folder`` is any folder of images.
 """
 
 from __future__ import annotations
@@ -22,20 +22,25 @@ from sair.common.images import read_labels, read_mask, read_rgb
 from sair.common.listing import find, images_by_id
 from sair.data.clusters import clusters_of
 from sair.data.embedded.faces import CLASSES, draw_face
-from sair.data.embedded.photos import Crop, cut, regions
+from sair.data.embedded.photos import SPLITS, Crop, cut, regions
 from sair.data.lists import read_list
 from sair.data.seeds import mix
 
-SPLITS = ("train", "validation", "test")
 UNLABELLED = 255  # class id of a pixel that belongs to no class
-PARTS_A_FOLDER = 2000  # images whose part masks share a folder of CelebAMask-HQ
+PARTS_PER_FOLDER = 2000  # number of images whose part masks share a folder in CelebAMask-HQ
 
 
 @dataclass(frozen=True)
 class SourceImage:
-    """One finished image: uint8 (S, S, 3), perhaps with class labels, uint8 (S, S), a caption, and its cluster.
+    """One image of a dataset, cropped and resized.
 
-    Images of one cluster are not independent of each other; an empty name means that the image is its own.
+    Attributes:
+        id: unique within the dataset.
+        split: ``train``, ``validation`` or ``test``.
+        pixels: uint8 RGB (S, S, 3).
+        labels: class ids, uint8 (S, S), or None.
+        caption: one sentence, or empty.
+        cluster: images of one cluster are not independent; empty if the image is its own cluster.
     """
 
     id: str
@@ -47,28 +52,28 @@ class SourceImage:
 
 
 def classes_of(spec: dict[str, Any]) -> tuple[str, ...]:
-    """Return the names of a dataset's label classes by class id; empty for one without labels.
+    """Return the class names of a dataset, in the order of the class ids; empty without labels.
 
-    Ids of a folder's label maps that share a name are one class, numbered by its first.
+    Ids in the label maps of a folder that have the same name are one class.
     """
     return CLASSES if spec["source"] == "faces" else tuple(dict.fromkeys(spec.get("classes", ())))
 
 
 def images(spec: dict[str, Any], size: int) -> Iterator[SourceImage]:
-    """Yield all images of an image set, (size, size), in a fixed order; the errors are those of ``makers``."""
+    """Yield all images of a dataset in a fixed order; arguments and errors are the same as in ``makers``."""
     return (make() for make in makers(spec, size))
 
 
 def makers(spec: dict[str, Any], size: int) -> Iterator[Callable[[], SourceImage]]:
-    """Yield a function for each image of an image set, in a fixed order, that makes it, so that several run at once.
+    """Yield one function per image of a dataset, in a fixed order, which reads or draws it; they can run in parallel.
 
     Args:
         spec: a dataset of the config: ``source`` and the keys of that source (config/README.md).
-        size: side of the finished images in pixels.
+        size: side of the images in pixels.
 
     Raises:
-        InputError: a folder is missing or has too few images; from a maker: the image or its labels are unreadable
-            or do not fit.
+        InputError: a folder is missing or has too few images; when a function is called: the image or its labels are
+            unreadable, too small or do not match.
     """
     return {"faces": _faces, "photos": _photos, "folder": _folder}[spec["source"]](spec, size)
 
@@ -85,7 +90,7 @@ def _face(seed: int, split: str, number: int, size: int) -> SourceImage:
 
 
 def _photos(spec: dict[str, Any], size: int) -> Iterator[Callable[[], SourceImage]]:
-    # All splits are checked before the first image is made.
+    # Check all splits before the first image is made.
     named = [(split, regions(split, spec[split], size, spec.get("seed", 0))) for split in SPLITS]
     return (partial(_photo, crop, split, size) for split, crops in named for crop in crops)
 
@@ -98,8 +103,10 @@ def _folder(spec: dict[str, Any], size: int) -> Iterator[Callable[[], SourceImag
     splits = split_folder(spec)
     clusters = clusters_of(spec, splits)
     for split, files in splits.items():
-        apart = split == "test" and "test_images" in spec
-        root, labels = (spec["test_images"], spec.get("test_labels")) if apart else (spec["images"], spec.get("labels"))
+        separate = split == "test" and "test_images" in spec
+        root, labels = (
+            (spec["test_images"], spec.get("test_labels")) if separate else (spec["images"], spec.get("labels"))
+        )
         for identifier, path in files:
             make = partial(_file, identifier, path, split, root, labels, spec, size)
             yield partial(_clustered, make, clusters.get(path, ""))
@@ -121,17 +128,17 @@ def _file(
 
 
 def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: dict[str, Any]) -> np.ndarray:
-    """Return the label map of an image as class ids, uint8 ``shape``, ``UNLABELLED`` where no class of the config lies.
+    """Return the label map of an image as class ids, uint8, ``UNLABELLED`` where a pixel has no class of the config.
 
     Args:
-        path: the image, somewhere below ``root``.
-        shape: its height and width. Label maps may be smaller or larger (CelebAMask-HQ's are half as wide as its
-            images), but not of other proportions.
-        root, labels: folders of images and of equally named label maps, or of part masks.
-        spec: the dataset, whose ``classes``, ``first_class`` and ``parts`` say what the ids mean.
+        path: the image, below ``root``.
+        shape: height and width of the image and of the result. The label map may be smaller or larger (in
+            CelebAMask-HQ it is half as wide), with the same proportions; it is resized with nearest neighbour.
+        root, labels: folder of images, and folder of label maps with the same names or of part masks.
+        spec: the dataset; ``classes``, ``first_class`` and ``parts`` define the ids.
 
     Raises:
-        InputError: no such map, one with colours, or one of other proportions than its image.
+        InputError: the label map is missing, has colours, or has other proportions than its image.
     """
     if "parts" in spec:
         file, ids = _parts(path, Path(labels).expanduser(), spec["parts"])
@@ -152,81 +159,94 @@ def labelled(path: Path, shape: tuple[int, int], root: str, labels: str, spec: d
 
 
 def _same_proportions(first: tuple[int, int], second: tuple[int, int]) -> bool:
-    """Whether one size is the other one scaled and brought to whole pixels: both sides down, up, or to the nearest."""
+    """Return whether one size is the other one scaled and rounded: both sides down, up or to the nearest."""
     for offset in (0, 0.5, 1):
         low = max((a - offset) / b for a, b in zip(first, second, strict=True))
         high = min((a + 1 - offset) / b for a, b in zip(first, second, strict=True))
-        if low < high or (offset == 0.5 and low == high):  # a half may be rounded either way
+        if low < high or (offset == 0.5 and low == high):  # a half may be rounded up or down
             return True
     return False
 
 
 def label_file(path: Path, root: str, labels: str) -> Path:
-    """Return where the label map of an image below ``root`` is: below ``labels``, under the same name."""
+    """Return the path of an image's label map: below ``labels``, with the same relative name and the ending .png."""
     relative = path.relative_to(Path(root).expanduser())
     return find((Path(labels).expanduser() / relative).with_suffix(".png"))
 
 
 def _parts(path: Path, labels: Path, parts: list[str]) -> tuple[Path, np.ndarray]:
-    """Return the ids of CelebAMask-HQ's part masks, each painted over those before it, and the last of their files.
+    """Combine the part masks of an image of CelebAMask-HQ into ids; later parts are painted over earlier ones.
 
-    A part that a face does not have has no file. Folders and names as in the authors' g_mask.py.
+    A missing part has no file. Folders and names are the same as in the authors' g_mask.py.
+
+    Returns:
+        The last file that was read, and the ids: 0 for no part, k for part k, uint8 (H, W).
     """
     if not path.stem.isdecimal():
-        raise InputError(f"{path}: its part masks are found by its number, as in 12.jpg. Rename it, or remove `parts`.")
+        raise InputError(
+            f"{path}: its part masks are found by its number, as in 12.jpg. Rename the image, or remove `parts`."
+        )
     number = int(path.stem)
-    folder = labels / str(number // PARTS_A_FOLDER)
+    folder = labels / str(number // PARTS_PER_FOLDER)
     files = [folder / f"{number:05d}_{part}.png" for part in parts]
-    ids = file = None
+    ids: np.ndarray | None = None
+    file: Path | None = None
     for k, candidate in enumerate(files, 1):
         if candidate.exists():
             file, drawn = candidate, read_mask(candidate)
             ids = np.zeros(drawn.shape, np.uint8) if ids is None else ids
             if drawn.shape != ids.shape:
-                raise InputError(f"{file}: another size than the other parts of this face. Fetch it again.")
+                raise InputError(f"{file}: has another size than the other parts of this face. Download it again.")
             ids[drawn] = k
-    if ids is None:
-        raise InputError(f"{files[0]}: no such file, nor of any other part. Check `labels` and `parts` in the config.")
+    if ids is None or file is None:
+        raise InputError(
+            f"{files[0]}: no such file, and no other part of this image. Check `labels` and `parts` in the config."
+        )
     return file, ids
 
 
 def _caption(labels: np.ndarray, classes: tuple[str, ...]) -> str:
-    """Return a caption of the classes that a labelled image shows, the largest first."""
+    """Return a caption that lists the classes of a label map, the largest first."""
     ids, counts = np.unique(labels[labels != UNLABELLED], return_counts=True)
     return "a photo of " + ", ".join(classes[k] for k in ids[np.argsort(-counts, kind="stable")])
 
 
 def split_folder(spec: dict[str, Any]) -> dict[str, list[tuple[str, Path]]]:
-    """Return the images of each split as (id, file): by lists, by a second folder, or the last ``test`` files.
+    """Return the images of each split as (id, file).
+
+    Test images come from ``test_images`` (a second folder) or ``test_list``, or are the last ``test`` files.
+
+    Args:
+        spec: a ``folder`` dataset of the config.
 
     Raises:
-        InputError: a folder or a list is missing, a list names what is not there or what is in the other, or too few
-            images are left.
+        InputError: a folder or a list is missing, a list names a missing image or an image of the other list, or there
+            are too few images.
     """
     root = Path(spec["images"]).expanduser()
     files = _identified(root)
-    held = []  # for the test, though it may be smaller
+    held: list[tuple[str, Path]] = []  # kept out of training, even those that a smaller test does not use
     if "test_images" in spec:
         test = _identified(spec["test_images"])
     elif "test_list" in spec:
         test = held = _listed(spec["test_list"], files, root)
     else:
         test = held = files[-spec["test"] :]
-    apart = set(held)
+    excluded = set(held)
     if "train_list" in spec:
-        learn = _listed(spec["train_list"], files, root)
+        training = _listed(spec["train_list"], files, root)
         refuse(
             [
                 f"{spec['train_list']}: {name} is a test image. Remove it."
-                for name, path in learn
-                if (name, path) in apart
+                for name, path in training
+                if (name, path) in excluded
             ]
         )
     else:
-        learn = [file for file in files if file not in apart]
-    learn, test = learn[: spec["train"] + spec["validation"]], test[: spec["test"]]
-    border = max(len(learn) - spec["validation"], 0)
-    split = {"train": learn[:border], "validation": learn[border:], "test": test}
+        training = [file for file in files if file not in excluded]
+    training, test = training[: spec["train"] + spec["validation"]], test[: spec["test"]]
+    border = max(len(training) - spec["validation"], 0)
+    split = {"train": training[:border], "validation": training[border:], "test": test}
     for name in ("train", "test"):
         if len(split[name]) < spec[name]:
             raise InputError(
@@ -243,7 +263,7 @@ def _listed(path: str, files: list[tuple[str, Path]], root: Path) -> list[tuple[
 
 
 def _identified(folder: str | Path) -> list[tuple[str, Path]]:
-    """Return (id, file) of every image below a folder; ids name files themselves, so folders become ``__``."""
+    """Return (id, file) of every image below a folder; ids are used as file names, so ``/`` becomes ``__``."""
     found: dict[str, Path] = {}
     faults = []
     for name, path in images_by_id(folder).items():
@@ -256,8 +276,8 @@ def _identified(folder: str | Path) -> list[tuple[str, Path]]:
         length = len(f"{identifier}.png".encode())
         if length > LONGEST_NAME:
             faults.append(
-                f"{path}: its id, {identifier!r}, names files, which would have {length} bytes; {LONGEST_NAME} are the "
-                "most. Shorten the names of the image or its folders."
+                f"{path}: its id, {identifier!r}, is used as a file name, which would have {length} bytes; at most "
+                f"{LONGEST_NAME} are possible. Shorten the name of the image or of its folders."
             )
         found[identifier] = path
     refuse(faults)
@@ -267,19 +287,19 @@ def _identified(folder: str | Path) -> list[tuple[str, Path]]:
 def square(
     pixels: np.ndarray, size: int, path: str | Path, spec: Mapping[str, Any] = MappingProxyType({})
 ) -> np.ndarray:
-    """Centre-crop to a square and resize it to ``size``.
+    """Crop the central square of an image and resize it to ``size``.
 
     Images (H, W, 3) are resized by antialiased bicubic interpolation, label maps (H, W) by nearest neighbour.
 
     Args:
-        pixels: image or label map.
+        pixels: uint8 image (H, W, 3) or label map (H, W).
         size: side of the result in pixels.
-        path: for messages.
-        spec: the dataset: ``crop`` is the side of the square (default: the shorter side), ``stretch`` makes the whole
-            image square instead, ``enlarge`` allows that it is smaller than ``size``.
+        path: the file, for messages.
+        spec: the dataset: ``crop`` is the side of the square in pixels (default: the shorter side), ``stretch``
+            resizes the whole image to a square instead, ``enlarge`` allows a crop smaller than ``size``.
 
     Raises:
-        InputError: the image is smaller than the crop, or than the size and may not be enlarged.
+        InputError: the image is smaller than the crop, or the crop is smaller than ``size`` without ``enlarge``.
     """
     height, width = pixels.shape[:2]
     side = crop_side(height, width, size, path, spec)
@@ -291,11 +311,14 @@ def square(
 
 
 def crop_side(height: int, width: int, size: int, path: str | Path, spec: Mapping[str, Any]) -> int:
-    """Return the side of the square that ``square`` cuts out of an image of this size; its arguments and errors."""
+    """Return the side in pixels of the square that ``square`` cuts out of an image of this height and width.
+
+    Other arguments and errors are the same as in ``square``.
+    """
     side = spec.get("crop") or min(height, width)
     if min(height, width) < side or (side < size and not spec.get("enlarge")):
         raise InputError(
-            f"{path}: {width}x{height} pixels, but a {side}-pixel crop resized to {size} is wanted. Lower `crop` or "
-            "`image_size`, remove the image, or set `enlarge: true`, where the crop itself fits."
+            f"{path}: {width}x{height} pixels, but a {side}-pixel crop resized to {size} is needed. Lower `crop` or "
+            "`image_size`, remove the image, or, if the crop itself fits, set `enlarge: true`."
         )
     return side

@@ -333,7 +333,7 @@ def test_precomputed_images_may_have_any_format(frozen, tmp_path, monkeypatch):
         assert np.abs(found - image).mean() < 8, name
     twice = next(folder.rglob("*.bmp"))
     Image.open(twice).save(twice.with_suffix(".png"))
-    with pytest.raises(InputError, match=rf"{twice.name} and .*{twice.stem}\.png have one id"):
+    with pytest.raises(InputError, match=rf"{twice.name} and .*{twice.stem}\.png have the same id"):
         predict(spec, frozen, tmp_path / "third")
 
 

@@ -58,10 +58,11 @@ def faults(findings):
 def test_what_is_right_is_called_so(sets, config):
     findings = examined(sets, config)
     assert faults(findings) == []
-    said = {(finding.what, finding.said.split(": ", 1)[-1].split(":")[0]) for finding in findings}
-    assert ("dataset mine, images", "8 files, 8 needed") in said
-    assert ("dataset mine, labels", "2 of 2 classes seen") in said
-    assert any("holes of 0-20 %: 10, 20-40 %: 10, 40-60 %: 10; outside: 0" in finding.said for finding in findings)
+    described = {(finding.what, finding.said.split(": ", 1)[-1]) for finding in findings}
+    assert ("dataset mine, images", "8 files; the config needs 8") in described
+    assert ("dataset mine, labels", "8 label maps were opened; 2 of 2 classes occur in them") in described
+    assert ("masks mine", "30 masks") in described
+    assert any("masks per hole ratio: 0-20 %: 10, 20-40 %: 10, 40-60 %: 10" in finding.said for finding in findings)
 
 
 def test_what_is_missing_is_named_with_its_source_and_terms(sets, config, tmp_path):
@@ -70,14 +71,14 @@ def test_what_is_missing_is_named_with_its_source_and_terms(sets, config, tmp_pa
     findings = examined(sets, config)
     assert faults(findings) == [("missing", "masks mine")]
     said = next(finding.said for finding in findings if finding.state == "missing")
-    assert "no such folder" in said and "irregular test masks: https://" in said and "(terms: " in said
+    assert "no such folder" in said and "irregular test masks from https://" in said and "(terms: " in said
 
 
 @pytest.mark.parametrize(
     ("section", "change", "fault", "message"),
     [
         ("datasets", {"known": "celebahq"}, "dataset mine, images", "8 files, but this set has 30000"),
-        ("datasets", {"test": 9}, "dataset mine, images", "8 files, but the config asks for 15"),
+        ("datasets", {"test": 9}, "dataset mine, images", "8 files, but the config needs 15"),
         ("datasets", {"crop": 49}, "dataset mine, images", "48x48 pixels, but a 49-pixel crop"),
         ("datasets", {"classes": ["a"], "first_class": 7}, "dataset mine, labels", "none of the 1 classes"),
         ("masks", {"hole": "black"}, "masks mine", "The declared polarity cannot be right: change `hole`"),
@@ -137,8 +138,8 @@ WRONG_SETS = {
     "no mask left for training": (
         "masks", lambda f: [p.unlink() for p in sorted((f / "masks").iterdir())[6:]], {}, "none is left for training",
     ),
-    "train larger than the set": ("images", None, {"train": 100}, "8 files, but the config asks for 104"),
-    "test larger than the set": ("images", None, {"test": 100}, "8 files, but the config asks for 104"),
+    "train larger than the set": ("images", None, {"train": 100}, "8 files, but the config needs 104"),
+    "test larger than the set": ("images", None, {"test": 100}, "8 files, but the config needs 104"),
     "ids that collide": (
         "split",
         lambda f: rename(f / "images", ["a/b.png", "a__b.png", *(f"{n}.png" for n in range(6))]),
@@ -160,7 +161,7 @@ WRONG_SETS = {
     ),
     "no class in the label maps": ("labels", None, {"classes": ["a"], "first_class": 7}, "none of the 1 classes"),
     "a list of what is not there": ("split", None, {"train_list": "nothing.txt"}, "nothing.txt"),
-    "clusters in both": ("clusters", None, {"clusters": "folder"}, "is for training and"),
+    "clusters in both": ("clusters", None, {"clusters": "folder"}, "is a training image and"),
 }  # fmt: skip
 
 

@@ -108,10 +108,10 @@ def test_ids_are_composed_and_unique(tmp_path):
     assert list(images_by_id(tmp_path)) == [f"x/{composed}"]
     assert image_id(tmp_path / f"x/{decomposed}.png", tmp_path) == f"x/{composed}"
     touch(tmp_path / f"x/{composed}.png")
-    with pytest.raises(InputError, match=r"have one id.*differ only in how accented characters are written"):
+    with pytest.raises(InputError, match=r"have the same id.*differ only in how accented characters are written"):
         images_by_id(tmp_path)
     (tmp_path / f"x/{decomposed}.png").rename(tmp_path / f"x/{composed}.jpg")
-    with pytest.raises(InputError, match=r"have one id, 'x/é'\. Expected one"):
+    with pytest.raises(InputError, match=r"have the same id, 'x/é'\. Expected one"):
         images_by_id(tmp_path)
     touch(tmp_path / f"{composed}/a.png", tmp_path / f"{decomposed}/a.png")
     with pytest.raises(InputError, match="composed or decomposed"):

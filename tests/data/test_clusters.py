@@ -68,7 +68,7 @@ def test_a_folder_is_a_cluster(spec):
     ("text", "message"),
     [
         ("s2/4 x.png 1\ns2/5 x.png 1\ns3/6 x.png 2\n", "no cluster for the test image .*7 x.png"),
-        ("".join(f"s{n // 2}/{n} x.png {n % 4}\n" for n in range(8)), "cluster '0': .*0 x.png is for training"),
+        ("".join(f"s{n // 2}/{n} x.png {n % 4}\n" for n in range(8)), "cluster '0': .*0 x.png is a training image"),
         ("s2/4 x.png 1\ns2/4 x.png 2\n", "line 2: s2/4 x.png is in clusters 1 and 2"),
         ("s2/4.png\n", "line 1: 's2/4.png'; expected the name of an image and its cluster"),
         ("a,b,c\n", "line 1: 'a,b,c'; expected"),
@@ -93,5 +93,5 @@ def test_folders_of_training_and_test_are_different_clusters(spec, tmp_path):
 
 def test_a_folder_that_is_split_is_refused(spec, tmp_path):
     one = spec | {"images": str(tmp_path / "images/s1"), "clusters": "folder", "train": 1, "test": 1}
-    with pytest.raises(InputError, match=r"cluster 's1': .*2 x.png is for training and .*3 x.png for the test"):
+    with pytest.raises(InputError, match=r"cluster 's1': .*2 x.png is a training image and .*3 x.png a test image"):
         clusters(one)

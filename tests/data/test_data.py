@@ -117,7 +117,7 @@ def test_a_truncated_jpeg_is_named_and_nothing_is_left(folder, tmp_path):
 
 def test_one_name_twice(folder):
     Image.new("RGB", (40, 40)).save(folder / "images/03.jpg")
-    with pytest.raises(InputError, match=r"03\.jpg and 03\.png have one id, '03'"):
+    with pytest.raises(InputError, match=r"03\.jpg and 03\.png have the same id, '03'"):
         list(images(dataset(folder), SIZE))
 
 
@@ -188,7 +188,7 @@ def test_black_holes_are_read_as_declared(folder):
     ("pixels", "message"),
     [
         (np.full((64, 64), 100, np.uint8), "100.0% of its pixels are grey .for example 100"),
-        (np.zeros((64, 48), np.uint8), "mask of 48x64 pixels; expected a square one"),
+        (np.zeros((64, 48), np.uint8), "mask of 48x64 pixels; expected a square mask"),
         (np.zeros((16, 16), np.uint8), "mask of 16x16 pixels"),
     ],
 )
@@ -242,7 +242,7 @@ def test_an_altered_image_or_mask_is_named(frozen):
     pixels[0, 0, 0] ^= 1
     write_png(path, pixels)
     assert samples[0]["images"].shape == (3, SIZE, SIZE)
-    with pytest.raises(InputError, match=rf"{path.name}: its pixels changed"):
+    with pytest.raises(InputError, match=rf"{path.name}: its pixels have changed"):
         samples[1]
 
 
@@ -314,7 +314,7 @@ def test_ids_that_folders_make_equal_or_too_long_are_explained(folder):
     (folder / "images/a__b.png").unlink()
     (folder / "images" / ("x" * 130)).mkdir()
     (folder / "images/a/b.png").rename(folder / "images" / ("x" * 130) / f"{'y' * 130}.png")
-    with pytest.raises(InputError, match=r"would have 266 bytes; 255 are the most"):
+    with pytest.raises(InputError, match=r"would have 266 bytes; at most 255 are possible"):
         split_folder(dataset(folder))
 
 

@@ -249,9 +249,9 @@ def test_the_default_fits_and_spreads_over_the_photographs(config):
     [
         ("test", 5000, 64, "`test: 5000`, but only 177 test crops of 64 pixels fit"),
         ("validation", 5000, 64, "`validation: 5000`, but only [0-9]+ validation crops"),
-        ("test", 3, 600, "`image_size: 600`, but the embedded photographs hold test crops of 512 pixels at most"),
-        ("train", 3, 500, "hold train crops of 477 pixels at most"),
-        ("validation", 1, 300, "hold validation crops of 256 pixels at most"),
+        ("test", 3, 600, "`image_size: 600`, but test crops of the embedded photographs have 512 pixels at most"),
+        ("train", 3, 500, "train crops of the embedded photographs have 477 pixels at most"),
+        ("validation", 1, 300, "validation crops of the embedded photographs have 256 pixels at most"),
     ],
 )
 def test_more_than_fits_is_refused_with_the_number_that_fits(split, count, size, message):

@@ -203,9 +203,9 @@ def test_part_masks_are_painted_as_the_authors_do(tmp_path, config):
     assert (one == other).all() and len(np.unique(one)) == 1
     path = tmp_path / "CelebAMask-HQ-mask-anno/0/00012_l_eye.png"
     write_png(path, np.full((8, 8), 90, np.uint8))  # a part mask that was resized smoothly
-    with pytest.raises(InputError, match=r"00012_l_eye\.png: a mask holds 0 and 255 only"):
+    with pytest.raises(InputError, match=r"00012_l_eye\.png: a mask may contain 0 and 255 only"):
         labelled(Path("12.jpg"), (8, 8), ".", str(tmp_path / "CelebAMask-HQ-mask-anno"), spec)
-    for name, message in (("14.jpg", r"00014_skin\.png: no such file, nor of any other"), ("a.jpg", "by its number")):
+    for name, message in (("14.jpg", r"00014_skin\.png: no such file, and no other part"), ("a.jpg", "by its number")):
         with pytest.raises(InputError, match=message):
             labelled(Path(name), (8, 8), ".", str(tmp_path / "CelebAMask-HQ-mask-anno"), spec)
 

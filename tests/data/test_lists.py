@@ -71,10 +71,10 @@ def test_odd_names_are_names(root):
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ("1.png 0\n2.png 1\n", r"'1\.png 0' has more than a name.*remove labels"),
-        ("1.png,cat\n", "has more than a name"),
-        ("1.png\tcat dog\n", "has more than a name"),
-        ("my photo (1).png 3\n", "has more than a name"),
+        ("1.png 0\n2.png 1\n", r"'1\.png 0' is more than a name.*remove labels"),
+        ("1.png,cat\n", "is more than a name"),
+        ("1.png\tcat dog\n", "is more than a name"),
+        ("my photo (1).png 3\n", "is more than a name"),
         ("7.png\n", r"7\.png is not below .*images\. Correct the line"),
         ("../1.png\n", "is not below"),
         ("/elsewhere/1.png\n", "is not below"),

@@ -217,7 +217,7 @@ def test_up_to_ten_names_are_listed(tmp_path):
 def test_two_files_of_one_id_are_refused(folders):
     shutil.copy(folders / "truth" / "b.png", folders / "prediction" / "b.png")
     message = fault(score, folders)
-    assert "b.bmp and b.png have one id, 'b'" in message and "remove or rename" in message
+    assert "b.bmp and b.png have the same id, 'b'" in message and "remove or rename" in message
 
 
 def test_another_size_is_refused(folders):
@@ -246,7 +246,7 @@ def test_a_grey_mask_is_refused(folders):
     grey[:5] = 90
     write_png(folders / "masks" / "b.png", grey)
     message = fault(score, folders)
-    assert "b.png: a mask holds 0 and 255 only" in message and "threshold it at 127" in message
+    assert "b.png: a mask may contain 0 and 255 only" in message and "threshold it at 127" in message
 
 
 def test_images_too_small_for_lpips_have_none(folders, network, capsys):

@@ -57,7 +57,7 @@ def test_bucket_limits_are_read_as_written():
 
 @pytest.mark.parametrize(
     ("limits", "message"),
-    [([(20, 20)], "20-20 is no interval"), ([(50, 101)], "50-101"), ([(0, 30), (20, 40)], "overlap")],
+    [([(20, 20)], "20-20 is not an interval"), ([(50, 101)], "50-101"), ([(0, 30), (20, 40)], "overlap")],
 )
 def test_wrong_buckets_are_refused(limits, message):
     with pytest.raises(InputError, match=message):

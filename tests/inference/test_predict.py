@@ -103,7 +103,7 @@ def test_an_altered_truth_is_named(data, tmp_path):
     original = read_rgb(data / row.image)
     try:
         write_png(data / row.image, 255 - original)
-        with pytest.raises(InputError, match=f"{row.id}.png: its pixels changed"):
+        with pytest.raises(InputError, match=f"{row.id}.png: its pixels have changed"):
             predict(MEAN, data / "manifest.csv", tmp_path)
     finally:
         write_png(data / row.image, original)

@@ -1,13 +1,13 @@
-"""The embedded set ``photos``: crops of the real photographs inside the scikit-image package.
+"""Cut the embedded set ``photos``: crops of the photographs inside the scikit-image package.
 
-A fresh machine that reaches nothing but a package index still has eleven natural images on disk. They are opened as
-files, never through ``skimage.data``, which may download. Left out: drawings, microscopy, the star field and the pulsar
-(no scene), the scanned page, the right view of the motorcycle (its left view shows the same things), and the rocket and
-the retina (JPEGs, whose pixels depend on the decoder).
+The installed package contains eleven natural images, so no download is needed. They are opened as files, never through
+``skimage.data``, which may download. Not used are drawings, microscopy, the star field and the pulsar (no scene), the
+scanned page, the right view of the motorcycle (it shows the same things as the left view), and the rocket and the
+retina (JPEGs, whose pixels depend on the decoder).
 
-No photograph is in two splits, but for the validation crops, which come from the right end of the training photographs,
-behind a gap. Test and validation crops do not overlap, so that no pixel is counted twice; training crops are drawn at
-random and do. The crops of one photograph are still alike: it is their cluster.
+A photograph is in one split only, except that validation crops come from the right end of the training photographs,
+behind a gap. Test crops do not overlap, nor do validation crops, so no pixel is counted twice; training crops are drawn
+at random and may overlap. Crops of one photograph are similar, so the photograph is their cluster.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from sair.common.images import pixel_sha256, read_rgb
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-GAP = 8  # columns between training and validation: demosaicing and denoising correlate close neighbours
-LARGEST_ZOOM = 3.5  # longest side of a training crop, in multiples of the size it is reduced to
-LARGEST_TILE = 2  # the same of the others, which share the photographs' area
+GAP = 8  # columns between training and validation, because demosaicing and denoising correlate close pixels
+LARGEST_ZOOM = 3.5  # longest side of a training crop, as a multiple of the size it is reduced to
+LARGEST_TILE = 2  # the same for validation and test crops, which must not overlap
 
 
 @dataclass(frozen=True)
 class Photo:
-    """A photograph of the package: decoded size, checksum of its pixels, and the columns kept for validation.
+    """A photograph of the package: size, SHA-256 of its pixels, and the number of columns kept for validation.
 
-    A photograph without such columns is a test photograph.
+    A photograph without validation columns is a test photograph.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Photo:
     validation: int = 0
 
     def columns(self, split: Split) -> tuple[int, int]:
-        """Return the half-open column range of a split; empty where the photograph has no part of it."""
+        """Return the half-open range of columns of a split; empty if the photograph is not part of it."""
         border = self.width - self.validation
         ranges = {"train": (0, border - GAP), "validation": (border, self.width)}
         if not self.validation:
@@ -70,7 +70,7 @@ PHOTOS = (
 
 @dataclass(frozen=True)
 class Crop:
-    """Where a crop comes from: the square at (top, left) of ``photo``, ``side`` pixels long, mirrored if ``flip``."""
+    """The source of a crop: the square of ``side`` pixels at (top, left) of ``photo``, mirrored if ``flip``."""
 
     id: str
     photo: str
@@ -83,17 +83,17 @@ class Crop:
 def regions(split: Split, count: int, size: int, seed: int = 0) -> Iterator[Crop]:
     """Return the source squares of ``crops`` with the same arguments, in the same order, without opening a photograph.
 
-    The first n of a longer request are those of a shorter one.
+    A longer request begins with the crops of a shorter one.
 
     Args:
         split: ``train``, ``validation`` or ``test``. Only training crops are mirrored, and only they may overlap.
         count: number of crops.
-        size: side of the finished crops in pixels; photographs whose part is smaller are left out.
-        seed: non-negative; the splits may share one.
+        size: side of the resulting crops in pixels; photographs whose part is smaller are not used.
+        seed: non-negative; all splits may use the same.
 
     Raises:
-        ValueError: an unknown split, a negative count or a size below 1.
-        InputError: more crops than fit, or a size that no part of this split can hold.
+        ValueError: the split is unknown, the count negative or the size below 1.
+        InputError: fewer crops fit, or the size is larger than every photograph of this split.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
@@ -104,10 +104,10 @@ def regions(split: Split, count: int, size: int, seed: int = 0) -> Iterator[Crop
     if count and not fitting:
         largest = max(_longest_side(photo, split) for photo in PHOTOS)
         raise InputError(
-            f"photos: `image_size: {size}`, but the embedded photographs hold {split} crops of {largest} pixels at "
+            f"photos: `image_size: {size}`, but {split} crops of the embedded photographs have {largest} pixels at "
             "most. Lower `image_size`, or use another dataset."
         )
-    # Checked outside the generators, so that bad arguments fail at the call and not at the first crop.
+    # Check outside the generators, so that wrong arguments fail at the call and not at the first crop.
     if split == "train":
         return (_draw_region(rng, fitting, index, size) for index in range(count))
     tiles = _spread([_tiles(rng, photo, split, size) for photo in fitting])
@@ -151,7 +151,7 @@ def cut(crop: Crop, size: int) -> np.ndarray:
 def average_down(square: np.ndarray, size: int) -> np.ndarray:
     """Reduce uint8 (side, side, 3) to (size, size, 3) by the exact mean over each target pixel's area, half rounded up.
 
-    Whole numbers only, so that no library's order of summation matters; nor does a matrix product start threads.
+    Only integers are used, so the result does not depend on the order of summation, and no threads are started.
 
     Raises:
         ValueError: ``size`` is larger than the side, or the input is not square.
@@ -166,8 +166,8 @@ def average_down(square: np.ndarray, size: int) -> np.ndarray:
 
 
 def _integrate(values: np.ndarray, size: int) -> np.ndarray:
-    """Sums of (side, ...) over each of ``size`` equal stretches of the first axis, in steps of 1 / (side * size)."""
-    # In these steps a source value is ``size`` long and a stretch ``side``.
+    """Sum (side, ...) over each of ``size`` equal intervals of the first axis, in units of 1 / (side * size)."""
+    # In these units a source value is ``size`` long and an interval ``side``.
     whole, rest = np.divmod(np.arange(size + 1) * len(values), size)
     nothing = np.zeros_like(values[:1])
     before = np.concatenate([nothing, values.cumsum(axis=0)])
@@ -181,7 +181,7 @@ def _longest_side(photo: Photo, split: Split) -> int:
 
 
 def _draw_region(rng: np.random.Generator, fitting: list[Photo], index: int, size: int) -> Crop:
-    """A random training crop; it may overlap with others."""
+    """Draw a random training crop; it may overlap with others."""
     photo = fitting[int(rng.random() * len(fitting))]
     first, last = photo.columns("train")
     side = size + int(rng.random() * (_largest(photo, "train", size, LARGEST_ZOOM) - size + 1))
@@ -195,9 +195,9 @@ def _largest(photo: Photo, split: Split, size: int, zoom: float) -> int:
 
 
 def _tiles(rng: np.random.Generator, photo: Photo, split: Split, size: int) -> list[tuple[str, int, int, int]]:
-    """All crops (name, top, left, side) that a part of a photograph is cut into, in random order.
+    """Return the crops (name, top, left, side) that a part of a photograph is cut into, in random order.
 
-    Rows of random height, each cut into squares; what is left over of a row or below the last one lies between them.
+    Rows of random height are cut into squares; unused rows and columns become gaps between them.
     """
     first, last = photo.columns(split)
     sides, free = [], photo.height
@@ -217,7 +217,7 @@ def _tiles(rng: np.random.Generator, photo: Photo, split: Split, size: int) -> l
 
 
 def _spread(parts: list[list[tuple[str, int, int, int]]]) -> list[tuple[str, int, int, int]]:
-    """The tiles of all photographs in turn, so that every photograph has its share of the first ones."""
+    """Return the tiles of all photographs in turn, so that the first ones come from all photographs."""
     return [tile for tile in chain.from_iterable(zip_longest(*parts)) if tile is not None]
 
 
@@ -228,7 +228,7 @@ def _pixels(name: str) -> np.ndarray:
     pixels = read_rgb(path)
     if pixels.shape != (photo.height, photo.width, 3) or pixel_sha256(pixels) != photo.sha256:
         raise InputError(
-            f"{path}: not the pixels that the embedded set was defined on. Install scikit-image 0.25 or 0.26."
+            f"{path}: not the pixels that the embedded set is defined by. Install scikit-image 0.25 or 0.26."
         )
     pixels.flags.writeable = False
     return pixels

@@ -1,14 +1,14 @@
-"""The embedded set ``faces``: portraits drawn from a seed, with class labels and captions.
+"""Draw the embedded set ``faces``: portraits from a seed, with class labels and captions.
 
-Inpainting with semantics needs images whose missing parts follow from what is left: a second eye has the first one's
-colour and gaze, both lenses of a pair of glasses are alike, light falls from one side on everything. These portraits
-have that, at any resolution and without a download.
+Inpainting with semantics needs images whose missing parts follow from the visible ones: both eyes have the same colour
+and gaze, both lenses of a pair of glasses are alike, and light comes from one side. These portraits are made so, at any
+resolution and without a download.
 
 A portrait is a list of shapes painted from back to front. Every shape is an implicit function: the signed distance to
-its outline, in units of the image's side, turned into a coverage by a ramp one pixel wide. Geometry and texture live
-in [0, 1] and never ask for the resolution, so a larger image shows the same face more finely. Traits are drawn with
-``Generator.random`` alone and pixels computed with sums, products, quotients and square roots alone (the sines are
-parabolas), all of which IEEE 754 rounds in one way: a seed gives the same bytes on every machine.
+its outline, in units of the image's side, turned into a coverage by a ramp one pixel wide. Geometry and texture are
+defined on [0, 1] and do not depend on the resolution, so a larger image shows the same face in more detail. Traits are
+drawn with ``Generator.random`` only, and pixels are computed with sums, products, quotients and square roots only
+(parabolas replace sines). IEEE 754 defines their rounding, so a seed gives the same bytes on every machine.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Face:
 
     Attributes:
         image: uint8 (S, S, 3) RGB.
-        labels: uint8 (S, S), index into ``CLASSES`` of what covers the pixel's centre.
-        caption: one English sentence of visible traits.
+        labels: uint8 (S, S), index into ``CLASSES`` of the class at the pixel's centre.
+        caption: one English sentence about visible traits.
     """
 
     image: np.ndarray
@@ -55,11 +55,11 @@ def draw_face(seed: int, size: int = 64) -> Face:
     """Draw the portrait of a seed.
 
     Args:
-        seed: non-negative; names the person, the pose and everything else.
-        size: side of the square image in pixels, at least 1; the face reads well from 48 on.
+        seed: non-negative; decides everything in the portrait.
+        size: side of the square image in pixels, at least 1; a face is recognisable from 48 on.
 
     Raises:
-        ValueError: a size below 1 or a negative seed.
+        ValueError: the size is below 1 or the seed negative.
     """
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")

@@ -1,9 +1,12 @@
-"""What portraits are painted with: shapes, and a canvas that keeps the colour and the class of every pixel.
+"""Define the shapes that portraits consist of, and the canvas with the colour and class of every pixel.
 
-A shape is the signed distance to its outline, negative inside.
+A shape is given by the signed distance to its outline, negative inside.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -31,7 +34,7 @@ Box = tuple[float, float, float, float]
 
 
 def wave(turns: np.ndarray) -> np.ndarray:
-    """Return a sine of the turns, up to sign, made of parabolas: exact in IEEE arithmetic, within 6 % of the sine."""
+    """Return a sine of the turns, up to sign, made of parabolas: exact in IEEE arithmetic, within 6 % of a sine."""
     half = turns - np.floor(turns) - 0.5
     return 8.0 * half * (1.0 - 2.0 * np.abs(half))
 
@@ -54,7 +57,7 @@ def ellipse(u: np.ndarray, v: np.ndarray, a: float, b: float) -> np.ndarray:
     return (level - 1.0) * level / np.sqrt((x / a) * (x / a) + (y / b) * (y / b) + 1e-9 / (a * b))
 
 
-def rectangle(u: np.ndarray, v: np.ndarray, a: float, b: float, corner: float) -> np.ndarray:
+def rectangle(u: np.ndarray, v: np.ndarray, a: float | np.ndarray, b: float, corner: float) -> np.ndarray:
     """Return the distance to a rectangle of half sides a, b with rounded corners."""
     x, y = np.abs(u) - (a - corner), np.abs(v) - (b - corner)
     outside_x, outside_y = np.maximum(x, 0.0), np.maximum(y, 0.0)
@@ -71,7 +74,7 @@ def segment(u: np.ndarray, v: np.ndarray, ends: Box, thickness: float) -> np.nda
 
 
 class Patch:
-    """A rectangle of the canvas seen in a frame of its own (the head's or the body's): u to the right, v downwards."""
+    """A rectangle of the canvas in the coordinates of the head or the body: u to the right, v downwards."""
 
     def __init__(self, image: np.ndarray, labels: np.ndarray, u: np.ndarray, v: np.ndarray, pixel: float) -> None:
         self.image, self.labels, self.u, self.v, self.pixel = image, labels, u, v, pixel
@@ -79,12 +82,20 @@ class Patch:
     def fill(
         self,
         distance: np.ndarray,
-        colour: Colour | np.ndarray,
+        colour: Colour | Sequence[np.ndarray],
         label: int | None = None,
         opacity: float = 1.0,
         blur: float = 0.0,
     ) -> None:
-        """Paint where ``distance`` is negative; ``label`` goes to the pixels that are covered by half or more."""
+        """Paint where a distance is negative.
+
+        Args:
+            distance: signed distance to the outline, shape of the patch.
+            colour: RGB in [0, 1], one number or one array per channel.
+            label: class of pixels that are covered by half or more; None leaves the classes unchanged.
+            opacity: factor for the coverage.
+            blur: additional width of the ramp at the outline.
+        """
         coverage = np.clip(0.5 - distance / (self.pixel + blur), 0.0, 1.0)
         if opacity != 1.0:
             coverage *= opacity
@@ -93,13 +104,19 @@ class Patch:
         for channel, value in zip(self.image, colour, strict=True):
             channel += coverage * (value - channel)
 
-    def line(self, offset: np.ndarray, thickness: np.ndarray | float, colour: Colour, **kwargs: float) -> None:
-        """Paint a line where ``offset`` changes sign; ``thickness`` is half its width."""
+    def line(self, offset: np.ndarray, thickness: np.ndarray | float, colour: Colour, **kwargs: Any) -> None:
+        """Paint a line where ``offset`` changes sign.
+
+        Args:
+            offset: signed distance to the line.
+            thickness: half the width of the line.
+            colour, kwargs: same as in ``fill``.
+        """
         self.fill(np.abs(offset) - thickness, colour, **kwargs)
 
 
 class Canvas:
-    """The image in the making and its two frames."""
+    """The image while it is painted, with the coordinates of the head and of the body."""
 
     def __init__(self, size: int, pose: Pose) -> None:
         self.size = size
@@ -114,11 +131,11 @@ class Canvas:
         self._u, self._v = self._cosine * x + self._sine * y, self._cosine * y - self._sine * x
 
     def body(self, x0: float = 0.0, y0: float = 0.0, x1: float = 1.0, y1: float = 1.0) -> Patch:
-        """Return a window of the upright frame, with the image's side as unit and its upper left corner as origin."""
+        """Return a patch in upright coordinates: unit is the image's side, origin its upper left corner."""
         return self._patch(self._x, self._y, (x0, y0, x1, y1), 1.0)
 
     def head(self, u0: float, v0: float, u1: float, v1: float) -> Patch:
-        """Return a window of the head's frame, which moves, scales and tilts with the head."""
+        """Return a patch in the coordinates of the head, which move, scale and tilt with it."""
         pose = self._pose
         u, v = np.array([u0, u1, u0, u1]), np.array([v0, v0, v1, v1])
         x = pose.x + pose.scale * (self._cosine * u - self._sine * v)
@@ -126,7 +143,7 @@ class Canvas:
         return self._patch(self._u, self._v, (x.min(), y.min(), x.max(), y.max()), pose.scale)
 
     def _patch(self, u: np.ndarray, v: np.ndarray, box: Box, scale: float) -> Patch:
-        # Two pixels more on each side, for the ramps of the outlines.
+        # Add two pixels on each side for the ramps of the outlines.
         x0, y0 = (max(0, int(edge * self.size) - 2) for edge in box[:2])
         x1, y1 = (max(0, int(edge * self.size) + 3) for edge in box[2:])
         window = np.s_[y0:y1, x0:x1]

@@ -1,4 +1,4 @@
-"""What the person wears: clothes, glasses and hats."""
+"""Paint clothes, glasses and hats."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _paint_collar(patch: Patch, u: np.ndarray, v: np.ndarray, look: Look) -> Non
 
 
 def paint_glasses(canvas: Canvas, look: Look) -> None:
-    """Paint the glasses, if there are any, with glare and the frame's shadow on the cheeks."""
+    """Paint the glasses, if there are any, with glare and their shadow on the cheeks."""
     if not look.glasses:
         return
     patch = canvas.head(-0.26, -0.1, 0.26, 0.09)

@@ -1,4 +1,4 @@
-"""Colours of the drawn portraits: palettes of skin, hair, eyes, cloth and walls, and how colours mix."""
+"""Define the colours of the portraits: palettes of skin, hair, eyes, cloth and walls, and how colours mix."""
 
 from __future__ import annotations
 
@@ -8,22 +8,24 @@ Colour = tuple[float, float, float]
 
 
 def rgb(code: int) -> Colour:
-    """Return the colour that a number such as 0xRRGGBB names."""
+    """Return the colour of a number 0xRRGGBB."""
     return (code >> 16 & 255) / 255, (code >> 8 & 255) / 255, (code & 255) / 255
 
 
 def mix(one: Colour, other: Colour, share: float) -> Colour:
     """Mix two colours: ``share`` 0 gives ``one``, 1 gives ``other``."""
-    return tuple(a + share * (b - a) for a, b in zip(one, other, strict=True))
+    red, green, blue = (a + share * (b - a) for a, b in zip(one, other, strict=True))
+    return red, green, blue
 
 
 def times(colour: Colour, factor: Colour) -> Colour:
     """Multiply a colour by a factor for each channel."""
-    return tuple(a * b for a, b in zip(colour, factor, strict=True))
+    red, green, blue = (a * b for a, b in zip(colour, factor, strict=True))
+    return red, green, blue
 
 
 def shaded(colour: Colour, light: np.ndarray) -> list[np.ndarray]:
-    """Return a colour multiplied by 1 + light."""
+    """Return a colour multiplied by 1 + light, one array per channel."""
     return [value * (1.0 + light) for value in colour]
 
 

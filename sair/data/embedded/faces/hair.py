@@ -1,4 +1,4 @@
-"""Hair and beard."""
+"""Paint hair and beard."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sair.data.embedded.faces.traits import Look
 
 
 def _strands(u: np.ndarray, v: np.ndarray, look: Look) -> list[np.ndarray]:
-    """Return the hair's colour: strands from the parting over the crown and down, with a band of shine."""
+    """Return the colour of the hair: strands from the parting downwards, with a band of shine."""
     one, two, three = look.phase
     if look.hair == "curly":
         curls = wave(u * 9.0 + 0.25 * wave(v * 6.0 + one) + two) * wave(v * 9.0 + 0.25 * wave(u * 6.0) + three)
@@ -23,12 +23,12 @@ def _strands(u: np.ndarray, v: np.ndarray, look: Look) -> list[np.ndarray]:
         shine = ramp(1.0 - np.abs(v + 0.2 - 1.6 * u * u) / 0.09)
         light += (0.12 + 0.8 * light) * shine - 0.06
     light += 0.6 * look.pose.light * u
-    # Black hair hardly changes when multiplied: the second term lifts it.
+    # Multiplication hardly changes black hair, so the second term brightens it.
     return [value * (1.0 + light) + 0.08 * light for value in look.hair_colour]
 
 
 def _fall(u: np.ndarray, v: np.ndarray, look: Look, aside: float) -> np.ndarray:
-    """Return the distance to long hair: round on top, falling straight to a wavy end."""
+    """Return the distance to long hair: round on top, straight down to a wavy end."""
     crown = outline(u, np.minimum(v, 0.0), look, aside, 0.04)
     flare = 0.03 * np.maximum(v, 0.0) / 0.4
     lock = np.abs(u) - 0.17
@@ -49,13 +49,13 @@ def paint_hair_back(canvas: Canvas, look: Look) -> None:
         distance = disc(u - 0.5 * look.part, v + look.half_height + 0.07, 0.085)
     if look.hat:
         distance = np.maximum(distance, _under_hat(u, v))
-    # What hangs behind the head lies in its shadow.
+    # Hair behind the head lies in its shadow.
     dark = 0.78 if look.hair != "bun" else 0.95
     patch.fill(distance, [dark * value for value in _strands(u, v, look)], HAIR)
 
 
 def paint_hair_front(canvas: Canvas, look: Look) -> None:
-    """Paint the hair over the forehead and beside the face, as far as a hat leaves it free."""
+    """Paint the hair over the forehead and beside the face, except under a hat."""
     if look.hair == "bald":
         return
     patch = canvas.head(-0.32, -0.36, 0.32, 0.56)
@@ -76,12 +76,12 @@ def paint_hair_front(canvas: Canvas, look: Look) -> None:
 
 
 def _under_hat(u: np.ndarray, v: np.ndarray) -> np.ndarray:
-    """Return what is negative where a hat leaves the hair free: below its rim and, bulging, at the sides."""
+    """Return values that are negative where a hat does not cover the hair: below its rim and at the sides."""
     return 2.0 * u * u - 0.225 - v
 
 
 def _hairline(u: np.ndarray, v: np.ndarray, look: Look) -> np.ndarray:
-    """Return what is negative above the line where the forehead begins."""
+    """Return values that are negative above the hairline."""
     if look.fringe:
         line, slope = -0.108 + 2.6 * u * u + 0.008 * wave(7.0 * u + look.phase[2]), 5.2 * u
     else:
@@ -93,7 +93,7 @@ def _hairline(u: np.ndarray, v: np.ndarray, look: Look) -> np.ndarray:
 
 
 def _locks(u: np.ndarray, v: np.ndarray, look: Look) -> np.ndarray:
-    """Return the distance to the two locks that frame the face and fall over the shoulders."""
+    """Return the distance to the two locks beside the face, which reach over the shoulders."""
     x = np.abs(u - 0.02 * look.pose.yaw)
     down = np.maximum(v, 0.0)
     inner = look.half_width - 0.018 - 0.16 * down * (0.6 - down) - 0.35 * np.maximum(-v, 0.0)

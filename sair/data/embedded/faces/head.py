@@ -1,4 +1,4 @@
-"""Neck, head and face: everything of bare skin, with eyes, brows, nose and mouth."""
+"""Paint neck, head and ears, and the features of the face: eyes, brows, nose and mouth."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ from sair.data.embedded.faces.canvas import (
 from sair.data.embedded.faces.colours import BLACK, EYE_COLOURS, WHITE, mix, rgb, shaded
 from sair.data.embedded.faces.traits import Look
 
-EYE_V = -0.012  # the eyes' height in the head's frame
+EYE_V = -0.012  # v coordinate of the eyes, in head coordinates
 
 
 def outline(u: np.ndarray, v: np.ndarray, look: Look, aside: float = 0.0, above: float = 0.0) -> np.ndarray:
-    """Return the distance to the head's outline, grown by ``aside`` at the temples, ``above`` at crown and chin."""
+    """Return the distance to the outline of the head, enlarged by ``aside`` sideways and ``above`` up and down."""
     a, b = look.half_width + aside, look.half_height + above
     y = v / b
     chin = np.maximum(y, 0.0)
-    # The lower half narrows towards the chin, which moves to where the face is turned.
+    # The lower half narrows towards the chin, which moves with the yaw.
     x = (u - 0.022 * look.pose.yaw * (0.4 + y)) / (a * (1.0 - look.jaw * chin * chin))
     return (np.sqrt(x * x + y * y) - 1.0) * (0.5 * (a + b))
 
 
 def lit(look: Look, light: np.ndarray) -> list[np.ndarray]:
-    """Return skin between shadow (light 0) and glow (light 1)."""
+    """Return the colour of skin between shadow (light 0) and glow (light 1), one array per channel."""
     share = ramp(light)
     return [low + (high - low) * share for low, high in zip(look.shadow, look.glow, strict=True)]
 
 
 def neck_foot(look: Look) -> tuple[float, float]:
-    """Return where the neck meets the collar, in the upright frame."""
+    """Return the point (x, y) where the neck meets the collar, in upright coordinates."""
     pose = look.pose
     return 0.5 + 0.6 * (pose.x - 0.5), pose.y + pose.scale * 0.335
 
 
 def paint_neck(canvas: Canvas, look: Look) -> None:
-    """Paint the neck with the chin's shadow on it."""
+    """Paint the neck with the shadow of the chin."""
     pose = look.pose
     foot_x, foot_y = neck_foot(look)
     patch = canvas.body(foot_x - 0.3, pose.y, foot_x + 0.3, 1.0)
@@ -58,17 +58,17 @@ def paint_neck(canvas: Canvas, look: Look) -> None:
     half = (0.104 if look.kind == "man" else 0.086) * pose.scale + 5.0 * flare * flare
     distance = np.abs(patch.u - middle) - half
     side = look.pose.light * (patch.u - middle) / half
-    # The chin's shadow falls away from the light.
+    # The shadow of the chin points away from the light.
     chin = ramp((foot_y - 0.01 - 0.25 * pose.light * (patch.u - middle) - patch.v) / 0.035)
     patch.fill(distance, lit(look, 0.5 + 0.6 * side - 0.6 * chin), NECK)
 
 
 def paint_ears(canvas: Canvas, look: Look) -> None:
-    """Paint the ears, where the hair leaves them free."""
+    """Paint the ears, if the hair does not cover them."""
     if not look.shows_ears:
         return
     for side in (-1.0, 1.0):
-        # The ear of the side that the face turns to disappears behind the cheek.
+        # The ear on the side that the face turns to disappears behind the cheek.
         u = side * (look.half_width + 0.012 - 0.03 * max(0.0, side * look.pose.yaw)) - 0.012 * look.pose.yaw
         patch = canvas.head(u - 0.05, -0.07, u + 0.05, 0.11)
         x, y = patch.u - u + side * 0.12 * (patch.v - 0.02), patch.v - 0.02
@@ -82,7 +82,7 @@ def paint_head(canvas: Canvas, look: Look) -> None:
     patch = canvas.head(-0.27, -0.32, 0.27, 0.32)
     u, v = patch.u, patch.v
     distance = outline(u, v, look)
-    # A sphere's shading, roughly: brightest up on the light's side, darkest along the far cheek and the jaw.
+    # Roughly the shading of a sphere: brightest at the top towards the light, darkest at the far cheek and the jaw.
     light = 0.62 + look.pose.light * 2.0 * u - 0.55 * v - 14.0 * (u * u * u * u + v * v * v * v) / 0.25
     patch.fill(distance, lit(look, light), SKIN)
     blush = mix(look.skin, rgb(0xE0554F), 0.45)
@@ -108,7 +108,7 @@ def paint_eyes(canvas: Canvas, look: Look) -> None:
 
 def _paint_eye(patch: Patch, x: np.ndarray, y: np.ndarray, side: float, width: float, look: Look) -> None:
     gaze_x, gaze_y = x - 0.013 * look.gaze[0], y + 0.004 - 0.006 * look.gaze[1]
-    y = y + side * 0.06 * x  # only the lids slant: both irises are the same image
+    y = y + side * 0.06 * x  # only the lids slant: both irises look the same
     upper_height, lower_height = 0.034 * look.eye_open, 0.022 * (0.5 + 0.5 * look.eye_open)
     bow = 1.0 - (x / width) * (x / width)
     slope = 2.0 * upper_height * x / (width * width)
@@ -128,7 +128,7 @@ def _paint_eye(patch: Patch, x: np.ndarray, y: np.ndarray, side: float, width: f
 
     line = mix(mix(look.hair_colour, look.skin, 0.1), BLACK, 0.65)
     lash = 0.0062 if look.kind == "woman" else 0.0042
-    # The thickness turns negative beyond the corners, which ends the line there.
+    # The thickness is negative beyond the corners, so the line ends there.
     patch.line(upper, lash * np.minimum(0.35 + 1.2 * bow, 1.0), line, label=EYES)
     if look.kind == "woman":
         wing = (side * width * 0.93, -0.002, side * (width + 0.014), -0.016)
@@ -162,7 +162,7 @@ def paint_nose(canvas: Canvas, look: Look) -> None:
     bridge = np.maximum(np.abs(x) - 0.013 - (0.6 * width - 0.013) * along * along, np.maximum(y, -0.03 - patch.v))
     wings = ellipse(x, y - 0.004, width, 0.021)
     nose = np.minimum(bridge, np.minimum(wings, disc(x, y, 0.027)))
-    # The side plane in shadow and the cast shadow below, both away from the light.
+    # The shaded side and the cast shadow below, both away from the light.
     patch.fill(ellipse(x + 0.012 * light, y - 0.022, 1.05 * width, 0.016), look.shadow, opacity=0.6, blur=0.022)
     patch.fill(nose, lit(look, 0.62 + light * 14.0 * x - 3.0 * np.maximum(y, 0.0)), NOSE, blur=0.006)
     patch.fill(np.maximum(nose, 0.002 + light * x), look.shadow, opacity=0.5, blur=0.014)

@@ -1,4 +1,4 @@
-"""The wall behind the person."""
+"""Paint the wall behind the person."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sair.data.embedded.faces.traits import Look
 
 
 def paint_background(canvas: Canvas, look: Look) -> None:
-    """Paint the wall, brighter on the side that the light comes from, with its decoration."""
+    """Paint the wall with its decoration, brighter on the side of the light."""
     patch = canvas.body()
     x, y = patch.u, patch.v
     base = WALL_COLOURS[look.wall_name]

@@ -1,10 +1,10 @@
-"""Who is portrayed: the traits of a portrait, drawn from a seed, and the caption that tells them."""
+"""Draw the traits of a portrait from a seed, and describe them in a caption."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,7 +29,7 @@ HAIR_STYLES = {
 
 
 class _Dice:
-    """Draws that use ``Generator.random`` only, the one primitive whose stream NumPy has never changed."""
+    """Random draws that use only ``Generator.random``, whose stream NumPy has never changed."""
 
     def __init__(self, seed: int) -> None:
         self._rng = np.random.Generator(np.random.PCG64(seed))
@@ -46,9 +46,13 @@ class _Dice:
 
 @dataclass(frozen=True)
 class Pose:
-    """Where the head is: centre and scale in image sides, tilt (tangent of half the angle), yaw and light in [-1, 1].
+    """The position of the head and the direction of the light.
 
-    Positive yaw turns the face, and positive light comes, towards the right edge of the image.
+    Attributes:
+        x, y, scale: centre and scale of the head, in sides of the image.
+        tilt: tangent of half the angle.
+        yaw: -1 to 1; positive values turn the face to the right edge of the image.
+        light: -1 to 1; positive values put the light on the right.
     """
 
     x: float
@@ -61,7 +65,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Look:
-    """Everything that distinguishes a portrait. Lengths in head units: image sides at scale 1."""
+    """All traits of a portrait. Lengths are in head units: sides of the image at scale 1."""
 
     kind: str
     pose: Pose
@@ -112,29 +116,29 @@ class Look:
 
     @property
     def shows_ears(self) -> bool:
-        """Tell whether the hair leaves the ears free."""
+        """Return whether the ears are visible, because the hair does not cover them."""
         return self.hair != "long"
 
     @property
     def shadow(self) -> Colour:
-        """Return the skin where the light does not reach: darker and warmer."""
+        """Return the colour of skin in shadow: darker and warmer."""
         return times(self.skin, (0.80, 0.68, 0.66))
 
     @property
     def glow(self) -> Colour:
-        """Return the skin where the light falls straight."""
+        """Return the colour of skin in full light."""
         return mix(self.skin, rgb(0xFFF4E6), 0.22)
 
 
 def draw_look(seed: int) -> Look:
-    """Draw all traits of a seed's person and image."""
+    """Draw all traits of the portrait of a seed."""
     dice = _Dice(seed)
     kind = dice.pick(("woman", "man"))
-    traits = {"kind": kind, "pose": _draw_pose(dice)}
+    traits: dict[str, Any] = {"kind": kind, "pose": _draw_pose(dice)}
     for draw in (_draw_head, _draw_hair, _draw_features, _draw_dress, _draw_surroundings):
         traits |= draw(dice, kind)
     if traits["hat"] and traits["hair"] == "bun":
-        traits["hair"] = "long"  # a bun on the crown and a hat exclude each other
+        traits["hair"] = "long"  # a bun and a hat exclude each other
     return Look(**traits)
 
 
@@ -229,7 +233,8 @@ def _draw_surroundings(dice: _Dice, kind: str) -> dict:
 def describe(look: Look) -> str:
     """Return the caption of a portrait.
 
-    It always tells glasses, hat, beard and hair, and the rest in some captions, so that each word is learnt apart.
+    Glasses, hat, beard and hair are always mentioned, other traits only in some captions, so that a model can learn
+    each word separately.
     """
     skin, eyes, brows, nose, ears, neck = look.mentions
     hair = "no hair" if look.hair == "bald" else f"{_HAIR_WORDS[look.hair]} {look.hair_name} hair"
