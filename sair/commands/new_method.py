@@ -73,7 +73,7 @@ class {cls}(nn.Module):
         return {{"loss": loss}}
 '''
 
-CONFIG = """# Say here what the method is. sair/methods/spec.py explains the keys, docs/add-a-method.md the way.
+CONFIG = """# Say here what the method is. config/README.md explains the keys, docs/add-a-method.md the steps.
 label: {cls}
 class: baselines.{name}:{cls}
 tables: {{table1: null}}

@@ -1,4 +1,4 @@
-"""A method's values as YAML, each with where it came from. No training imports this, so a change retrains nothing."""
+"""Write a method's values as YAML, each with its origin. No training imports this, so a change retrains nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import yaml
 
 from sair.methods.origins import Layer
 
-_WIDEST = 60  # characters before a comment that stands in line with the others
+_WIDEST = 60  # characters of the longest line whose comment is aligned with the others
 
 
 def to_yaml(layer: Layer) -> str:
@@ -38,7 +38,7 @@ def _flat(item: dict[str, Any]) -> str:
     if "\n" not in text:
         return text
     text = _dump(item, True)
-    # YAML breaks a text of several lines; JSON, which is YAML, does not.
+    # PyYAML breaks long texts over several lines. JSON is also YAML, and does not.
     return (text if "\n" not in text else json.dumps(item))[1:-1]
 
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 def merge(base: dict[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
-    """``base`` with ``over`` on top, key by key through nested mappings; a null in ``over`` replaces."""
+    """Lay ``over`` on top of ``base``, key by key through nested mappings; a null in ``over`` replaces."""
     merged = dict(base)
     for key, value in over.items():
         inner = merged.get(key)
@@ -16,10 +16,10 @@ def merge(base: dict[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 class Layer(NamedTuple):
-    """Values, and a tree of the same shape that says where each came from: both are merged alike.
+    """Values, and a tree of the same shape with the origin of each: both are merged alike.
 
     values: plain data.
-    origins: by the same keys, a text for each value that is no mapping. A mapping's own is at the key None.
+    origins: by the same keys, a text for each value that is no mapping. A mapping's own origin is at the key None.
     """
 
     values: dict[str, Any]
@@ -31,7 +31,7 @@ class Layer(NamedTuple):
         return cls(dict(values), _everywhere(values, origin))
 
     def under(self, over: Layer) -> Layer:
-        """Return this with another one on top."""
+        """Return this layer with another one on top."""
         return Layer(merge(self.values, over.values), merge(self.origins, over.origins))
 
     def part(self, key: str) -> Layer:
@@ -40,7 +40,7 @@ class Layer(NamedTuple):
         return Layer(value, self.origins.get(key, {})) if isinstance(value, dict) else Layer({}, {})
 
     def through(self, way: str) -> dict[str | None, Any]:
-        """Return the origins, each after the way by which it comes to another file."""
+        """Return the origins, each with a prefix that says through which key they came to another file."""
         return _through(self.origins, way)
 
 

@@ -1,18 +1,17 @@
-"""The registry of methods: one small YAML file a method or variant names a class, its parameters and its place.
+"""Read method files: one small YAML file per method or variant gives its class, its parameters and its tables.
 
-    label: SAIR                                       row name in tables and figures
-    class: sair.models.inpainter:ImplicitInpainter    module:attribute
-    extends: liif                                     start from another file, then override (optional)
-    semantics: clip                                   a trained CLIP it needs (config/semantics/clip.yaml), or null
-    over: edgeconnect                                 another method it is built on, trained before it (optional)
-    weights: weights/mine.safetensors                 a checkpoint to use instead of training (optional; `sair convert`)
-    sees_truth: true                                  it is given the ground truth; stands among the controls (optional)
-    control: true                                     shown for comparison, does not compete (optional, default false)
-    tables: {table1: SAIR}                            tables it appears in: the paper's row, or null if it has none
-    parameters: {...}                                 keyword arguments of the class; beside `weights`, over its own
-    training: {steps: 1000, batch: 16, ...}           overrides of the config's `training`; null for no training
-    published: {perceptual: hrf}                      what its authors trained with, where ours differs (optional)
-    presets: {mini: {parameters, training}, paper: {...}}    merged in by the config's `preset`
+config/README.md ("Method files") explains the keys. ``load_spec`` lays these layers over one another, key by key
+through nested mappings, the later ones on top:
+
+    1. the class and parameters of the method that this one is ``over``, as the parameter ``generator``
+    2. the config's ``training`` (settings of training only)
+    3. the entry of ``presets`` that the config's ``preset`` names, from the file and the files that it extends
+    4. the keys of the file itself, over those of the files that it extends
+    5. the config's ``methods.<name>``
+
+So a variant's own keys win over a preset of the file that it extends. What no file can give comes later, through
+``with_parameters``. With ``weights`` there are no layers 1 and 2, and the parameters go on top of those that the
+checkpoint holds (``sair.methods.loading``).
 
 An ablation is a file, not code. Unknown names and keys are refused with the nearest known ones.
 """
@@ -20,23 +19,22 @@ An ablation is a file, not code. Unknown names and keys are refused with the nea
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sair.common.errors import InputError, near
 from sair.common.files import read_mapping
 from sair.methods.origins import Layer
 
-if TYPE_CHECKING:
-    pass
-
 METHODS = Path("config/methods")
 SEMANTICS = Path("config/semantics")
 UPKEEP = ("workers", "save_every", "validate_every")  # settings of a training that decide no weight
 
-_NONE = {"semantics": None, "over": None, "weights": None, "sees_truth": False, "control": False}
+_DEFAULTS: dict[str, Any] = {"semantics": None, "over": None, "weights": None, "sees_truth": False, "control": False}
+_DEFAULTS |= {"tables": {}, "parameters": {}, "training": {}, "published": {}}
 _OPTIONAL = (str, type(None))
-_KEYS: dict[str, tuple[type, ...]] = {
+KEYS: dict[str, tuple[type, ...]] = {
     "label": (str,),
     "class": (str,),
     "extends": _OPTIONAL,
@@ -51,7 +49,13 @@ _KEYS: dict[str, tuple[type, ...]] = {
     "published": (dict,),
     "presets": (dict,),
 }
-_OF_TRAINING = ("parameters", "presets", "training", "published")  # what a checkpoint brings, or makes meaningless
+PRESET_KEYS = ("parameters", "training")  # of an entry of `presets`, and of the config's `methods`
+_OF_TRAINING = (
+    "parameters",
+    "presets",
+    "training",
+    "published",
+)  # what a checkpoint replaces
 _WORDS = {str: "text", bool: "true or false", dict: "keys and values", type(None): "null"}
 
 
@@ -80,14 +84,13 @@ def load_spec(
         name: of the file ``<folder>/<name>.yaml``.
         folder: the registry, such as ``config/methods``.
         preset: which entry of ``presets`` to merge in.
-        training: the config's defaults, under the file's own.
-        changes: the config's ``methods``: by name, ``parameters`` and ``training`` over the file's own.
+        training: the config's ``training``.
+        changes: the config's ``methods``: by name, ``parameters`` and ``training``.
 
     Returns:
-        Plain data: name, label, class, semantics, over, weights, sees_truth, control, tables, parameters, training,
-        published. It is stored in the checkpoint and is all that is needed to build the method again; the method that
-        it is ``over`` stands in its parameters as ``generator``. With ``weights`` the parameters are only those that
-        go on top of the checkpoint's own (``sair.methods.loading``).
+        Plain data: name, label, class, semantics, over, weights, sees_truth, control, tables, parameters, training
+        (None for a method that is not trained), published. It is stored in the checkpoint and is all that is needed to
+        build the method again.
 
     Raises:
         InputError: unknown name, key or preset, a value of the wrong type, or a file that extends itself or is over
@@ -104,14 +107,14 @@ def explain_method(
 
     Args:
         name, folder, preset: same as in ``load_spec``.
-        configs: the config's files and what they hold, each laid over those before it.
+        configs: the config's files and their content, each laid over those before it.
 
     Raises:
         InputError: same as in ``load_spec``.
     """
     config = Layer({}, {})
-    for file, held in configs:
-        config = config.under(_origins(held, file, "methods"))
+    for file, content in configs:
+        config = config.under(_origins(content, file, "methods"))
     values, origins = _load(name, Path(folder), preset, config.part("training"), config.part("methods"), ())
     return Layer({key: values[key] for key in ("name", "label", "class")} | values, origins)
 
@@ -126,11 +129,18 @@ def with_parameters(spec: dict[str, Any], **parameters: Any) -> dict[str, Any]:
 
 
 def processes(spec: dict[str, Any]) -> int:
-    """Return how many processes train a method together, a GPU each where there are any; 0 without training."""
+    """Return how many processes train a method together, with a GPU each if there are any; 0 without training."""
     return spec["training"]["processes"] if spec["training"] else 0
 
 
 def _load(name: str, folder: Path, preset: str, training: Layer, changes: Layer, above: tuple[str, ...]) -> Layer:
+    """Lay the layers of a specification over one another (see the top of this module).
+
+    Args:
+        name, folder, preset: same as in ``load_spec``.
+        training, changes: the config's ``training`` and ``methods``.
+        above: the methods that are over this one.
+    """
     path = folder / f"{name}.yaml"
     if name in above:
         way = " -> ".join((*above, name))
@@ -139,34 +149,45 @@ def _load(name: str, folder: Path, preset: str, training: Layer, changes: Layer,
     presets = raw.values.pop("presets", {})
     if presets and preset not in presets:
         raise InputError(f"{path} has no preset {preset!r}. {near(preset, presets)}")
-    defaults = Layer({**_NONE, "tables": {}, "parameters": {}, "training": {}, "published": {}}, {})
-    spec, origins = defaults.under(raw)
-    # A variant's own keys win over the preset of the file that it extends.
-    chosen, change = Layer(presets, origins.pop("presets", {})).part(preset), changes.part(name)
-    parameters = chosen.part("parameters").under(raw.part("parameters")).under(change.part("parameters"))
-    own, preset_s = spec["training"], chosen.values.get("training", {})
-    if own is None or (preset_s is None and not own) or spec["weights"]:
-        if change.values.get("training"):
-            raise InputError(f"config, methods.{name}.training: {name} learns nothing. Remove it.")
-        if spec["weights"] and (own or preset_s):
-            raise InputError(f"{path}: names `weights` and `training`, but weights are not trained on. Remove one.")
-        spec["training"] = None
-        if spec["weights"] or own is not None:
-            origins["training"] = origins["weights"] if spec["weights"] else chosen.origins["training"]
+    spec, origins = Layer(_DEFAULTS, {}).under(raw)
+    layers = Layer(presets, origins.pop("presets", {})).part(preset), raw, changes.part(name)
+    parameters, training_keys = (reduce(Layer.under, (one.part(key) for one in layers)) for key in PRESET_KEYS)
+    if _is_trained(spec, layers[0]):
+        spec["training"], origins["training"] = training.under(training_keys)
     else:
-        learning = training.under(chosen.part("training")).under(raw.part("training")).under(change.part("training"))
-        spec["training"], origins["training"] = learning
+        if changes.part(name).values.get("training"):
+            raise InputError(f"config, methods.{name}.training: {name} is not trained. Remove it.")
+        if spec["weights"] and (spec["training"] or layers[0].values.get("training", {})):
+            raise InputError(f"{path}: names `weights` and `training`, but weights are not trained on. Remove one.")
+        if spec["weights"] or spec["training"] is not None:
+            origins["training"] = origins["weights"] if spec["weights"] else layers[0].origins["training"]
+        spec["training"] = None
     if spec["weights"]:
         spec["weights"] = str(Path(spec["weights"]).expanduser())
     if spec["weights"] and parameters.values.get("pretrained"):
         raise InputError(f"{path}: names `weights` and `pretrained`, two sources of its weights. Remove one.")
-    if spec["over"] and not spec["weights"]:  # else the checkpoint holds the generator, too
+    if spec["over"] and not spec["weights"]:  # a checkpoint also holds the generator
         below = _load(spec["over"], folder, preset, training, changes, (*above, name))
         generator = {key: below.values[key] for key in ("class", "parameters")}
         origin = below.through(f"over {spec['over']}")
         parameters = Layer({"generator": generator}, {"generator": origin}).under(parameters)
     spec["parameters"], origins["parameters"] = parameters
     return Layer({"name": name, **spec}, origins)
+
+
+def _is_trained(spec: Mapping[str, Any], preset: Layer) -> bool:
+    """Return whether a method is trained.
+
+    It is not if its file names ``weights`` or says ``training: null``. It is not either if its preset says so, unless
+    the file itself has settings of training, which win over the preset.
+
+    Args:
+        spec: the keys of the method's file, over those of the files that it extends.
+        preset: the chosen entry of its ``presets``.
+    """
+    if spec["weights"] or spec["training"] is None:
+        return False
+    return preset.values.get("training", {}) is not None or bool(spec["training"])
 
 
 def _merged(name: str, folder: Path) -> Layer:
@@ -187,18 +208,18 @@ def _merged(name: str, folder: Path) -> Layer:
     weighted = stated[-1] if stated and chain[stated[-1]]["weights"] else 0
     merged = Layer({}, {})
     for number, (file, raw) in enumerate(zip(reversed(names), chain, strict=True)):
-        if number < weighted:  # the checkpoint brings its own size: what is below it describes another network
+        if number < weighted:  # the checkpoint has its own parameters; those of files below are of another network
             raw = {key: value for key, value in raw.items() if key not in _OF_TRAINING}
-        # Places in tables are a row's own: a variant does not inherit its parent's.
+        # A variant does not inherit the tables in which its parent appears.
         above = Layer({**merged.values, "tables": {}}, {**merged.origins, "tables": {}})
         merged = above.under(_origins(raw, folder / f"{file}.yaml", "presets"))
     return merged
 
 
-def _origins(held: dict[str, Any], file: str | Path, key: str) -> Layer:
-    """Return what a file holds with where it says it, which for each entry of ``key`` is that entry."""
-    layer = Layer.of(held, f"{file}")
-    for name, entries in (held.get(key) or {}).items():
+def _origins(content: dict[str, Any], file: str | Path, key: str) -> Layer:
+    """Return a file's content with its origins: the file, and for what is below ``key`` also the entry there."""
+    layer = Layer.of(content, f"{file}")
+    for name, entries in (content.get(key) or {}).items():
         layer.origins[key][name] = Layer.of(entries, f"{file}, {key}.{name}").origins
     return layer
 
@@ -214,18 +235,18 @@ def _read(name: str, folder: Path) -> dict[str, Any]:
         known = method_names(folder)
         raise InputError(f"unknown method {name!r}: there is no {path}. {near(name, known)}")
     raw = read_mapping(path)
-    _check(f"{path}", raw, _KEYS)
+    _check(f"{path}", raw, KEYS)
     for preset, entries in raw.get("presets", {}).items():
         if not isinstance(entries, dict):
             raise InputError(f"{path}, presets.{preset}: expected keys and values, found {entries!r:.60}.")
-        _check(f"{path}, presets.{preset}", entries, {key: _KEYS[key] for key in ("parameters", "training")})
+        _check(f"{path}, presets.{preset}", entries, {key: KEYS[key] for key in PRESET_KEYS})
     if ":" not in raw.get("class", ":"):
         raise InputError(f"{path}, class: {raw['class']!r} should be module:Class, such as baselines.lama:LaMa.")
     return raw
 
 
 def _check(where: str, raw: Mapping[str, Any], keys: Mapping[str, tuple[type, ...]]) -> None:
-    """Refuse keys that are not known and values that are of another type."""
+    """Raise if a key is unknown or a value has another type."""
     for key, value in raw.items():
         if key not in keys:
             raise InputError(f"{where}: unknown key {key!r}. {near(key, keys)}")

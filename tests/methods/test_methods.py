@@ -1,5 +1,6 @@
 """The registry: what a YAML may say, what is refused, and that every registered method conforms."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from sair.common.errors import InputError
 from sair.inference.method import Method
 from sair.methods.build import build
 from sair.methods.origins import merge
-from sair.methods.spec import load_spec, method_names, with_parameters
+from sair.methods.spec import KEYS, load_spec, method_names, with_parameters
 from sair.models.clip import CLIP
 from sair.pipeline.project import Project, _classes
 from sair.reporting.notes import departures
@@ -150,7 +151,7 @@ def test_a_config_changes_a_method_and_what_is_over_it(config):
             r"config, methods.lama.training: unknown key 'stepz'. Did you mean steps",
         ),
         ({"lama": {"class": "x:y"}}, r"config, methods.lama: unknown key 'class'"),
-        ({"biharmonic": {"training": {"steps": 3}}}, "biharmonic learns nothing"),
+        ({"biharmonic": {"training": {"steps": 3}}}, "biharmonic is not trained"),
     ],
 )
 def test_a_faulty_change_is_refused(config, methods, message):
@@ -333,3 +334,8 @@ def test_what_was_trained_otherwise_than_published_is_said_under_tables():
     assert departures([lama({"perceptual": "hrf"})]) == ""
     assert departures([load_spec("sair", "config/methods", "paper", {"batch": 16})]) == ""
     assert departures([lama({}) | {"training": None}]) == "", "an author's checkpoint was trained by its authors"
+
+
+def test_the_manual_explains_every_key_of_a_method_file():
+    manual = Path("config/README.md").read_text(encoding="utf-8").partition("## Method files")[2]
+    assert re.findall(r"^\| `(\w+)` \|", manual, re.MULTILINE) == list(KEYS)
