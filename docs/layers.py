@@ -41,6 +41,7 @@ ALLOWED: dict[str, set[str]] = {
         "sair.data",
         "sair.methods",
         "sair.training",
+        "sair.evaluation",
         "sair.provenance",
         "sair.reporting",
     },

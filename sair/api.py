@@ -16,8 +16,9 @@ import pandas as pd
 from sair.common.errors import InputError
 from sair.evaluation.checks import same_size
 from sair.evaluation.folders import score_folders
-from sair.evaluation.metrics import SSIM_WINDOW, Lpips
-from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
+from sair.evaluation.metrics.metric import PairNetwork
+from sair.evaluation.metrics.registry import HOLE_COLUMNS, SMALLEST_SIDE, WHOLE_COLUMNS
+from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
 from sair.inference.kinds import ImageLike, read_masks, read_one
 from sair.inference.method import Method, load
 from sair.reporting import comparison
@@ -31,21 +32,22 @@ def score(
     mask: ImageLike | None = None,
     *,
     hole: str = "white",
-    lpips: Lpips | bool = True,
+    networks: Networks = True,
 ) -> dict[str, float] | pd.DataFrame:
     """Score one image, or a folder of images, by the conventions of docs/metrics.md.
 
         >>> import numpy as np, sair
         >>> truth = np.full((32, 32, 3), 100, np.uint8)
-        >>> {name: round(value, 4) for name, value in sair.score(truth, truth + 5, lpips=False).items()}
+        >>> {name: round(value, 4) for name, value in sair.score(truth, truth + 5, networks=False).items()}
         {'psnr': 34.1514, 'ssim': 0.9988, 'l1': 0.0196, 'lpips': nan}
 
     Args:
         truth, prediction: two images of one size, of any kind that ``Method.inpaint`` takes; or two folders.
         mask: the hole, for the hole-only measures; for folders a folder of masks, or one mask file for all.
         hole: for masks that are files, what marks the hole.
-        lpips: a network to use again (``sair.evaluation.metrics.Lpips``), True for one on the CPU that is built once,
-            False to leave it ``nan``.
+        networks: networks to use again, by metric, such as ``{"lpips": Lpips("cuda")}`` (of
+            ``sair.evaluation.metrics.lpips``); True for those on the CPU, which are built once; False to leave their
+            metrics ``nan``.
 
     Returns:
         For one image psnr (dB), ssim, l1, lpips and, with a mask, psnr_hole, ssim_hole, l1_hole; images of less than 31
@@ -57,21 +59,23 @@ def score(
     """
     folders = [isinstance(path, str | Path) and Path(path).expanduser().is_dir() for path in (truth, prediction)]
     if all(folders):
-        return score_folders(truth, prediction, mask, hole, lpips=lpips, show=False)
+        return score_folders(truth, prediction, mask, hole, networks=networks, show=False)
     first, second = (read_one(image, name) for image, name in ((truth, "ground truth"), (prediction, "prediction")))
     same_size(Path("prediction"), second, Path("ground truth"), first, "give both one size")
-    if min(first.shape[:2]) < SSIM_WINDOW:
-        raise InputError(f"images of {first.shape[1]}x{first.shape[0]} pixels: SSIM needs {SSIM_WINDOW} on each side.")
+    if min(first.shape[:2]) < SMALLEST_SIDE:
+        raise InputError(
+            f"images of {first.shape[1]}x{first.shape[0]} pixels: the metrics need at least {SMALLEST_SIDE} on each "
+            "side. Use larger ones."
+        )
     holes = None
     if mask is not None:
         holes = read_masks(mask, hole)[0, 0].bool().cpu().numpy()
         same_size(Path("mask"), holes, Path("ground truth"), first, "resize masks with nearest neighbour")
     scores: dict[str, float] = {**score_pair(first, second, holes)}
-    queue = LpipsQueue(_lpips() if lpips is True else network_of(lpips), 1)
-    queue.put(first, [Target(second, scores, "lpips")])
+    queue = NetworkQueue(_networks() if networks is True else networks_of(networks), 1)
+    queue.put(first, [Target(second, scores)])
     queue.finish()
-    order = [name for name in ("psnr", "ssim", "l1", "lpips", "psnr_hole", "ssim_hole", "l1_hole") if name in scores]
-    return {name: float(scores[name]) for name in order}
+    return {name: float(scores[name]) for name in (*WHOLE_COLUMNS, *HOLE_COLUMNS) if name in scores}
 
 
 def compare(
@@ -92,7 +96,8 @@ def compare(
     Args:
         variant, reference: scores of both, as ``score`` returns them for folders, or score files, one per seed.
         least: by measure, what training with another seed moves by itself; smaller differences are none, and nothing is
-            decided for a measure without a value. None: every size counts, for methods that are not trained.
+            decided for a measure without a value here or in the registry. None: every size counts, for methods that are
+            not trained.
 
     Returns:
         One row per bucket and measure: difference (variant minus reference), low and high (95 % interval), p, n,
@@ -111,8 +116,8 @@ def compare(
 
 
 @cache
-def _lpips() -> Lpips:
-    return Lpips()
+def _networks() -> dict[str, PairNetwork]:
+    return networks_of(True)
 
 
 def _as_file(scores: Any, path: Path) -> Any:

@@ -16,13 +16,15 @@ import pandas as pd
 from sair.common.errors import InputError
 from sair.common.progress import progress
 from sair.evaluation import fid
-from sair.evaluation.score import score_conventions, score_predictions
+from sair.evaluation.metrics.registry import NETWORKS, SET_METRICS, columns_of
+from sair.evaluation.score import score_predictions
+from sair.evaluation.score_conventions import score_conventions
 from sair.pipeline.project import Project
 from sair.provenance import records as provenance
 from sair.reporting import conditions
 from sair.reporting.claims import write_orderings
 from sair.reporting.conventions import write_conventions
-from sair.reporting.measured import DISTANCES, read_distances, read_stored
+from sair.reporting.measured import read_distances, read_stored
 from sair.reporting.report import Sources, comparable, write_report
 from sair.reporting.rows import read_frame
 from sair.reporting.tables import write_quality_table, write_segmentation_table
@@ -33,6 +35,7 @@ TABLE_FILES, PAGE_FILES = (".md", ".tex", ".csv"), (".md", ".csv")  # what a tab
 DIGITS = 1e-9  # scores are stored with ten significant digits
 # A network's sums depend on the number of threads and on the processor (docs/metrics.md: up to 6e-8).
 NETWORK = 1e-6
+MEASURED_BY_NETWORKS = [column for metric in NETWORKS for column in columns_of(metric)]
 
 
 class Finding(NamedTuple):
@@ -115,8 +118,8 @@ def _caught(file: str, check: Callable[[], Finding]) -> Finding:
 
 
 def _quality(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
-    again = partial(score_predictions, lpips=lpips)
-    found = _scores(path, f"{project.results}/{dataset}/manifest.csv", again, () if lpips else ("lpips", "lpips_raw"))
+    again = partial(score_predictions, networks=lpips)
+    found = _scores(path, f"{project.results}/{dataset}/manifest.csv", again, () if lpips else MEASURED_BY_NETWORKS)
     return found if lpips or found.state != BACKED else found._replace(said=f"{found.said}, without LPIPS")
 
 
@@ -136,7 +139,7 @@ def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_o
         return Finding(NOT_BACKED, path, "its rows are not the manifest's")
     for column in made.columns.difference([*names, *left_out], sort=False):
         pair = stored[column], made[column]
-        slack = NETWORK if column.startswith("lpips") else 0
+        slack = NETWORK if column in MEASURED_BY_NETWORKS else 0
         same = pair[0] == pair[1] if column == "cluster" else np.isclose(*pair, rtol=DIGITS, atol=slack, equal_nan=True)
         if not same.all():
             first = int(np.argmin(same))
@@ -158,7 +161,7 @@ def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
     if table not in project.tables("quality") or not path.is_file():
         return {}
     frame = read_frame(path)
-    return project.distances(table) if frame.n[frame.metric.isin(DISTANCES)].any() else {}
+    return project.distances(table) if frame.n[frame.metric.isin(SET_METRICS)].any() else {}
 
 
 def _distances(project: Project, path: str, dataset: str) -> Finding:

@@ -31,6 +31,7 @@ class Bucket(NamedTuple):
         return low * pixels <= 100 * hole_pixels < high * pixels
 
 
+ALL = "all"  # in tables: the predictions of every bucket together
 DEFAULT_BUCKETS = (Bucket(0, 20), Bucket(20, 40), Bucket(40, 60))
 
 

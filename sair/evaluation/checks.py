@@ -27,13 +27,22 @@ def check_all(items: Sequence[T], load: Callable[[T], object], show: bool) -> No
 
 
 def read_truth(path: Path, smallest: int) -> np.ndarray:
-    """Read a ground-truth image, uint8 (H, W, 3), and refuse one that is too small for the metrics."""
+    """Read a ground-truth image, uint8 (H, W, 3), whose sides are at least ``smallest`` pixels.
+
+    Raises:
+        InputError: the file is no readable image, or too small for the metrics.
+    """
     truth = read_rgb(path)
-    if min(truth.shape[:2]) < smallest:
-        raise InputError(
-            f"{path}: {_size(truth)} pixels, but the metrics need at least {smallest} on each side. Use larger ones."
-        )
+    large_enough(path, truth, smallest)
     return truth
+
+
+def large_enough(path: Path, pixels: np.ndarray, smallest: int) -> None:
+    """Refuse an image (H, W, 3) with a side below ``smallest`` pixels."""
+    if min(pixels.shape[:2]) < smallest:
+        raise InputError(
+            f"{path}: {_size(pixels)} pixels, but the metrics need at least {smallest} on each side. Use larger ones."
+        )
 
 
 def _size(pixels: np.ndarray) -> str:

@@ -1,8 +1,7 @@
 """PSNR, SSIM and L1 as the evaluation code of published methods computes them; the project's own are one row of these.
 
-Pure functions of 8-bit images, as :mod:`sair.evaluation.metrics`, in float64 where the authors' code may use float32.
-What happens to a prediction before it is scored is not in its image and cannot be made again from it: each convention
-says it in words (``cast``).
+Pure functions of 8-bit images, as in ``sair.evaluation.metrics``, in float64 where the authors' code may use float32.
+What happens to a prediction before it is scored cannot be seen in its image; ``Convention.cast`` describes it in words.
 """
 
 from __future__ import annotations
@@ -17,19 +16,24 @@ from scipy.ndimage import gaussian_filter
 from skimage.color import rgb2gray
 from skimage.metrics import structural_similarity
 
-from sair.evaluation.metrics import METRICS, PSNR_CAP, SSIM_BORDER, SSIM_SIGMA, check_pair, l1, psnr, ssim
+from sair.evaluation.metrics.l1 import l1
+from sair.evaluation.metrics.metric import check_pair
+from sair.evaluation.metrics.psnr import PSNR_CAP, psnr
+from sair.evaluation.metrics.ssim import SSIM_BORDER, SSIM_SIGMA, ssim
 
 LARGE_WINDOW = 51
 OURS = "ours"
 
-# Of a truth and a prediction, uint8 (H, W, 3), and the bool hole (H, W).
+# Of a ground truth and a prediction, uint8 (H, W, 3), and the bool hole (H, W).
 Compute = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 
 
 class Measure(NamedTuple):
-    """One measure of a convention: how it is computed, in a line and in code, and how many decimals it is printed with.
+    """One measure of a convention.
 
-    Measures that are the same number are the same function, so that they are computed once.
+    says: its definition in a few words.
+    compute: the function; equal measures share one function object, so each is computed once per image pair.
+    decimals: digits after the point in tables.
     """
 
     says: str
@@ -38,7 +42,13 @@ class Measure(NamedTuple):
 
 
 class Convention(NamedTuple):
-    """What one evaluation code does: whose it is, where it stands, how it makes 8 bits, and its measures by kind."""
+    """What one evaluation code computes.
+
+    label: printed name.
+    source: repository, commit and files.
+    cast: how predictions become 8-bit images before they are scored.
+    measures: by the code's own name for them, in lower case.
+    """
 
     label: str
     source: str
@@ -51,17 +61,17 @@ class Convention(NamedTuple):
 
 
 def whole_psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Peak signal-to-noise ratio over RGB: :func:`sair.evaluation.metrics.psnr`."""
+    """Return our PSNR of the whole image (``sair.evaluation.metrics.psnr``)."""
     return psnr(truth, prediction)
 
 
 def whole_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Structural similarity over RGB, valid Gaussian windows: :func:`sair.evaluation.metrics.ssim`."""
+    """Return our SSIM of the whole image (``sair.evaluation.metrics.ssim``)."""
     return ssim(truth, prediction)
 
 
 def whole_l1(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Mean absolute error over RGB in [0, 1]: :func:`sair.evaluation.metrics.l1`."""
+    """Return our L1 of the whole image (``sair.evaluation.metrics.l1``)."""
     return l1(truth, prediction)
 
 
@@ -70,33 +80,33 @@ def whole_l1(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> flo
 
 
 def grey_psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """PSNR in dB of the grey images 0.2125 R + 0.7154 G + 0.0721 B; ``inf`` when they are equal."""
+    """Return the PSNR in dB of the grey images 0.2125 R + 0.7154 G + 0.0721 B; ``inf`` when they are equal."""
     error = float(np.square(rgb2gray(truth) - rgb2gray(prediction)).mean())
     return -10 * math.log10(error) if error else math.inf
 
 
 def capped_psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """PSNR over RGB in dB, at most 100."""
+    """Return the PSNR over RGB in dB, at most 100."""
     return min(PSNR_CAP, psnr(truth, prediction))
 
 
 def grey_large_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Structural similarity of the grey images, uniform window 51x51; ``nan`` where it does not fit."""
+    """Return the structural similarity of the grey images, uniform window 51x51; ``nan`` where it does not fit."""
     return _uniform_ssim(rgb2gray(truth), rgb2gray(prediction), LARGE_WINDOW)
 
 
 def large_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Structural similarity over RGB, uniform window 51x51; ``nan`` where it does not fit."""
+    """Return the structural similarity over RGB, uniform window 51x51; ``nan`` where it does not fit."""
     return _uniform_ssim(truth / 255, prediction / 255, LARGE_WINDOW)
 
 
 def default_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Structural similarity over RGB by scikit-image's defaults, uniform window 7x7."""
+    """Return the structural similarity over RGB by scikit-image's defaults, uniform window 7x7."""
     return _uniform_ssim(truth / 255, prediction / 255, 7)
 
 
 def padded_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Structural similarity over RGB, Gaussian window around every pixel, beyond the border zeros.
+    """Return the structural similarity over RGB, Gaussian window around every pixel, zeros beyond the border.
 
     The zeros count as pixels of both images: near the border the means are too dark, the variances too large, and
     two images look more alike.
@@ -112,17 +122,17 @@ def padded_ssim(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> 
 
 
 def relative_error(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Sum of absolute errors over the sum of both images' values, RGB; ``nan`` when both are black."""
+    """Return the sum of absolute errors over the sum of both images' values, RGB; ``nan`` when both are black."""
     return _relative(truth.astype(np.int64), prediction.astype(np.int64))
 
 
 def grey_relative_error(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Sum of absolute errors over the sum of both images' values, grey; ``nan`` when both are black."""
+    """Return the sum of absolute errors over the sum of both images' values, grey; ``nan`` when both are black."""
     return _relative(rgb2gray(truth), rgb2gray(prediction))
 
 
 def hole_error(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
-    """Mean absolute error over RGB in the hole, times 100; 0 where there is no hole."""
+    """Return the mean absolute error over RGB in the hole, times 100; 0 where there is no hole."""
     return 100 * l1(truth, prediction, hole) if hole.any() else 0.0
 
 
@@ -130,7 +140,7 @@ def _uniform_ssim(truth: np.ndarray, prediction: np.ndarray, window: int) -> flo
     if min(truth.shape[:2]) < window:
         return math.nan
     channels = 2 if truth.ndim == 3 else None
-    # In float64 whatever comes in: scikit-image computed so until 0.19, when these evaluations were written.
+    # In float64 for inputs of any type: scikit-image did so before 0.19, when these evaluations were written.
     x, y = truth.astype(np.float64), prediction.astype(np.float64)
     return float(structural_similarity(x, y, win_size=window, data_range=1, channel_axis=channels))
 
@@ -152,7 +162,7 @@ TRUNCATED = "float predictions are cut down to 8 bits, not rounded"
 CONVENTIONS: dict[str, Convention] = {
     OURS: Convention(
         "ours",
-        "sair/evaluation/metrics.py",
+        "sair/evaluation/metrics",
         "rounded to 8 bits, and composited in them",
         {"psnr": RGB_PSNR, "ssim": VALID_SSIM, "l1": RGB_L1},
     ),
@@ -213,12 +223,12 @@ CONVENTIONS: dict[str, Convention] = {
 
 
 def column_name(convention: str, measure: str) -> str:
-    """Name of a measure's column in conventions.csv, such as ``lama_ssim``."""
+    """Return the name of a measure's column in conventions.csv, such as ``lama_ssim``."""
     return f"{convention}_{measure}"
 
 
 def all_measures() -> dict[str, Measure]:
-    """Every measure of every convention by its column, in the registry's order."""
+    """Return every measure of every convention by its column, in the registry's order."""
     return {
         column_name(name, measure): found
         for name, convention in CONVENTIONS.items()
@@ -227,22 +237,23 @@ def all_measures() -> dict[str, Measure]:
 
 
 def kind(measure: str) -> str:
-    """The family that a measure is read with, ``psnr``, ``ssim`` or ``l1``: what these codes call MAE is an L1."""
-    return measure if measure in METRICS else "l1"
+    """Return the metric that a measure is read like, such as ``psnr``; what these codes call MAE is an L1."""
+    return "l1" if measure == "mae" else measure
 
 
 def score_by_conventions(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> dict[str, float]:
-    """One pair under every convention.
+    """Compute every measure of every convention for one pair.
 
     Args:
         truth, prediction: uint8 (H, W, 3), sides at least 11.
         hole: bool (H, W), True = hole.
 
     Returns:
-        By column (:func:`column_name`); ``nan`` where a window does not fit into the image.
+        By column (``column_name``); ``nan`` where a window does not fit into the image.
 
     Raises:
-        InputError, TypeError: as :func:`sair.evaluation.metrics.psnr`.
+        InputError: sizes differ, or a side is shorter than 11 pixels.
+        TypeError: an image that is not uint8 RGB, or a mask that is not bool.
     """
     check_pair(truth, prediction, hole)
     measures = all_measures()

@@ -1,14 +1,11 @@
-"""FID and KID: how far the distribution of a method's images is from that of the true ones.
+"""FID and KID of a method, from Inception features that are stored beside its results.
 
-Both compare pool3 features of pytorch-fid's InceptionV3. The features are computed once an image and kept beside the
-results (the truth's once a manifest), so that every number can be made again from them without the network:
+Both metrics compare pool3 features of pytorch-fid's InceptionV3. The features are computed once per image and stored,
+those of the ground truths once per manifest, so that every number can be made again from them without the network:
 
     truth_features.safetensors                    features (images, 2048)
     <method>/seed<k>/features.safetensors         features (rows of the manifest, 2048)
-    <method>/seed<k>/fid.csv                      one line a bucket, and ``all``
-
-Heusel et al., "GANs trained by a two time-scale update rule converge to a local Nash equilibrium", 2017 (FID);
-Bińkowski et al., "Demystifying MMD GANs", 2018 (KID); Gretton et al., "A kernel two-sample test", 2012, eq. 4.
+    <method>/seed<k>/fid.csv                      one row per bucket, and ``all``
 """
 
 from __future__ import annotations
@@ -37,16 +34,16 @@ from sair.common.files import atomic, file_sha256, write_text
 from sair.common.images import pixel_sha256, read_rgb
 from sair.common.listing import find
 from sair.common.progress import progress
+from sair.data.buckets import ALL
 from sair.data.manifest import ManifestRow, checked_rgb, manifest_hash, read_manifest
-from sair.evaluation.metrics import full_precision
-from sair.evaluation.statistics import Estimate
+from sair.evaluation.metrics.fid import frechet_distance
+from sair.evaluation.metrics.kid import kernel_distance
+from sair.evaluation.precision import full_precision
 
-ALL = "all"  # every bucket together
 ENOUGH = 2048  # images; with fewer, FID is biased upwards by more than methods usually differ
 FEWEST = 3  # images of which an interval can be computed
 FID_COLUMNS = ["bucket", "n", "fid", "kid", "kid_low", "kid_high", "kid_unpaired", "reason", "weights_sha256"]
-SIDE = 299
-ROWS = 512  # of a kernel matrix at once
+SIDE = 299  # pixels; what the network resizes to
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -54,7 +51,7 @@ ROWS = 512  # of a kernel matrix at once
 
 
 class Inception:
-    """pytorch-fid's InceptionV3 up to pool3, always float32.
+    """The InceptionV3 of pytorch-fid up to pool3, always float32.
 
     Args:
         device: where the network runs.
@@ -63,7 +60,7 @@ class Inception:
         sha256: of the file of its weights.
 
     Raises:
-        InputError: the weights cannot be had, or are not this network's.
+        InputError: the weights are missing, or are not this network's.
     """
 
     def __init__(self, device: str | torch.device = "cpu") -> None:
@@ -73,7 +70,7 @@ class Inception:
         self._network = _build(path).to(self.device)
 
     def __call__(self, images: Iterable[np.ndarray], batch_size: int = 32) -> np.ndarray:
-        """Features of images.
+        """Return the features of images.
 
         Args:
             images: uint8 (H, W, 3) each, of any sizes.
@@ -82,16 +79,16 @@ class Inception:
         Returns:
             float32 (N, 2048)
         """
-        images, parts = iter(images), []
+        waiting, parts = iter(images), []
         with full_precision(self.device):
-            while batch := list(islice(images, batch_size)):
+            while batch := list(islice(waiting, batch_size)):
                 parts.append(self._features(batch))
         return np.concatenate(parts)
 
     def _features(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        # Resized as the network would, which then has nothing to resize: images of any sizes make a batch.
-        images = (torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255 for image in images)
-        resized = [F.interpolate(image, (SIDE, SIDE), mode="bilinear", align_corners=False) for image in images]
+        # Resize here exactly as the network would, so that images of different sizes can share a batch.
+        tensors = (torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255 for image in images)
+        resized = [F.interpolate(tensor, (SIDE, SIDE), mode="bilinear", align_corners=False) for tensor in tensors]
         return self._network(torch.cat(resized))[0].flatten(1).cpu().numpy()
 
 
@@ -102,8 +99,8 @@ def _build(path: Path) -> nn.Module:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: refused ({error}). Expected tensors only; do not trust this file.") from None
-    # Its constructor would fetch the file by itself and unpickle it unchecked, so it is handed what was checked. The
-    # generator is forked, because the network draws weights that are overwritten at once.
+    # The constructor would download the file and unpickle it unchecked, so it gets the checked tensors instead. It also
+    # draws random weights, which are overwritten at once; a forked generator leaves the caller's state.
     handed = mock.patch.object(published, "load_state_dict_from_url", lambda *_, **__: state)
     try:
         with handed, torch.random.fork_rng(devices=[]):
@@ -115,9 +112,15 @@ def _build(path: Path) -> nn.Module:
 
 
 class Features(NamedTuple):
-    """Features on disk: of which images, of which manifest, and by which weights."""
+    """Features on disk, and what they were computed from.
 
-    features: np.ndarray  # float32 (N, 2048)
+    features: float32 (N, 2048).
+    manifest: hash of the manifest.
+    weights: SHA-256 of the network's file.
+    images: digest of the images' hashes.
+    """
+
+    features: np.ndarray
     manifest: str
     weights: str
     images: str
@@ -131,10 +134,10 @@ def write_features(path: str | Path, features: Features) -> None:
 
 
 def read_features(path: str | Path) -> Features:
-    """Read what ``write_features`` wrote.
+    """Read features that ``write_features`` wrote.
 
     Raises:
-        InputError: the file is missing, damaged or another one.
+        InputError: the file is missing, damaged or no file of features.
     """
     try:
         with safe_open(path, framework="numpy") as stream:
@@ -146,10 +149,10 @@ def read_features(path: str | Path) -> Features:
 
 
 def write_truth_features(manifest: str | Path, output: str | Path, device: str = "auto") -> None:
-    """Features of a manifest's true images, each once, in the order in which it names them first.
+    """Write the features of a manifest's ground truths, each once, in the order in which it names them first.
 
     Raises:
-        InputError: as :class:`Inception`, or an altered image.
+        InputError: the weights are missing or wrong, or a ground truth was altered.
     """
     network = Inception(runtime.device(device))
     truths = _truths(read_manifest(manifest))
@@ -161,16 +164,35 @@ def write_truth_features(manifest: str | Path, output: str | Path, device: str =
     write_features(output, Features(found, manifest_hash(manifest), network.sha256, _digest(truths.values())))
 
 
-def write_method_features(
-    manifest: str | Path, predictions: str | Path, output: str | Path, device: str = "auto"
+def write_fid(
+    manifest: str | Path,
+    predictions: str | Path,
+    truth_features: str | Path,
+    features: str | Path,
+    distances_csv: str | Path,
+    device: str = "auto",
 ) -> None:
-    """Features of a method's composited images, in the manifest's order.
+    """Write the features of a method's composited images, and its FID and KID in every bucket.
+
+    Args:
+        manifest: manifest.csv.
+        predictions: the method's folder of predictions.
+        truth_features: what ``write_truth_features`` wrote for the manifest.
+        features: file of features to write, in the manifest's order.
+        distances_csv: fid.csv to write (``distances``).
+        device: ``auto``, ``cpu`` or ``cuda``.
 
     Raises:
-        InputError: as :class:`Inception`, or a missing or unreadable image.
+        InputError: the weights are missing or wrong, a prediction is missing or unreadable, or the ground truths'
+            features do not fit.
     """
+    write_features(features, _method_features(manifest, predictions, device))
+    write_distances(manifest, truth_features, features, distances_csv)
+
+
+def _method_features(manifest: str | Path, predictions: str | Path, device: str) -> Features:
     network = Inception(runtime.device(device))
-    rows, hashes = read_manifest(manifest), []
+    rows, hashes = read_manifest(manifest), list[str]()
 
     def images() -> Iterable[np.ndarray]:
         for image in progress(_predictions(rows, predictions), total=len(rows), desc="features", unit="image"):
@@ -178,11 +200,11 @@ def write_method_features(
             yield image
 
     found = network(images())
-    write_features(output, Features(found, manifest_hash(manifest), network.sha256, _digest(hashes)))
+    return Features(found, manifest_hash(manifest), network.sha256, _digest(hashes))
 
 
 def predictions_digest(manifest: str | Path, predictions: str | Path) -> str:
-    """What ``images`` of features must be if they are of the composited images that are on disk now."""
+    """Return what ``Features.images`` is for the composited images that are on disk now."""
     return _digest(map(pixel_sha256, _predictions(read_manifest(manifest), predictions)))
 
 
@@ -191,7 +213,7 @@ def _predictions(rows: Sequence[ManifestRow], predictions: str | Path) -> Iterab
 
 
 def _truths(rows: Sequence[ManifestRow]) -> dict[str, str]:
-    """SHA-256 of every true image by its path."""
+    """Return the SHA-256 of every ground truth by its path."""
     return {row.image: row.image_sha256 for row in rows}
 
 
@@ -203,86 +225,18 @@ def _digest(hashes: Iterable[str]) -> str:
 # Distances
 
 
-def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """FID of two sets of features, (n, d) and (m, d): what pytorch-fid computes from their means and covariances.
-
-    A covariance is FᵀF of a factor F with at most d rows, and the trace of the square root of FᵀF GᵀG is the sum of
-    the singular values of F Gᵀ. That matrix is no larger than the smaller of n, m and d: for a hundred images
-    100x100, where the published way takes the square root of a 2048x2048 one.
-    """
-    gap = a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)
-    first, second = _factor(a), _factor(b)
-    overlap = np.linalg.svd(first @ second.T, compute_uv=False).sum()
-    # Rounding may leave less than nothing of two equal sets.
-    return max(0.0, float(gap @ gap + (first**2).sum() + (second**2).sum() - 2 * overlap))
-
-
-def _factor(features: np.ndarray) -> np.ndarray:
-    """F with FᵀF = the sample covariance, float64, at most as many rows as columns."""
-    centred = (features - features.mean(0, dtype=np.float64)) / math.sqrt(len(features) - 1)
-    return np.linalg.qr(centred, mode="r") if len(centred) > centred.shape[1] else centred
-
-
-class KernelDistance(NamedTuple):
-    """KID by pairs with its interval, and the estimate that takes the two sets for independent."""
-
-    paired: Estimate
-    unpaired: float
-
-
-def kernel_distance(truths: np.ndarray, predictions: np.ndarray) -> KernelDistance:
-    """KID: the squared maximum mean discrepancy with the kernel (x·y / d + 1)³, from all images, without subsets.
-
-    A prediction shares its known pixels with its truth, so the two sets are not independent samples. ``paired`` is
-    unbiased nevertheless: the mean over all i != j of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j), in which
-    no image meets itself. Its 95 % interval is the jackknife's over images: a bootstrap would draw images twice,
-    and an image is nearer to itself than to any other. ``unpaired`` is what torch-fidelity computes with one subset
-    of all images; it also counts the k(x_i, y_i), and is too low by 2/n of their excess.
+def distances(manifest: str | Path, truth: Features, method: Features) -> pd.DataFrame:
+    """Return FID and KID of one method: one row per bucket, and one for all predictions together.
 
     Args:
-        truths: features (n, d), at least three.
-        predictions: (b, n, d), for every truth one prediction in each of b buckets; ``paired`` takes their mean kernel.
-    """
-    truths, predictions = truths.astype(np.float64), predictions.astype(np.float64)
-    n, buckets = len(truths), len(predictions)
-    rows, sums = np.empty(n), np.zeros(3)  # of xx, yy and xy, an image's own ones included
-    for start in range(0, n, ROWS):
-        part = slice(start, start + ROWS)
-        xx = _kernel(truths[part], truths)
-        yy = sum(_kernel(a[part], b) for a in predictions for b in predictions) / buckets**2
-        xy = sum(_kernel(truths[part], b) for b in predictions) / buckets
-        yx = sum(_kernel(a[part], truths) for a in predictions) / buckets
-        sums += xx.sum(), yy.sum(), xy.sum()
-        h = xx + yy - xy - yx
-        rows[part] = h.sum(1) - h.diagonal(start)
-    total = rows.sum()
-    mean = total / (n * (n - 1))
-    without = (total - 2 * rows) / ((n - 1) * (n - 2))  # one image each
-    error = math.sqrt((n - 1) * without.var())
-    m = buckets * n
-    unpaired = (sums[0] - _self(truths)) / (n * (n - 1)) + (sums[1] * buckets**2 - _self(predictions)) / (m * (m - 1))
-    estimate = Estimate(float(mean), float(mean - 1.96 * error), float(mean + 1.96 * error), n, n)
-    return KernelDistance(estimate, float(unpaired - 2 * sums[2] / n**2))
-
-
-def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    base = a @ b.T / a.shape[1] + 1
-    return base * base * base
-
-
-def _self(features: np.ndarray) -> float:
-    """Sum of every image's kernel with itself."""
-    return float((((features**2).sum(-1) / features.shape[-1] + 1) ** 3).sum())
-
-
-def distances(manifest: str | Path, truth: Features, method: Features) -> pd.DataFrame:
-    """FID and KID of one method, a row a bucket, and one of all predictions together.
+        manifest: manifest.csv.
+        truth, method: features of its ground truths and of the method's predictions.
 
     Returns:
-        ``FID_COLUMNS``: n counts true images; with fewer than three, the numbers are ``nan`` and ``reason`` says so.
+        ``FID_COLUMNS``; n counts ground truths. With fewer than three the numbers are ``nan`` and ``reason`` says so.
 
     Raises:
-        InputError: features of another manifest, of other weights, or a bucket that lacks images of another one.
+        InputError: features of another manifest or by other weights, or a bucket without some of the images.
     """
     rows = read_manifest(manifest)
     for features in (truth, method):
@@ -312,6 +266,6 @@ def _numbers(truths: np.ndarray, predictions: np.ndarray) -> list[object]:
 
 
 def write_distances(manifest: str | Path, truth: str | Path, method: str | Path, output: str | Path) -> None:
-    """Write a method's fid.csv from features on disk; see :func:`distances`."""
+    """Write a method's fid.csv from features on disk (``distances``)."""
     frame = distances(manifest, read_features(truth), read_features(method))
     write_text(output, frame.to_csv(index=False, lineterminator="\n", float_format="%.10g"))

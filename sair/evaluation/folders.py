@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,8 +17,9 @@ from sair.common.listing import IMAGES, images_by_id, some_of
 from sair.common.progress import progress, warn
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
 from sair.evaluation.checks import check_all, read_truth, same_size
-from sair.evaluation.metrics import LPIPS_SMALLEST, SSIM_WINDOW, Lpips
-from sair.evaluation.pairs import LpipsQueue, Target, network_of, score_pair
+from sair.evaluation.metrics.metric import Metric
+from sair.evaluation.metrics.registry import HOLE_COLUMNS, METRICS, SMALLEST_SIDE, WHOLE_COLUMNS
+from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
 
 ID = "{id}"
 
@@ -31,7 +33,7 @@ def score_folders(
     *,
     prediction_name: str = ID,
     mask_name: str = ID,
-    lpips: Lpips | bool = True,
+    networks: Networks = True,
     batch_size: int = 16,
     show: bool = True,
 ) -> pd.DataFrame:
@@ -47,13 +49,15 @@ def score_folders(
         buckets: half-open hole-ratio intervals in percent.
         prediction_name, mask_name: names of predictions and masks whose names are not the id: ``{id}_mask001`` for the
             mask ``cat_mask001.png`` of ``cat.png``. Only files named so count as predictions or masks.
-        lpips: a network to use again, True to build one, False to leave the column ``nan``.
-        batch_size: predictions that LPIPS sees at once.
+        networks: networks to use again, by metric (``{"lpips": Lpips()}``), True to build them, False to leave their
+            columns ``nan``.
+        batch_size: predictions that a network gets at once.
         show: progress bars on stderr.
 
     Returns:
         One row per image, sorted by id: id, psnr (dB), ssim, l1, lpips (``nan`` for images below 31 pixels); with masks
-        also ratio (percent), bucket (label or ``""``), psnr_hole, ssim_hole, l1_hole.
+        also ratio (percent), bucket (label or ``""``), psnr_hole, ssim_hole, l1_hole. A new metric of the registry has
+        its columns behind these of its kind.
 
     Raises:
         InputError: a missing or extra file, two files of one id, different sizes, a file that is unreadable or too
@@ -63,11 +67,11 @@ def score_folders(
     buckets = as_buckets(buckets)
     files = _Files(Path(truth_dir), Path(prediction_dir), None if masks is None else Path(masks))
     files.pair(prediction_name, mask_name)
-    network = network_of(lpips)
+    found = networks_of(networks)
     polarity = _Polarity(hole)
 
     def load(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        truth = read_truth(files.truths[name], SSIM_WINDOW)
+        truth = read_truth(files.truths[name], SMALLEST_SIDE)
         path = files.predictions[name]
         prediction = read_rgb(path)
         same_size(path, prediction, files.truths[name], truth, "write predictions at the size of their ground truth")
@@ -83,28 +87,31 @@ def score_folders(
     names = sorted(files.truths)
     check_all(names, check, show)
     polarity.check(masks)
-    queue = LpipsQueue(network, batch_size)
-    rows, small = [], []
+    queue = NetworkQueue(found, batch_size)
+    rows: list[dict[str, Any]] = []
     for name in progress(names, desc="score", unit="image", disable=not show):
         truth, prediction, mask = load(name)
         row: dict[str, Any] = {"id": name, **score_pair(truth, prediction, mask)}
         if mask is not None:
             count = int(mask.sum())
             row |= {"ratio": 100 * count / mask.size, "bucket": bucket_of(count, mask.size, buckets)}
-        if min(truth.shape[:2]) < LPIPS_SMALLEST:
-            small.append(name)
-        queue.put(truth, [Target(prediction, row, "lpips")])
+        queue.put(truth, [Target(prediction, row)])
         rows.append(row)
     queue.finish()
-    if network and small:
-        warn(
-            f"{truth_dir}: {len(small)} of {len(names)} images have a side of less than {LPIPS_SMALLEST} pixels, which "
-            f"LPIPS needs. Their LPIPS is nan, and its mean leaves them out: {some_of(small)}."
-        )
-    columns = ["id", "psnr", "ssim", "l1", "lpips"]
+    for name in found:
+        _warn_of_small(truth_dir, METRICS[name], rows)
+    columns = ["id", *WHOLE_COLUMNS]
     if masks is not None:
-        columns += ["ratio", "bucket", "psnr_hole", "ssim_hole", "l1_hole"]
+        columns += ["ratio", "bucket", *HOLE_COLUMNS]
     return pd.DataFrame(rows, columns=columns)
+
+
+def _warn_of_small(truth_dir: str | Path, metric: Metric, rows: list[dict[str, Any]]) -> None:
+    if small := [row["id"] for row in rows if math.isnan(row[metric.name])]:
+        warn(
+            f"{truth_dir}: {len(small)} of {len(rows)} images have a side of less than {metric.smallest} pixels, which "
+            f"{metric.label} needs. Their {metric.label} is nan, and its mean leaves them out: {some_of(small)}."
+        )
 
 
 class _Files:

@@ -1,90 +1,119 @@
-"""Scores of pairs of images: PSNR, SSIM and L1 one by one, LPIPS in batches."""
+"""Scores of image pairs: metrics that are functions one by one, those of networks in batches."""
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from sair.evaluation.metrics import LPIPS_SMALLEST, Lpips, l1, mean_ssim, psnr, ssim_map
+from sair.evaluation.metrics.metric import Metric, PairNetwork
+from sair.evaluation.metrics.registry import COMPUTED, NETWORKS
+
+# By metric; True builds those of all metrics, False leaves their columns nan.
+Networks = Mapping[str, PairNetwork] | bool
 
 
-def score_pair(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> dict[str, float]:
-    """PSNR, SSIM and L1 of one pair; LPIPS is measured in batches by the callers.
+def score_pair(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> dict[str, float]:
+    """Compute all metrics of a pair that need no network; ``NetworkQueue`` measures the others in batches.
 
     Args:
-        truth, prediction: uint8 (H, W, 3), sides at least 11.
+        ground_truth, prediction: uint8 (H, W, 3), sides of at least 11 pixels.
         hole: bool (H, W), True = hole.
 
     Returns:
-        ``psnr``, ``ssim``, ``l1`` and, with ``hole``, ``psnr_hole``, ``ssim_hole``, ``l1_hole``; see
-        :mod:`sair.evaluation.metrics` for units and ``nan``.
+        ``psnr``, ``ssim``, ``l1`` and so on and, with ``hole``, ``psnr_hole``, ``ssim_hole``, ``l1_hole`` and so on;
+        ``nan`` where a value does not exist.
 
     Raises:
-        InputError, TypeError: as :func:`sair.evaluation.metrics.psnr`.
+        InputError: sizes differ, or a side is too short.
+        TypeError: an image that is not uint8 RGB, or a mask that is not bool.
     """
-    similarity = ssim_map(truth, prediction)  # once, for the whole image and for the hole
-    scores = {"psnr": psnr(truth, prediction), "ssim": mean_ssim(similarity), "l1": l1(truth, prediction)}
-    if hole is not None:
-        scores["psnr_hole"] = psnr(truth, prediction, hole)
-        scores["ssim_hole"] = mean_ssim(similarity, hole)
-        scores["l1_hole"] = l1(truth, prediction, hole)
-    return scores
+    whole, in_hole = {}, {}
+    for metric in COMPUTED:
+        value = metric.prepared(ground_truth, prediction)
+        whole[metric.name] = value(None)
+        if hole is not None and metric.in_hole:
+            in_hole[f"{metric.name}_hole"] = value(hole)
+    return whole | in_hole
 
 
 class Target(NamedTuple):
-    """A prediction that waits for its LPIPS, and the cell that the number goes into."""
+    """A prediction that a network has yet to measure, and the cells that the values go into.
+
+    prediction: uint8 RGB (H, W, 3).
+    row: scores of its image.
+    suffix: of the columns, such as ``_raw``.
+    """
 
     prediction: np.ndarray
     row: dict[str, Any]
-    column: str
+    suffix: str = ""
 
 
-class LpipsQueue:
-    """Gathers images of one size until a batch is full, so that memory does not grow with the number of images.
+Group = tuple[np.ndarray, Sequence[Target]]  # a ground truth and all its predictions
+
+
+class NetworkQueue:
+    """Collects images of one size until a batch is full, so that memory does not grow with the number of images.
 
     A ground truth comes with all its predictions and its features are computed once for them.
+
+    Args:
+        networks: by metric; the columns of metrics without a network become ``nan``.
+        batch_size: predictions that a network gets at once.
     """
 
-    def __init__(self, lpips: Lpips | None, batch_size: int) -> None:
-        self._lpips = lpips
+    def __init__(self, networks: Mapping[str, PairNetwork], batch_size: int) -> None:
+        self._networks = networks
         self._batch_size = batch_size
-        self._waiting: dict[tuple[int, ...], list[tuple[np.ndarray, list[Target]]]] = defaultdict(list)
+        self._waiting: dict[tuple[str, tuple[int, ...]], list[Group]] = defaultdict(list)
 
-    def put(self, truth: np.ndarray, targets: list[Target]) -> None:
-        """Take a ground truth and its predictions; without a network, or if too small for it, they become ``nan``."""
-        if self._lpips is None or min(truth.shape[:2]) < LPIPS_SMALLEST:
-            for target in targets:
-                target.row[target.column] = math.nan
-            return
-        waiting = self._waiting[truth.shape]
-        waiting.append((truth, targets))
-        if sum(len(group) for _, group in waiting) >= self._batch_size:
-            self._measure(self._waiting.pop(truth.shape))
+    def put(self, ground_truth: np.ndarray, targets: Sequence[Target]) -> None:
+        """Take a ground truth and its predictions; where they are too small for a network, its values are ``nan``."""
+        for metric in NETWORKS:
+            self._put(metric, ground_truth, targets)
 
     def finish(self) -> None:
         """Measure what is left."""
         while self._waiting:
-            self._measure(self._waiting.popitem()[1])
+            (name, _), groups = self._waiting.popitem()
+            self._measure(name, groups)
 
-    def _measure(self, groups: list[tuple[np.ndarray, list[Target]]]) -> None:
-        truths = self._lpips.features([truth for truth, _ in groups])
+    def _put(self, metric: Metric, ground_truth: np.ndarray, targets: Sequence[Target]) -> None:
+        if metric.name not in self._networks or min(ground_truth.shape[:2]) < metric.smallest:
+            for target in targets:
+                target.row[metric.name + target.suffix] = math.nan
+            return
+        batch = metric.name, ground_truth.shape
+        self._waiting[batch].append((ground_truth, targets))
+        if sum(len(group) for _, group in self._waiting[batch]) >= self._batch_size:
+            self._measure(metric.name, self._waiting.pop(batch))
+
+    def _measure(self, name: str, groups: Sequence[Group]) -> None:
+        network = self._networks[name]
+        truths = network.features([truth for truth, _ in groups])
         pairs = [(index, target) for index, (_, targets) in enumerate(groups) for target in targets]
-        # A truth with many predictions may overfill a batch, so it is cut again.
+        # A ground truth with many predictions may overfill a batch, so it is cut again.
         for start in range(0, len(pairs), self._batch_size):
             part = pairs[start : start + self._batch_size]
-            owner = torch.tensor([index for index, _ in part], device=self._lpips.device)
-            features = self._lpips.features([target.prediction for _, target in part])
-            distances = self._lpips.distance([maps[owner] for maps in truths], features)
+            features = network.features([target.prediction for _, target in part])
+            # Repeat the features of each ground truth once for each of its predictions.
+            owner = torch.tensor([index for index, _ in part], device=network.device)
+            distances = network.distance([maps[owner] for maps in truths], features)
             for (_, target), distance in zip(part, distances, strict=True):
-                target.row[target.column] = float(distance)
+                target.row[name + target.suffix] = float(distance)
 
 
-def network_of(lpips: Lpips | bool) -> Lpips | None:
-    """Return the network to use: the one given, a new one for True, none for False."""
-    if isinstance(lpips, bool):
-        return Lpips() if lpips else None
-    return lpips
+def networks_of(networks: Networks) -> dict[str, PairNetwork]:
+    """Return the networks to use by metric: those given, or new ones of all metrics for True, or none for False.
+
+    Raises:
+        InputError: weights are missing.
+    """
+    if isinstance(networks, bool):
+        return {metric.name: metric.network() for metric in NETWORKS if networks and metric.network is not None}
+    return dict(networks)

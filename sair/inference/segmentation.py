@@ -25,7 +25,7 @@ from sair.data.manifest import (
     read_table,
 )
 from sair.data.samples import to_tensor
-from sair.evaluation.segmentation import REGIONS, SEGMENTATION_COLUMNS, overlap
+from sair.evaluation.metrics.miou import REGIONS, SEGMENTATION_COLUMNS, overlap
 from sair.methods import loading
 from sair.models.clip import CLIP
 from sair.models.implicit import pixel_centres

@@ -13,6 +13,7 @@ from sair.common.errors import InputError, near
 from sair.common.files import read_mapping
 from sair.data.buckets import as_buckets
 from sair.data.sources import classes_of
+from sair.evaluation.metrics.registry import JUDGED
 from sair.methods.origins import merge
 from sair.reporting.paper import all_claims
 
@@ -66,6 +67,8 @@ def _check(config: dict[str, Any], schema: str | Path) -> None:
                 f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
                 "one each, after 0 where no part is. Name every id."
             )
+    for name in config["regression"]["least"]:
+        check_name("regression.least", name, JUDGED)
     for place in ("semantics", "regression", "report"):
         check_name(f"{place}.dataset", config[place]["dataset"], config["datasets"])
     for place in ("tables", "figures"):

@@ -15,13 +15,11 @@ from tabulate import tabulate
 
 from sair.common.files import write_csv, write_text
 from sair.common.tabular import ANY, TEXT, read_csv
+from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_DIFFERENCE, Decision, Difference, decide
 from sair.reporting import notes
-from sair.reporting.markup import paper_decimals
 from sair.reporting.measured import (
     ALL,
-    METRICS,
-    NAMES,
     Key,
     least_of,
     quality_differences,
@@ -237,12 +235,12 @@ def _claim(line: Any, several: set[tuple[str, str, str]]) -> list[str]:
     names = (
         f" ({line.method or '–'}, {line.against or '–'})" if (line.table, line.better, line.worse) in several else ""
     )
-    return [line.table, f"{line.better} > {line.worse}{names}", where, NAMES[line.metric]]
+    return [line.table, f"{line.better} > {line.worse}{names}", where, METRICS[line.metric].label]
 
 
 def _printed(value: float, metric: str) -> str:
     """Return a difference of the paper's numbers with the paper's decimals."""
-    return "–" if math.isnan(value) else f"{value:+.{paper_decimals(metric)}f}"
+    return "–" if math.isnan(value) else f"{value:+.{METRICS[metric].paper_decimals}f}"
 
 
 def _signed(value: float, metric: str) -> str:

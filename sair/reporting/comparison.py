@@ -11,12 +11,11 @@ import pandas as pd
 from tabulate import tabulate
 
 from sair.common.errors import InputError
+from sair.data.buckets import ALL
+from sair.evaluation.metrics.registry import JUDGED, METRICS
 from sair.evaluation.statistics import Difference, decide
 from sair.reporting import notes
 from sair.reporting.measured import (
-    ALL,
-    METRICS,
-    NAMES,
     family_of,
     least_in_unit,
     means,
@@ -27,7 +26,6 @@ from sair.reporting.measured import (
 )
 
 IMPROVED, WORSE, SAME = "improved", "worse", "no difference"
-JUDGED = ("psnr", "ssim", "l1", "lpips", "miou")  # what ``least`` may name
 
 
 class Verdict(NamedTuple):
@@ -68,7 +66,7 @@ def compare(
     same_images({names["variant"]: second, names["reference"]: first})
     shared = [metric for metric in measures_of(first) if metric in measures_of(second)]
     # Of the workflow's scores those that tables print: hole-only and raw ones would only weaken the correction.
-    printed = [metric for metric in shared if metric in NAMES] or shared
+    printed = [metric for metric in shared if metric in METRICS] or shared
     if not printed:
         raise InputError(f"{names['variant']} and {names['reference']} have no measure in common.")
     buckets = [bucket for bucket in dict.fromkeys(first.bucket) if bucket]
@@ -138,7 +136,7 @@ def to_text(verdicts: Sequence[Verdict]) -> str:
         rows.append(
             [
                 bucket,
-                NAMES.get(v.metric, v.metric),
+                METRICS[v.metric].label if v.metric in METRICS else v.metric,
                 f"{v.difference.mean:+.{digits}f}",
                 "-" if math.isnan(v.difference.low) else interval,
                 "-" if math.isnan(v.adjusted_p) else f"{v.adjusted_p:.4f}",

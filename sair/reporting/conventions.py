@@ -16,15 +16,14 @@ from tabulate import tabulate
 
 from sair.common.errors import InputError
 from sair.common.files import write_csv, write_text
+from sair.data.buckets import ALL
 from sair.data.manifest import manifest_hash
-from sair.evaluation.conventions import CONVENTIONS, Compute, Measure, column_name, kind
+from sair.evaluation.conventions import CONVENTIONS, OURS, Compute, Measure, column_name, kind
+from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import Decision, Difference, decide
 from sair.reporting import notes
 from sair.reporting.markup import MARKDOWN, in_cell
 from sair.reporting.measured import (
-    ALL,
-    METRICS,
-    NAMES,
     Key,
     least_in_unit,
     quality,
@@ -35,7 +34,7 @@ from sair.reporting.measured import (
 from sair.reporting.paper import all_claims
 from sair.reporting.rows import Row, collect
 
-FAMILIES = ("psnr", "ssim", "l1")
+FAMILIES = tuple(CONVENTIONS[OURS].measures)
 COLUMNS = [
     *("method", "minus", "bucket", "convention", "measure"),
     *("mean", "low", "high", "p", "n", "clusters", "place"),
@@ -61,7 +60,7 @@ class Column(NamedTuple):
     def header(self) -> str:
         """Family, which way is better, and the conventions."""
         arrow = MARKDOWN.arrows[0 if METRICS[self.kind].higher_is_better else 1]
-        return f"{NAMES[self.kind]} {arrow} {self.who}"
+        return f"{METRICS[self.kind].label} {arrow} {self.who}"
 
     def text(self, value: float, sign: str = "") -> str:
         """A value with the measure's decimals; one more, and a sign, for a difference."""
@@ -229,7 +228,7 @@ def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
             times = f"{apart / ours:.1f}" if ours and math.isfinite(apart) and family != "l1" else MARKDOWN.dash
             others = {moved for c in columns for moved in scored.moved(bucket, c)}
             pairs = math.comb(len(scored.place(bucket, columns[0])), 2)
-            body.append([NAMES[family], f"{bucket} %", texts, sizes, times, f"{len(others)} of {pairs}"])
+            body.append([METRICS[family].label, f"{bucket} %", texts, sizes, times, f"{len(others)} of {pairs}"])
     gain = f"{first} − {second}"
     headers = ["", "holes", first, gain, f"span of {first} / {gain} by ours", "pairs of methods in another order"]
     return _table(body, headers, 2)
@@ -323,7 +322,7 @@ def write_conventions(
     Args:
         config: the whole config; its ``conventions`` name a table, whose methods are shown, and pairs of them.
         methods: specifications of that table's methods.
-        scores: their conventions.csv, one per seed (:func:`sair.evaluation.score.score_conventions`).
+        scores: their conventions.csv, one per seed (``sair.evaluation.score_conventions``).
         manifest: manifest.csv of the table's dataset.
         markdown, csv: files to write.
 

@@ -14,7 +14,7 @@ from sair.common.files import atomic
 from sair.common.images import read_rgb, write_png
 from sair.common.tabular import ANY, FINITE, read_csv
 from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
-from sair.evaluation.metrics import psnr
+from sair.evaluation.metrics.psnr import psnr
 
 TILE = 192  # smallest side of an image in a grid, in pixels
 GAP = 6

@@ -8,23 +8,20 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from sair.reporting.measured import ALL, METRICS, NAMES, Key
+from sair.data.buckets import ALL
+from sair.evaluation.metrics.registry import METRICS
+from sair.reporting.measured import Key
 from sair.reporting.rows import BEST, TIED, Row, Shape
 
 
 def number(value: float, decimals: int, infinity: str) -> str:
-    """A measured number as every format prints it."""
+    """Return a measured number as every format prints it."""
     return infinity if math.isinf(value) else f"{value:z.{decimals}f}"  # z: no minus before zero
-
-
-def paper_decimals(metric: str) -> int:
-    """Return the decimals with which the paper prints a measure, whatever ours are."""
-    return 2 if metric in ("psnr", "miou") else 3
 
 
 def paper_number(value: float, metric: str) -> str:
     """Return a number of the paper as the paper prints it."""
-    return f"{value:.{paper_decimals(metric)}f}"
+    return f"{value:.{METRICS[metric].paper_decimals}f}"
 
 
 class Markup(NamedTuple):
@@ -93,7 +90,7 @@ def in_cell(text: str) -> str:
 
 
 def _header(metric: str, markup: Markup) -> str:
-    return f"{NAMES[metric]} {markup.arrows[0 if METRICS[metric].higher_is_better else 1]}"
+    return f"{METRICS[metric].label} {markup.arrows[0 if METRICS[metric].higher_is_better else 1]}"
 
 
 def _bucket(bucket: str, percent: str) -> str:

@@ -11,47 +11,39 @@ import pandas as pd
 
 from sair.common.errors import InputError
 from sair.common.tabular import ANY, FINITE, TEXT, Number, read_csv
-from sair.evaluation import metrics as convention
-from sair.evaluation.conventions import OURS, all_measures, column_name
-from sair.evaluation.metrics import MIOU, PSNR_CAP
-from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.segmentation import REGIONS, SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference
+from sair.data.buckets import ALL
+from sair.evaluation.conventions import CONVENTIONS, OURS, all_measures, column_name, kind
+from sair.evaluation.metrics.miou import REGIONS, SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference
+from sair.evaluation.metrics.registry import ALWAYS, MEASURES, METRICS
 from sair.evaluation.statistics import Difference, Estimate, estimate, paired
 
-MEASURES = [column for column in SCORE_COLUMNS if column not in ("id", "bucket", "cluster", "ratio")]
-DISTANCES = ["fid", "kid"]  # of distributions: no single image has one
-METRICS = convention.METRICS | convention.DISTANCES | {"miou": MIOU, "miou_hole": MIOU}
-NAMES = {
-    "psnr": "PSNR",
-    "ssim": "SSIM",
-    "l1": "L1",
-    "lpips": "LPIPS",
-    "fid": "FID",
-    "kid": "KID",
-    "miou": "mIoU",
-    "miou_hole": "mIoU in the hole",
-}
 REGION = dict(zip(("miou", "miou_hole"), REGIONS, strict=True))
-ALL = "all"  # the bucket of every mask ratio together
-
 Key = tuple[str, str]  # bucket, metric
 
-FAMILIES = {name: name for name in METRICS} | {"mae": "l1"}  # what some published codes call MAE is an L1
-# A score beyond them has another unit, such as percent, or was typed; rounding may pass 1 in the last digits.
-RANGES = {"psnr": (0, 200), "ssim": (-1 - 1e-6, 1 + 1e-6), "l1": (0, 1 + 1e-6), "lpips": (-1e-6, math.inf)}
+# Columns of conventions.csv, by the metric that each is read like.
+BY_CONVENTION = {
+    column_name(name, measure): kind(measure)
+    for name, convention in CONVENTIONS.items()
+    for measure in convention.measures
+}
 SCORE_AGAIN = "Expected a file of scores; score the images again."
 RATIO_DIGITS = 1e-6  # percent; score files hold ten digits
-WHOLE = ("psnr", "ssim", "l1")  # every image has these; the others may not exist (small image, empty hole)
 
 
 def family_of(column: str) -> str:
-    """Return the metric that a column is read with: ``psnr_hole`` and ``ours_psnr`` are a ``psnr``."""
-    return next(FAMILIES[word] for word in column.split("_") if word in FAMILIES)
+    """Return the metric that a column is read like: that of ``psnr_hole`` and of ``ours_psnr`` is ``psnr``."""
+    return BY_CONVENTION.get(column) or METRICS[column.partition("_")[0]].name
 
 
 def least_of(column: str, least: Mapping[str, float]) -> float | None:
-    """Return the difference that another training seed gives by itself, of a column's family; None if not measured."""
-    return least.get(family_of(column))
+    """Return by how much training with another seed alone moves a column's mean, or None if that was not measured.
+
+    Args:
+        column: of scores.
+        least: by metric (``regression.least``); the registry's value stands in for one that is missing.
+    """
+    family = family_of(column)
+    return least.get(family, METRICS[family].least)
 
 
 def least_in_unit(key: Key, least: Mapping[str, float], known: Mapping[Key, float]) -> float | None:
@@ -86,7 +78,8 @@ def read_scores(paths: str | Path | Sequence[str | Path], required: Sequence[str
 
     Returns:
         id, bucket, cluster, ratio if it is known, the measures, and ``perfect``: how many seeds filled the image
-        without an error. A PSNR is infinite where every seed has it so; in a mean over seeds it counts as ``PSNR_CAP``.
+        without an error. A value is infinite if it is infinite in every seed; otherwise an infinite value counts as the
+        metric's cap in the mean over seeds.
 
     Raises:
         InputError: a file is missing or is no score file; seeds that scored different images.
@@ -141,10 +134,10 @@ def _read_seed(path: str | Path, required: Sequence[str]) -> pd.DataFrame:
 
 
 def _allowed(measure: str) -> Number:
-    # Of our convention; those of other codes have their own units, such as percent.
-    low, high = RANGES[family_of(measure)] if measure in MEASURES else (-math.inf, math.inf)
-    missing, infinite = measure.removesuffix("_raw") not in WHOLE, family_of(measure) == "psnr"
-    return Number(missing, infinite, low, high)
+    metric = METRICS[family_of(measure)]
+    # Measures of other codes have their own units, such as percent, so they have no range.
+    low, high = metric.valid if measure in MEASURES else (-math.inf, math.inf)
+    return Number(measure not in ALWAYS, metric.cap is not None, low, high)
 
 
 def measures_of(scores: pd.DataFrame) -> list[str]:
@@ -153,9 +146,9 @@ def measures_of(scores: pd.DataFrame) -> list[str]:
 
 
 def capped(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return scores whose PSNRs are at most ``PSNR_CAP``: one image without an error would make any mean infinite."""
-    psnrs = [column for column in measures_of(scores) if family_of(column) == "psnr"]
-    return scores.assign(**{column: scores[column].clip(upper=PSNR_CAP) for column in psnrs})
+    """Return scores whose values are at most their metric's cap: one infinite value would make any mean infinite."""
+    caps = {column: METRICS[family_of(column)].cap for column in measures_of(scores)}
+    return scores.assign(**{column: scores[column].clip(upper=cap) for column, cap in caps.items() if cap is not None})
 
 
 def parts(scores: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:

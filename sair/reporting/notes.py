@@ -8,11 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from sair.evaluation.metrics import PSNR_CAP
+from sair.evaluation.metrics.psnr import PSNR_CAP
+from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import FEWEST_CLUSTERS, LEVEL, Decision
-from sair.reporting.measured import NAMES, family_of, least_of
-
-UNITS = {"psnr": " dB"}
+from sair.reporting.measured import family_of, least_of
 
 
 def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]) -> str:
@@ -25,7 +24,7 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
         least: by metric, what another training seed moves by itself.
     """
     known = [name for name in dict.fromkeys(metrics) if least_of(name, least) is not None]
-    sizes = ", ".join(f"{least_of(name, least):g}{UNITS.get(name, '')} in {NAMES[name]}" for name in known)
+    sizes = ", ".join(f"{least_of(name, least):g}{METRICS[name].after} in {METRICS[name].label}" for name in known)
     tests = {"swaps for mIoU" if family_of(name) == "miou" else "sign flips" for name in metrics}
     text = (
         f"p < {LEVEL} in a test paired by image (random {' or '.join(sorted(tests))}) after Holm's correction for all "
@@ -33,7 +32,8 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
         f"(`regression.least`: {sizes or 'not given'}"
     )
     if unknown := dict.fromkeys(family_of(name) for name in metrics if name not in known):
-        names, keys = ", ".join(map(NAMES.get, unknown)), ", ".join(f"`regression.least.{name}`" for name in unknown)
+        names = ", ".join(METRICS[name].label for name in unknown)
+        keys = ", ".join(f"`regression.least.{name}`" for name in unknown)
         text += f"; no seed spread measured for {names}, so nothing is decided there: set {keys}"
     return f"{text})"
 

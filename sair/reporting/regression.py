@@ -20,11 +20,12 @@ from sair.common.errors import InputError
 from sair.common.files import atomic, read_mapping, write_csv, write_text
 from sair.common.images import read_rgb, write_png
 from sair.common.tabular import ANY, TEXT, read_csv
-from sair.data.manifest import checked_mask, checked_rgb, manifest_hash, read_manifest
+from sair.data.manifest import manifest_hash, read_manifest, read_pair
+from sair.evaluation.metrics.registry import COMPUTED
 from sair.provenance import records as provenance
 from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, terms, to_text
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
-from sair.reporting.measured import WHOLE, capped, read_scores
+from sair.reporting.measured import capped, read_scores
 from sair.reporting.reference import FACTS, counterpart, facts_file, score_files
 
 MOVED = 3  # images of the grid that lost most, and as many that gained most
@@ -51,7 +52,7 @@ def keep(
         for path in paths:
             if not Path(path).is_file():
                 raise InputError(f"{path}: is not there. Finish the run first: snakemake --cores all {path}")
-            read_scores(path, WHOLE)  # all of them, before the old reference is touched
+            read_scores(path, [metric.name for metric in COMPUTED])  # all of them, before the old reference is touched
             kept[Path(folder, method, Path(path).parent.name, "scores.csv")] = path
     for target, path in kept.items():
         with atomic(target) as temporary:
@@ -173,8 +174,7 @@ def _grid(moved: pd.DataFrame, manifest: str | Path, predictions: Mapping[str, P
     lines = []
     for line in moved.itertuples():
         row = rows[line.bucket, line.id]
-        truth = checked_rgb(Path(manifest).parent / row.image, row.image_sha256)
-        hole = checked_mask(Path(manifest).parent / row.mask, row.mask_sha256)
+        truth, hole = read_pair(row, Path(manifest).parent)
         masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
         images = [read_rgb(folder / "composited" / row.prediction) for folder in predictions.values()]
         values = [f"{line.psnr_before:.2f} dB", f"{line.psnr_now:.2f} dB ({line.moved:+.2f})"][-len(images) :]

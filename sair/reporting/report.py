@@ -36,11 +36,12 @@ from sair.data.manifest import (
     read_manifest,
     read_table,
 )
-from sair.evaluation import metrics as convention
 from sair.evaluation.checks import same_size
+from sair.evaluation.metrics.psnr import PSNR_CAP
+from sair.evaluation.metrics.registry import METRICS, WHOLE_COLUMNS
 from sair.reporting import claims, markup
 from sair.reporting.figures import read_log, validations
-from sair.reporting.measured import ALL, METRICS, NAMES, family_of, read_scores
+from sair.reporting.measured import ALL, family_of, read_scores
 from sair.reporting.paper import all_claims
 from sair.reporting.rows import competes, read_frame
 
@@ -159,14 +160,10 @@ def _about(config: Mapping[str, Any], sources: Sources) -> dict[str, Any]:
         "preset": config["preset"],
         "size": config["image_size"],
         "seeds": config["seeds"],
-        "cap": convention.PSNR_CAP,
         "results": config["results"],
         "manifest": manifest_hash(sources.manifest)[:12] if found else None,
         "images": len({row.id for row in read_manifest(sources.manifest)}) if found else None,
-        "metrics": {
-            metric: {"name": NAMES[metric], "decimals": shown.decimals, "higher": shown.higher_is_better}
-            for metric, shown in METRICS.items()
-        },
+        "metrics": {name: metric.facts() for name, metric in METRICS.items()},
     }
 
 
@@ -319,7 +316,7 @@ def _gallery(
             name: {
                 bucket: {
                     metric: [_number(value, KEPT) for value in frame.loc[frame.bucket == bucket, metric]]
-                    for metric in convention.METRICS
+                    for metric in WHOLE_COLUMNS
                 }
                 for bucket in buckets
             }
@@ -334,7 +331,7 @@ def _ratio(row: ManifestRow) -> float:
 
 
 def _scores(path: str, rows: Sequence[ManifestRow]) -> pd.DataFrame:
-    frame = read_scores(path, list(convention.METRICS))
+    frame = read_scores(path, WHOLE_COLUMNS)
     if list(zip(frame.bucket, frame.id, strict=True)) != [(row.bucket, row.id) for row in rows]:
         raise InputError(f"{path}: its rows are not the manifest's. Delete it and run again.")
     return frame
@@ -357,7 +354,7 @@ def choose(rows: Sequence[ManifestRow], scores: Sequence[np.ndarray], count: int
         scores: one array of scores a method, in the manifest's order.
         count: images wanted, at most as many as there are.
     """
-    capped = np.minimum(np.stack(scores), convention.PSNR_CAP)  # a hole of few pixels may be filled without an error
+    capped = np.minimum(np.stack(scores), PSNR_CAP)  # a hole of few pixels may be filled without an error
     spread = pd.Series(capped.std(0), [row.id for row in rows]).groupby(level=0, sort=False).mean()
     most = list(spread.sort_values(ascending=False, kind="stable").index[: -(-count // 2)])
     rest = [name for name in spread.index if name not in most]

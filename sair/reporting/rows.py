@@ -13,8 +13,9 @@ import pandas as pd
 
 from sair.common.errors import InputError
 from sair.common.tabular import ANY, FINITE, TEXT, read_csv
+from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estimate, decide
-from sair.reporting.measured import METRICS, Key, least_of
+from sair.reporting.measured import Key, least_of
 from sair.reporting.paper import claimed
 
 NOT_IMPLEMENTED = "not in this table yet"

@@ -17,15 +17,12 @@ import pandas as pd
 from sair.common.files import write_csv, write_text
 from sair.data.manifest import manifest_hash
 from sair.evaluation.fid import ENOUGH, FEWEST
-from sair.evaluation.metrics import CONVENTION
+from sair.evaluation.metrics.registry import MEASURES, METRICS, SET_METRICS
 from sair.evaluation.statistics import Difference, Estimate
 from sair.reporting import conditions, notes
 from sair.reporting.markup import markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
     ALL,
-    DISTANCES,
-    MEASURES,
-    NAMES,
     Key,
     distances,
     quality,
@@ -93,7 +90,7 @@ def describe(
     else:
         result.append(
             "Whole image, composited, 8 bits, mean over images: "
-            + "; ".join(f"{NAMES[metric]} {CONVENTION[metric]}" for metric in claims["metrics"])
+            + "; ".join(f"{METRICS[metric].label} {METRICS[metric].convention}" for metric in claims["metrics"])
             + "."
         )
     specs = [(row.label, methods.get(row.method, {})) for row in rows]
@@ -140,12 +137,12 @@ def _budget(training: dict[str, Any]) -> str:
 
 def _distances_reason(config: dict[str, Any], measured: Mapping[str, dict[Key, Estimate]]) -> dict[str, str]:
     """By metric, why a table has no FID and KID, or what is the matter with them."""
-    estimates = [cell for cells in measured.values() for (_, metric), cell in cells.items() if metric in DISTANCES]
+    estimates = [cell for cells in measured.values() for (_, metric), cell in cells.items() if metric in SET_METRICS]
     if not estimates:
-        return dict.fromkeys(DISTANCES, NO_INCEPTION if config["fid"] else SWITCHED_OFF)
+        return dict.fromkeys(SET_METRICS, NO_INCEPTION if config["fid"] else SWITCHED_OFF)
     fewest = min(cell.n for cell in estimates)
     if fewest < FEWEST:
-        return dict.fromkeys(DISTANCES, TOO_FEW)
+        return dict.fromkeys(SET_METRICS, TOO_FEW)
     return {"fid": BIASED} if fewest < ENOUGH else {}
 
 
@@ -153,14 +150,14 @@ def _distances(rows: Sequence[Row], buckets: Sequence[str], reasons: Mapping[str
     """FID and KID as a second Markdown table and a note on them; no table where there are no numbers."""
     if "kid" in reasons:
         return "", f"–: FID and KID ({reasons['kid']})."
-    shape = Shape(buckets, DISTANCES)
+    shape = Shape(buckets, SET_METRICS)
     have = [row for row in rows if shape.columns[0] in row.cells]
     table = markdown_table(have, shape, {key: {} for key in shape.columns})
     flag = f" FID is {reasons['fid']}; KID is not." if "fid" in reasons else ""
     head = f"Distance of distributions, n = {have[0].cells[shape.columns[0]].n}.{flag}"
     note = (
-        f"FID {CONVENTION['fid']}; KID {CONVENTION['kid']}. No method is marked: a single image has no distance "
-        "that a test could pair."
+        f"FID {METRICS['fid'].convention}; KID {METRICS['kid'].convention}. No method is marked: a single image "
+        "has no distance that a test could pair."
     )
     return f"{head}\n\n{table}\n\n", note
 
@@ -215,7 +212,7 @@ def write_quality_table(
         result.append(perfect)
     reasons = _distances_reason(config, measured)
     more, note = _distances(rows, shape.buckets, reasons)
-    stored = Shape([*buckets, ALL], [*MEASURES, *DISTANCES])
+    stored = Shape([*buckets, ALL], [*MEASURES, *SET_METRICS])
     _write(table, title, rows, stored, shape, marked.marks, [*result, note], figures, config, output, more, reasons)
 
 

@@ -17,6 +17,8 @@ from sair.common.files import file_sha256
 from sair.common.images import read_rgb, write_png
 from sair.data.manifest import manifest_hash
 from sair.evaluation import fid
+from sair.evaluation.metrics.fid import frechet_distance
+from sair.evaluation.metrics.kid import kernel_distance
 from sair.weights.sources import entry, known
 
 pytestmark = pytest.mark.slow  # as a whole
@@ -104,22 +106,22 @@ def test_fid_is_pytorch_fids(n, m):
     a, b = samples(n, 48, 0), samples(m, 48, 1, scale=1.3, shift=0.1)
     statistics = [part for x in (a, b) for part in (x.mean(0), np.cov(x, rowvar=False))]
     wanted = fid_score.calculate_frechet_distance(*statistics)
-    assert fid.frechet_distance(a, b) == pytest.approx(wanted, rel=1e-9 if min(n, m) > 48 else 1e-4)
+    assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-9 if min(n, m) > 48 else 1e-4)
     # Another way, exact in every case: the root of a symmetric matrix.
     values, vectors = np.linalg.eigh(statistics[1])
     root = vectors * np.sqrt(values.clip(0)) @ vectors.T
     trace = np.sqrt(np.linalg.eigvalsh(root @ statistics[3] @ root).clip(0)).sum()
     gap = statistics[0] - statistics[2]
     wanted = gap @ gap + np.trace(statistics[1]) + np.trace(statistics[3]) - 2 * trace
-    assert fid.frechet_distance(a, b) == pytest.approx(wanted, rel=1e-6)
+    assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_fid_of_a_known_case():
     """Scaled by 2 and shifted by 3 in every one of 4 features: 4 * 9 + the variances."""
     a = samples(50, 4, 0)
     variances = a.var(0, ddof=1).sum()
-    assert fid.frechet_distance(a, 2 * a - a.mean(0) + 3) == pytest.approx(4 * 9 + variances)
-    assert 0 <= fid.frechet_distance(a, a) < 1e-12
+    assert frechet_distance(a, 2 * a - a.mean(0) + 3) == pytest.approx(4 * 9 + variances)
+    assert 0 <= frechet_distance(a, a) < 1e-12
 
 
 def kernel(a, b):
@@ -139,7 +141,7 @@ def torch_fidelity(x, y):
 def test_kid_is_its_definition(buckets, monkeypatch):
     monkeypatch.setattr(fid, "ROWS", 4)  # several blocks, the last one smaller
     x, y = samples(10, 6, 0), np.stack([samples(10, 6, 1 + b, shift=0.5) for b in range(buckets)])
-    found = fid.kernel_distance(x, y)
+    found = kernel_distance(x, y)
     assert found.unpaired == pytest.approx(torch_fidelity(x, y.reshape(-1, 6)))
 
     def loops(kept):
@@ -168,11 +170,11 @@ def test_kid_of_pairs_is_unbiased_where_torch_fidelitys_is_not():
     for _ in range(200):
         shared = rng.normal(0, 1, (20, 8))
         x, y = (0.9 * shared + np.sqrt(0.19) * rng.normal(0, 1, (20, 8)) for _ in range(2))
-        result = fid.kernel_distance(x, y[None])
+        result = kernel_distance(x, y[None])
         found.append((result.paired.mean, result.unpaired))
     means, errors = np.mean(found, 0), np.std(found, 0) / np.sqrt(200)
     assert abs(means[0]) < 3 * errors[0] and means[1] < -10 * errors[1]
-    assert fid.kernel_distance(x, x[None]).paired[:3] == pytest.approx((0, 0, 0), abs=1e-12)
+    assert kernel_distance(x, x[None]).paired[:3] == pytest.approx((0, 0, 0), abs=1e-12)
 
 
 def mean_kernel(p, q):
@@ -187,7 +189,7 @@ def test_the_interval_of_kid_covers_the_truth():
     here, there = np.zeros(16), np.full(16, 0.4)
     true = mean_kernel(here, here) + mean_kernel(there, there) - 2 * mean_kernel(here, there)
     found = [
-        fid.kernel_distance(rng.normal(here, 1, (60, 16)), rng.normal(there, 1, (1, 60, 16))).paired for _ in range(300)
+        kernel_distance(rng.normal(here, 1, (60, 16)), rng.normal(there, 1, (1, 60, 16))).paired for _ in range(300)
     ]
     means = np.array([paired.mean for paired in found])
     assert abs(means.mean() - true) < 3 * means.std() / np.sqrt(300)
@@ -197,11 +199,11 @@ def test_the_interval_of_kid_covers_the_truth():
 def test_fid_is_biased_by_the_number_of_images_and_kid_is_not():
     """Why it is flagged: two samples of one distribution, few and many images."""
     few, many = (
-        np.mean([fid.frechet_distance(samples(n, 64, 2 * k), samples(n, 64, 2 * k + 1)) for k in range(10)])
+        np.mean([frechet_distance(samples(n, 64, 2 * k), samples(n, 64, 2 * k + 1)) for k in range(10)])
         for n in (20, 400)
     )
     assert few > 5 * many
-    kid = [fid.kernel_distance(samples(20, 64, 2 * k), samples(20, 64, 2 * k + 1)[None]).paired.mean for k in range(40)]
+    kid = [kernel_distance(samples(20, 64, 2 * k), samples(20, 64, 2 * k + 1)[None]).paired.mean for k in range(40)]
     assert abs(np.mean(kid)) < 3 * np.std(kid) / np.sqrt(40)
 
 
@@ -221,8 +223,7 @@ def computed(tmp_path_factory, frozen_split, file):
     with pytest.MonkeyPatch.context() as patch:
         expect(file, patch)
         fid.write_truth_features(manifest, truth, "cpu")
-        fid.write_method_features(manifest, folder / "predictions", method, "cpu")
-    fid.write_distances(manifest, truth, method, folder / "fid.csv")
+        fid.write_fid(manifest, folder / "predictions", truth, method, folder / "fid.csv", "cpu")
     return folder
 
 
@@ -246,12 +247,12 @@ def test_files_of_a_manifest(written, file):
     assert scale > 0 and (frame.fid[:2] < 1e-6 * scale).all() and 0 < frame.fid["all"] < scale
     assert (frame.kid[:2].abs() < 1e-5 * abs(frame.kid["40-60"])).all()
     # The same numbers from the images' own features, without the code that sorts them into buckets.
-    last = fid.kernel_distance(truth.features, method.features[None, 2 * TEST :])
+    last = kernel_distance(truth.features, method.features[None, 2 * TEST :])
     assert frame.kid["40-60"] == pytest.approx(last.paired.mean) and frame.kid_low["40-60"] < last.paired.mean
-    together = fid.kernel_distance(truth.features, method.features.reshape(3, TEST, 2048))
+    together = kernel_distance(truth.features, method.features.reshape(3, TEST, 2048))
     assert frame.kid["all"] == pytest.approx(together.paired.mean)
     assert frame.kid_unpaired["all"] == pytest.approx(torch_fidelity(truth.features, method.features), rel=1e-3)
-    assert scale == pytest.approx(fid.frechet_distance(truth.features, method.features[2 * TEST :]))
+    assert scale == pytest.approx(frechet_distance(truth.features, method.features[2 * TEST :]))
 
 
 def test_features_of_another_manifest_or_other_weights_are_refused(written):

@@ -12,8 +12,10 @@ from PIL import Image
 
 from sair.commands.cli import main
 from sair.common.images import write_png
-from sair.evaluation import metrics
 from sair.evaluation.folders import score_folders
+from sair.evaluation.metrics.l1 import l1
+from sair.evaluation.metrics.psnr import psnr
+from sair.evaluation.metrics.ssim import ssim
 
 
 @pytest.fixture(scope="module")
@@ -38,25 +40,25 @@ def folders(tmp_path):
 
 
 def score(folders, masks=True, **options):
-    options = {"lpips": False, "show": False} | options
+    options = {"networks": False, "show": False} | options
     return score_folders(folders / "truth", folders / "prediction", folders / "masks" if masks else None, **options)
 
 
 def test_a_folder_is_scored_by_id(folders, network):
-    frame = score(folders, lpips=network)
+    frame = score(folders, networks={"lpips": network})
     assert list(frame.id) == ["a/b", "b", "c.d"]
     assert list(frame.bucket) == ["20-40", "0-20", "20-40"]
     for row in frame.itertuples():
         truth = np.array(Image.open(folders / "truth" / f"{row.id}.png"))
         path = next(p for p in (folders / "prediction").glob(f"{row.id}.*"))
         prediction, hole = np.array(Image.open(path)), np.array(Image.open(folders / "masks" / f"{row.id}.png")) > 0
-        assert row.psnr == metrics.psnr(truth, prediction)
-        assert row.ssim == pytest.approx(metrics.ssim(truth, prediction), abs=1e-15)
-        assert row.l1 == metrics.l1(truth, prediction)
+        assert row.psnr == psnr(truth, prediction)
+        assert row.ssim == pytest.approx(ssim(truth, prediction), abs=1e-15)
+        assert row.l1 == l1(truth, prediction)
         assert row.lpips == pytest.approx(network([truth], [prediction])[0], abs=1e-6)
-        assert row.psnr_hole == metrics.psnr(truth, prediction, hole)
-        assert row.ssim_hole == pytest.approx(metrics.ssim(truth, prediction, hole), abs=1e-15)
-        assert row.l1_hole == metrics.l1(truth, prediction, hole)
+        assert row.psnr_hole == psnr(truth, prediction, hole)
+        assert row.ssim_hole == pytest.approx(ssim(truth, prediction, hole), abs=1e-15)
+        assert row.l1_hole == l1(truth, prediction, hole)
         assert row.ratio == 100 * hole.sum() / hole.size
 
 
@@ -127,7 +129,7 @@ def test_names_that_are_not_the_id_are_declared(folders, capsys):
         shutil.copy(path, folders / "truth" / path.relative_to(folders / kind))
     (folders / "truth/a/b_real.png").unlink()
     one = folders / "truth"  # images, masks and predictions in one folder, as LaMa's data are
-    pd.testing.assert_frame_equal(score_folders(one, one, one, lpips=False, show=False, **named), plain)
+    pd.testing.assert_frame_equal(score_folders(one, one, one, networks=False, show=False, **named), plain)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +145,7 @@ def test_a_pattern_without_the_id_is_refused(folders, names, message):
 
 
 def test_a_pattern_of_masks_needs_a_folder_of_them(folders):
-    named = {"mask_name": "{id}_mask", "lpips": False, "show": False}
+    named = {"mask_name": "{id}_mask", "networks": False, "show": False}
     for masks in (None, folders / "masks/b.png"):
         message = fault(score_folders, folders / "truth", folders / "prediction", masks, **named)
         assert "needs a folder of masks" in message
@@ -152,10 +154,10 @@ def test_a_pattern_of_masks_needs_a_folder_of_them(folders):
 def test_one_mask_serves_all_images(folders):
     shutil.copy(folders / "masks/b.png", folders / "one.png")
     both = (folders / "truth", folders / "prediction", folders / "one.png")
-    assert "one.png: 40x40 pixels" in fault(score_folders, *both, lpips=False, show=False)
+    assert "one.png: 40x40 pixels" in fault(score_folders, *both, networks=False, show=False)
     for folder in ("truth", "prediction"):
         (folders / folder / "c.d.png").unlink()
-    frame = score_folders(*both, lpips=False, show=False)
+    frame = score_folders(*both, networks=False, show=False)
     assert list(frame.id) == ["a/b", "b"] and frame.ratio.nunique() == 1
 
 
@@ -182,7 +184,10 @@ def test_own_buckets(folders):
 
 
 def test_the_batch_size_changes_nothing(folders, network):
-    one, many = score(folders, lpips=network, batch_size=1), score(folders, lpips=network, batch_size=64)
+    one, many = (
+        score(folders, networks={"lpips": network}, batch_size=1),
+        score(folders, networks={"lpips": network}, batch_size=64),
+    )
     np.testing.assert_allclose(one.lpips, many.lpips, atol=1e-6, rtol=0)
     pd.testing.assert_frame_equal(one.drop(columns="lpips"), many.drop(columns="lpips"))
 
@@ -252,7 +257,7 @@ def test_a_grey_mask_is_refused(folders):
 def test_images_too_small_for_lpips_have_none(folders, network, capsys):
     for folder in ("truth", "prediction"):
         write_png(folders / folder / "small.png", image(20 if folder == "truth" else 21, 11, 40))
-    frame = score(folders, masks=False, lpips=network).set_index("id")
+    frame = score(folders, masks=False, networks={"lpips": network}).set_index("id")
     assert math.isnan(frame.lpips["small"]) and frame.lpips.drop("small").notna().all()
     assert frame.ssim.notna().all() and frame.psnr.notna().all()
     warning = capsys.readouterr().err
@@ -263,12 +268,12 @@ def test_images_too_small_for_lpips_have_none(folders, network, capsys):
 
 
 def test_one_folder_for_both_is_refused(folders):
-    message = fault(score_folders, folders / "truth", folders / "truth", lpips=False, show=False)
+    message = fault(score_folders, folders / "truth", folders / "truth", networks=False, show=False)
     assert "ground truth and predictions are one folder" in message
 
 
 def test_a_missing_folder_is_refused(folders):
-    assert "no such folder" in fault(score_folders, folders / "truth", folders / "nowhere", lpips=False, show=False)
+    assert "no such folder" in fault(score_folders, folders / "truth", folders / "nowhere", networks=False, show=False)
 
 
 def test_an_unknown_polarity_is_refused(folders):

@@ -12,8 +12,11 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from sair.common.errors import InputError
 from sair.common.images import read_rgb
-from sair.evaluation import metrics
-from sair.evaluation.metrics import Lpips, l1, psnr, ssim, ssim_map
+from sair.evaluation.metrics.l1 import l1
+from sair.evaluation.metrics.lpips import Lpips
+from sair.evaluation.metrics.psnr import psnr
+from sair.evaluation.metrics.registry import JUDGED, MEASURES, METRICS
+from sair.evaluation.metrics.ssim import ssim, ssim_map
 from sair.weights import networks
 
 
@@ -261,7 +264,7 @@ class TestRefusals:
             metric(small, small)
 
     def test_different_sizes(self, metric):
-        with pytest.raises(InputError, match=r"truth \(16, 16\) and prediction \(16, 17\): expected one size"):
+        with pytest.raises(InputError, match=r"ground truth \(16, 16\) and prediction \(16, 17\): expected one size"):
             metric(np.zeros((16, 16, 3), np.uint8), np.zeros((16, 17, 3), np.uint8))
 
     @pytest.mark.parametrize(
@@ -291,6 +294,12 @@ def test_lpips_refusals(lpips_metric):
     assert lpips_metric.features([np.zeros((31, 31, 3), np.uint8)])[-1].shape[-1] == 1
 
 
-def test_the_convention_covers_every_metric():
-    assert set(metrics.METRICS) <= set(metrics.CONVENTION)
-    assert [name for name, metric in metrics.METRICS.items() if metric.higher_is_better] == ["psnr", "ssim"]
+def test_the_registry_gives_the_columns_of_score_files_and_the_directions():
+    assert [
+        *("psnr", "ssim", "l1", "lpips"),
+        *("psnr_hole", "ssim_hole", "l1_hole"),
+        *("psnr_raw", "ssim_raw", "l1_raw", "lpips_raw"),
+    ] == MEASURES
+    assert [name for name in METRICS if METRICS[name].higher_is_better] == ["psnr", "ssim", "miou", "miou_hole"]
+    assert JUDGED == ["psnr", "ssim", "l1", "lpips", "miou"], "FID and KID have no test"
+    assert all(metric.name == name and metric.family in METRICS for name, metric in METRICS.items())

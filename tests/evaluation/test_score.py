@@ -17,7 +17,8 @@ from sair.data.manifest import read_manifest
 from sair.evaluation.conventions import all_measures, score_by_conventions
 from sair.evaluation.fid import predictions_digest
 from sair.evaluation.pairs import score_pair
-from sair.evaluation.score import SCORE_COLUMNS, score_conventions, score_predictions
+from sair.evaluation.score import SCORE_COLUMNS, score_predictions
+from sair.evaluation.score_conventions import score_conventions
 
 
 @pytest.fixture(scope="module")
@@ -109,12 +110,12 @@ def manifest_rows(folder):
 
 
 def measure(folder, **options):
-    options = {"lpips": False, "show": False} | options
+    options = {"networks": False, "show": False} | options
     return score_predictions(folder / "set" / "manifest.csv", folder / "out", folder / "scores.csv", **options)
 
 
 def test_one_row_a_manifest_row_in_its_order(benchmark, network):
-    frame = measure(benchmark, lpips=network)
+    frame = measure(benchmark, networks={"lpips": network})
     assert tuple(frame.columns) == SCORE_COLUMNS
     assert list(zip(frame.id, frame.bucket, strict=True)) == [(n, b) for b in BUCKETS for n in ("z", "a,b")]
     for row in frame.itertuples():
@@ -132,11 +133,11 @@ def test_one_row_a_manifest_row_in_its_order(benchmark, network):
 
 
 def test_the_file_holds_what_was_returned_and_is_deterministic(benchmark, network):
-    frame = measure(benchmark, lpips=network)
+    frame = measure(benchmark, networks={"lpips": network})
     written = (benchmark / "scores.csv").read_bytes()
     read = pd.read_csv(benchmark / "scores.csv")
     pd.testing.assert_frame_equal(read, frame, rtol=1e-9, check_exact=False)
-    measure(benchmark, lpips=network)
+    measure(benchmark, networks={"lpips": network})
     assert (benchmark / "scores.csv").read_bytes() == written
     assert b"\r" not in written
     assert [path.name for path in benchmark.glob(".*")] == [], "no temporary file is left"
@@ -171,7 +172,7 @@ def test_truth_features_are_computed_once_a_truth(benchmark, network):
             seen.extend(pixel_sha256(p) for p in images)
             return network.features(images)
 
-    measure(benchmark, lpips=Counting(), batch_size=4)
+    measure(benchmark, networks={"lpips": Counting()}, batch_size=4)
     truths = [row[7] for row in manifest_rows(benchmark)]
     assert [seen.count(truth) for truth in sorted(set(truths))] == [1, 1]
     assert len(seen) == 2 + 2 * len(truths)
@@ -205,13 +206,14 @@ def alter(path, count=1):
 def test_an_altered_truth_is_named_once(benchmark):
     alter(benchmark / "set" / "images" / "z.png")
     message = fault(measure, benchmark)
-    assert "images/z.png: altered since the manifest was made" in message and "Restore the file" in message
+    assert "images/z.png: its pixels have changed since the split was frozen" in message
+    assert "Restore the file" in message
     assert message.count("z.png") == 1, "one fault, although the truth is in three buckets"
 
 
 def test_an_altered_mask_is_named(benchmark):
     alter(benchmark / "set" / "masks" / "20-40" / "a,b.png")
-    assert "masks/20-40/a,b.png: altered since the manifest was made" in fault(measure, benchmark)
+    assert "masks/20-40/a,b.png: its pixels have changed since the split was frozen" in fault(measure, benchmark)
 
 
 def test_wrong_counts_are_refused(benchmark):
@@ -252,7 +254,7 @@ def test_a_truncated_prediction_is_refused(benchmark):
 def test_changed_known_pixels_are_refused(benchmark):
     alter(benchmark / "out" / "composited" / "0-20" / "z.png")
     message = fault(measure, benchmark)
-    assert "composited/0-20/z.png: 1 of 1400 known pixels differ from the truth images/z.png" in message
+    assert "composited/0-20/z.png: 1 of 1400 known pixels differ from the ground truth images/z.png" in message
     assert "Composite in 8 bits" in message
 
 
@@ -307,7 +309,11 @@ def test_up_to_ten_faults_are_told_in_full(tmp_path):
         rows.append([index, "0-20", index, f"i/{index}.png", f"m/{index}.png", 200, SIDE * SIDE, "0" * 64, "0" * 64])
     freeze_manifest(tmp_path, rows)
     message = fault(measure, tmp_path)
-    assert message.startswith("12 faults:") and message.endswith("... and 2 more") and message.count("altered") == 10
+    assert (
+        message.startswith("12 faults:")
+        and message.endswith("... and 2 more")
+        and message.count("its pixels have changed") == 10
+    )
 
 
 @pytest.mark.parametrize(
@@ -315,8 +321,8 @@ def test_up_to_ten_faults_are_told_in_full(tmp_path):
     [
         (lambda rows: rows.clear(), "a manifest without rows"),
         (lambda rows: rows.append(rows[0]), "two rows for 0-20/z.png; expected one per id and bucket"),
-        (lambda rows: rows[1].__setitem__(0, "../../z"), "line 3: '0-20/../../z.png' is no path inside the folder"),
-        (lambda rows: rows[0].__setitem__(3, "/etc/z.png"), "line 2: '/etc/z.png' is no path inside"),
+        (lambda rows: rows[1].__setitem__(0, "../../z"), "line 3: '0-20/../../z.png' is not a path inside the folder"),
+        (lambda rows: rows[0].__setitem__(3, "/etc/z.png"), "line 2: '/etc/z.png' is not a path inside"),
         (lambda rows: rows[0].__setitem__(5, "12.5"), "line 2: hole_pixels and pixels must be whole numbers"),
         (lambda rows: rows[0].__setitem__(2, ""), "line 2: no cluster"),
         (lambda rows: rows[0].__setitem__(2, "other"), "the image z is in two clusters"),

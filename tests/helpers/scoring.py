@@ -5,7 +5,7 @@ import pytest
 
 from sair.common.errors import InputError
 from sair.common.images import write_png
-from sair.evaluation.metrics import Lpips
+from sair.evaluation.metrics.lpips import Lpips
 
 SIDE = 40
 

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 
 from sair.common.errors import InputError
+from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS
 from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.segmentation import SEGMENTATION_COLUMNS
 from sair.evaluation.statistics import NO_SPREAD, Decision, Difference
 from sair.pipeline.project import Project
 from sair.reporting import tables

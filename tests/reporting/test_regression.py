@@ -30,7 +30,7 @@ def run(tmp_path_factory, frozen_split):
     for name in ("mean_fill", "biharmonic"):
         own = folder / name / "seed0"
         predict(load_spec(name, "config/methods", "mini"), folder / "manifest.csv", own / "predictions")
-        score_predictions(folder / "manifest.csv", own / "predictions", own / "scores.csv", lpips=False, show=False)
+        score_predictions(folder / "manifest.csv", own / "predictions", own / "scores.csv", networks=False, show=False)
         scores[name] = [str(own / "scores.csv")]
     regression.keep(CONFIG, "faces", folder / "manifest.csv", scores, folder / "reference")
     return folder

@@ -18,8 +18,8 @@ from sair.commands import verify
 from sair.common.errors import InputError
 from sair.common.images import read_mask, read_rgb, write_png
 from sair.data.manifest import ManifestRow, read_manifest
+from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS
 from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.segmentation import SEGMENTATION_COLUMNS
 from sair.pipeline.project import Project
 from sair.reporting.claims import write_orderings
 from sair.reporting.report import Sources, choose, comparable, write_report

@@ -12,8 +12,8 @@ import pytest
 import yaml
 
 from sair.common.errors import InputError
+from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference, overlap
 from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.segmentation import SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference, overlap
 from sair.evaluation.statistics import estimate, paired
 from sair.reporting import tables
 from sair.reporting.claims import write_orderings

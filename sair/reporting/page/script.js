@@ -20,7 +20,7 @@ const draw = (tag, attributes = {}, ...children) =>
 /** Text in which `words` between backticks are code. */
 const prose = (text) => text.split('`').map((part, k) => (k % 2 ? make('code', {}, part) : part));
 const metricOf = (name) => data.about.metrics[name] ?? data.about.metrics[name.split('_')[0]];
-const unit = (metric) => (metric.startsWith('psnr') ? ' dB' : '');
+const unit = (metric) => (metricOf(metric).unit ? ` ${metricOf(metric).unit}` : '');
 const where = (bucket) => (bucket === 'all' ? 'all holes' : `${bucket.replace('-', '–')} %`);
 const fixed = (value, decimals) => value.toFixed(decimals).replace('-', '−').replace('Infinity', '∞');
 const signed = (value, decimals) => (value > 0 ? '+' : '') + fixed(value, decimals);
@@ -309,8 +309,9 @@ function gallery() {
   function advantage({ left, right, bucket, metric }, k) {
     const values = [left, right].map((name) => score(name, bucket, metric, k));
     if (values.some((value) => value === undefined || value === null)) return undefined;
-    // As in the tables, an infinite PSNR counts as a finite one, or a single image would decide every mean.
-    const [a, b] = metric === 'psnr' ? values.map((value) => Math.min(value, data.about.cap)) : values;
+    // As in the tables, an infinite value counts as a finite one, or a single image would decide every mean.
+    const cap = metricOf(metric).cap ?? Infinity;
+    const [a, b] = values.map((value) => (value > cap ? cap : value));
     return a === b ? 0 : metricOf(metric).higher ? a - b : b - a;
   }
 

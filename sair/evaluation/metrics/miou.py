@@ -1,13 +1,15 @@
-"""Segmentation quality from label maps (paper, section 5.3 and Table 5)."""
+"""Mean intersection over union of label maps (paper, section 5.3 and Table 5)."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
+from sair.evaluation.metrics.metric import Metric
 from sair.evaluation.statistics import (
     NO_DIFFERENCE,
     NO_ESTIMATE,
@@ -24,10 +26,10 @@ SEGMENTATION_COLUMNS = ["features", "bucket", "cluster", "id", "region", "class"
 
 
 def overlap(truth: np.ndarray, predicted: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels in the intersection and in the union of the true and the predicted region of each class.
+    """Return the pixels in the intersection and in the union of the true and the predicted region of each class.
 
     Args:
-        truth, predicted: integer label maps of one shape; where the truth is outside [0, classes) nothing counts.
+        truth, predicted: integer label maps of one shape; pixels with a true label outside [0, classes) do not count.
         classes: number of classes.
 
     Returns:
@@ -84,7 +86,7 @@ def mean_iou_difference(a: pd.DataFrame, b: pd.DataFrame, seed: int = 0) -> Diff
     sums = [_sums(frame, clusters, names) for frame in (a, b)]
 
     def difference(weights_a: np.ndarray, weights_b: np.ndarray) -> np.ndarray:
-        """Weighted sums of the clusters' counts; ``weights_b`` of them come from the other frame."""
+        """Return differences for weights (draws, clusters); clusters in ``weights_b`` have their frames swapped."""
         first = [weights_a @ sums[0][k] + weights_b @ sums[1][k] for k in (0, 1)]
         second = [weights_a @ sums[1][k] + weights_b @ sums[0][k] for k in (0, 1)]
         return _ratio_mean(*first) - _ratio_mean(*second)
@@ -121,3 +123,15 @@ def _sums(overlaps: pd.DataFrame, clusters: list[object], names: list[object]) -
 
 def _ratio_mean(both: np.ndarray, either: np.ndarray) -> np.ndarray:
     return np.nanmean(np.divide(both, either, out=np.full(both.shape, np.nan), where=either > 0), axis=-1)
+
+
+METRIC = Metric(
+    name="miou",
+    label="mIoU",
+    decimals=3,
+    paper_decimals=2,
+    higher_is_better=True,
+    convention="intersections and unions summed over images, then the mean over classes",
+    kind="segmentation",
+)
+IN_HOLE = replace(METRIC, name="miou_hole", label="mIoU in the hole")

@@ -1,0 +1,152 @@
+"""Learned perceptual image patch similarity (Zhang et al., CVPR 2018)."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sair.common.errors import InputError
+from sair.evaluation.metrics.metric import Metric, check_image
+
+# torch is imported by the functions that compute: the workflow reads the registry while it plans.
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+LPIPS_SMALLEST = 31  # pixels; AlexNet's second pooling has nothing left to pool below this side
+
+
+class Lpips:
+    """LPIPS v0.1 with AlexNet, a ``PairNetwork``.
+
+    The network is that of the ``lpips`` package, with the AlexNet of ``sair.weights`` and the linear layers of the
+    package's own file, both loaded strictly.
+
+    Args:
+        device: where the network runs; always float32.
+
+    Raises:
+        InputError: the weights are missing or do not fit.
+    """
+
+    def __init__(self, device: str | torch.device = "cpu") -> None:
+        import torch
+
+        self.device = torch.device(device)
+        self._network = _build_lpips().to(self.device)
+
+    def __call__(
+        self,
+        truths: Sequence[np.ndarray] | np.ndarray,
+        predictions: Sequence[np.ndarray] | np.ndarray,
+        batch_size: int = 16,
+    ) -> np.ndarray:
+        """Return the distances of image pairs.
+
+        Args:
+            truths, predictions: two lists of uint8 (H, W, 3) or two arrays (N, H, W, 3), all of one size.
+            batch_size: pairs at once; changes the result by less than 1e-6.
+
+        Returns:
+            float64 (N,), 0 for equal images.
+
+        Raises:
+            InputError: images too small or of several sizes.
+            TypeError: an image that is not uint8 RGB.
+            ValueError: lists of different lengths.
+        """
+        if len(truths) != len(predictions):
+            raise ValueError(f"{len(truths)} truths and {len(predictions)} predictions: expected as many")
+        starts = range(0, len(truths), batch_size)
+        batches = [slice(start, start + batch_size) for start in starts]
+        parts = [self.distance(self.features(truths[b]), self.features(predictions[b])) for b in batches]
+        return np.concatenate(parts) if parts else np.empty(0)
+
+    def features(self, images: Sequence[np.ndarray] | np.ndarray) -> list[Tensor]:
+        """Return the unit-length AlexNet features of a batch.
+
+        Args:
+            images: uint8 (H, W, 3) each, all of one size, both sides at least 31 pixels.
+
+        Returns:
+            Five float32 maps (N, C, h, w) on the device.
+
+        Raises:
+            InputError: images too small or of several sizes.
+            TypeError: an image that is not uint8 RGB.
+        """
+        import torch
+        from lpips import normalize_tensor
+
+        from sair.evaluation.precision import full_precision
+
+        for image in images:
+            check_image(image, LPIPS_SMALLEST)
+        if len({image.shape for image in images}) != 1:
+            raise InputError("LPIPS takes a batch of one or more images of one size; batch them by size.")
+        # The published scaling: [0, 255] to [-1, 1].
+        batch = torch.from_numpy(np.stack(list(images))).to(self.device).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with full_precision(self.device):
+            maps = self._network.net(self._network.scaling_layer(batch))
+            return [normalize_tensor(features) for features in maps]
+
+    def distance(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> np.ndarray:
+        """Return the distances of two batches of features, float64 (N,)."""
+        from sair.evaluation.precision import full_precision
+
+        with full_precision(self.device):
+            layers = [
+                # A learned non-negative weight per channel, then the mean over positions.
+                linear((a - b) ** 2).mean(dim=(1, 2, 3))
+                for linear, a, b in zip(self._network.lins, features_a, features_b, strict=True)
+            ]
+            # Summed in the order of the layers.
+            total = sum(layers[1:], layers[0])
+        return total.double().cpu().numpy()
+
+
+def _build_lpips() -> torch.nn.Module:
+    import lpips
+    import torch
+
+    from sair.weights.networks import alexnet_state, lpips_linear_state
+
+    # The constructor draws random weights, which are overwritten below; a forked generator leaves the caller's state.
+    with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+        warnings.simplefilter("ignore")  # torchvision's deprecation of the arguments that lpips passes
+        network = lpips.LPIPS(pretrained=False, net="alex", version="0.1", pnet_rand=True, verbose=False)
+    # lpips splits torchvision's `features` into slices but keeps the index: slice2.3.weight is features.3.weight.
+    state = alexnet_state()
+    renamed = {key: f"features.{key.partition('.')[2]}" for key in network.net.state_dict()}
+    if set(renamed.values()) != set(state):
+        raise InputError(
+            f"lpips: its AlexNet lacks or adds {sorted(set(renamed.values()) ^ set(state))}; use lpips 0.1.4."
+        )
+    network.net.load_state_dict({key: state[name] for key, name in renamed.items()}, strict=True)
+    linear = lpips_linear_state()
+    _same_keys("linear layers", (f"lin{index}.model.1.weight" for index in range(len(network.lins))), linear)
+    for index, layer in enumerate(network.lins):
+        layer.load_state_dict({"model.1.weight": linear[f"lin{index}.model.1.weight"]}, strict=True)
+    return network.eval().requires_grad_(False)
+
+
+def _same_keys(part: str, expected: Iterable[str], given: Iterable[str]) -> None:
+    different = sorted(set(expected) ^ set(given))
+    if different:
+        raise InputError(f"lpips: its {part} and the weights differ in {different}; install lpips 0.1.4.")
+
+
+METRIC = Metric(
+    name="lpips",
+    label="LPIPS",
+    decimals=3,
+    higher_is_better=False,
+    convention="v0.1,alexnet,range=[-1,1]",
+    network=Lpips,
+    smallest=LPIPS_SMALLEST,
+    valid=(-1e-6, math.inf),  # rounding may pass 0 in the last digits
+)

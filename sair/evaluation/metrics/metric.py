@@ -1,0 +1,166 @@
+"""What describes a metric, and the checks that metrics of image pairs share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from sair.common.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+SMALLEST = 11  # pixels; the side of SSIM's window. Smaller images are refused, so that all have the same metrics
+
+# Returns the value for all pixels (hole None) or for the hole pixels only (hole bool (H, W)); nan if there is none.
+OfHole = Callable[[np.ndarray | None], float]
+
+
+class Compute(Protocol):
+    """A metric as a pure function of one image pair."""
+
+    def __call__(self, ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None, /) -> float:
+        """Return the value for a pair.
+
+        Args:
+            ground_truth, prediction: uint8 RGB (H, W, 3).
+            hole: bool (H, W), True = hole. If given, only hole pixels count.
+        """
+
+
+class PairNetwork(Protocol):
+    """A network that measures image pairs in batches, in two steps.
+
+    The features of a ground truth are computed once, however many predictions it is compared with.
+    """
+
+    device: torch.device
+
+    def features(self, images: Sequence[np.ndarray]) -> Sequence[torch.Tensor]:
+        """Return the features of uint8 RGB images (H, W, 3) of one size: tensors with the images along axis 0."""
+
+    def distance(self, features_a: Sequence[torch.Tensor], features_b: Sequence[torch.Tensor]) -> np.ndarray:
+        """Return the distances of two batches of features, float64 (N,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """How a metric is computed, read and printed. Everything that names metrics takes its facts from here.
+
+    Attributes:
+        name: column of score files and key of ``regression.least``; lower case letters and digits. The part before
+            an underscore is the metric's family (``miou_hole`` is read like ``miou``).
+        label: printed name.
+        decimals: digits after the point in tables; differences are printed with one more.
+        higher_is_better: direction.
+        convention: exact definition in a few words, printed under tables.
+        unit: printed after a value, such as ``dB``.
+        kind: ``image`` for a metric with a value for each image; ``set`` for one that only a set of images has and
+            that no test pairs; ``segmentation`` for one of label maps.
+        compute: for a metric of an image pair, the function.
+        of_pair: optional; prepares a pair once and returns the function of the hole. For a metric that would otherwise
+            do the same work for the whole image and for the hole.
+        network: for a metric of an image pair that a network measures in batches, what builds the network.
+        in_hole: whether the metric has a value for hole pixels only (column ``<name>_hole``); not for networks.
+        smallest: shortest side in pixels for which the value exists.
+        valid: range of values; a score file with another value is refused.
+        cap: what an infinite value counts as in means and tests; None for a metric that is never infinite.
+        paper_decimals: digits with which the paper prints the metric.
+        least: by how much training with another seed alone changes the mean; the config's ``regression.least``
+            overrides it. None if it was not measured; then no difference of this metric is called better or worse.
+    """
+
+    name: str
+    label: str
+    decimals: int
+    higher_is_better: bool
+    convention: str
+    unit: str = ""
+    kind: Literal["image", "set", "segmentation"] = "image"
+    compute: Compute | None = None
+    of_pair: Callable[[np.ndarray, np.ndarray], OfHole] | None = None
+    network: Callable[[], PairNetwork] | None = None
+    in_hole: bool = True
+    smallest: int = SMALLEST
+    valid: tuple[float, float] = (-math.inf, math.inf)
+    cap: float | None = None
+    paper_decimals: int = 3
+    least: float | None = None
+
+    @property
+    def family(self) -> str:
+        """Name of the metric that this one is read like."""
+        return self.name.partition("_")[0]
+
+    @property
+    def after(self) -> str:
+        """Text after a value: the unit with a space in front, or nothing."""
+        return f" {self.unit}" if self.unit else ""
+
+    def prepared(self, ground_truth: np.ndarray, prediction: np.ndarray) -> OfHole:
+        """Return the function of the hole for a pair, uint8 RGB (H, W, 3) each."""
+        if self.of_pair is not None:
+            return self.of_pair(ground_truth, prediction)
+        assert self.compute is not None, f"{self.name} is not computed from an image pair"
+        return partial(self.compute, ground_truth, prediction)
+
+    def facts(self) -> dict[str, Any]:
+        """Return what a page needs to print values of this metric, as plain data."""
+        return {
+            "name": self.label,
+            "decimals": self.decimals,
+            "higher": self.higher_is_better,
+            "unit": self.unit,
+            "cap": self.cap,
+        }
+
+
+def check_image(image: np.ndarray, smallest: int = SMALLEST) -> None:
+    """Raise unless this is a uint8 RGB image whose sides are at least ``smallest`` pixels.
+
+    Raises:
+        InputError: a side is too short.
+        TypeError: not uint8 (H, W, 3).
+    """
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise TypeError(f"expected a uint8 image (H, W, 3), got {image.dtype} {image.shape}")
+    height, width = image.shape[:2]
+    if min(height, width) < smallest:
+        raise InputError(f"an image of {height}x{width} pixels: each side must be at least {smallest} pixels.")
+
+
+def check_pair(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> None:
+    """Raise unless two images, and a hole mask if there is one, have the right types and one size.
+
+    Raises:
+        InputError: sizes differ, or a side is shorter than 11 pixels.
+        TypeError: an image that is not uint8 RGB, or a mask that is not bool.
+    """
+    check_image(ground_truth)
+    check_image(prediction)
+    if ground_truth.shape != prediction.shape:
+        raise InputError(
+            f"ground truth {ground_truth.shape[:2]} and prediction {prediction.shape[:2]}: expected one size."
+        )
+    if hole is None:
+        return
+    if hole.dtype != np.bool_:
+        raise TypeError(f"expected a bool mask, True = hole, got {hole.dtype}")
+    if hole.shape != ground_truth.shape[:2]:
+        raise InputError(f"mask {hole.shape} and images {ground_truth.shape[:2]}: expected one size.")
+
+
+def difference(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> np.ndarray:
+    """Return ground truth minus prediction as int64, (H, W, 3) or, with a hole, (hole pixels, 3).
+
+    Raises:
+        InputError, TypeError: same as in ``check_pair``.
+    """
+    check_pair(ground_truth, prediction, hole)
+    found = ground_truth.astype(np.int64) - prediction
+    return found if hole is None else found[hole]
