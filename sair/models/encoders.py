@@ -123,7 +123,7 @@ class AtrousEncoder(EDSR):
 
     AppEncoder halves the image twice to see far. On a 64-pixel image dilated residual blocks see as far at full
     size, and with EDSR's skip from the first to the last layer the image's detail need not be learnt through a
-    bottleneck, which takes far more steps than a run of minutes has (docs/reproduction.md has the figures).
+    bottleneck, which takes far more steps than a run of minutes has (docs/mini-preset.md has the figures).
 
     Args:
         channels: width of every layer.

@@ -96,7 +96,7 @@ def test_parts_that_cannot_be_put_together_are_refused(parameters, message):
 
 @pytest.mark.parametrize(("encoder", "reach"), [(AtrousEncoder(8), 41), (AppEncoder(4, 8), 164)])
 def test_what_a_feature_sees(encoder, reach):
-    """The mini encoder's reach is to 64 pixels what AppEncoder's is to 256 (docs/reproduction.md)."""
+    """The mini encoder's reach is to 64 pixels what AppEncoder's is to 256 (docs/mini-preset.md)."""
     for parameter in encoder.parameters():
         torch.nn.init.constant_(parameter, 0.01)
     side = 256
