@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -60,7 +60,8 @@ def score(
     """
     folders = [isinstance(path, str | Path) and Path(path).expanduser().is_dir() for path in (truth, prediction)]
     if all(folders):
-        return score_folders(truth, prediction, mask, hole, networks=networks, show=False)
+        paths = [cast("str | Path", path) for path in (truth, prediction)]
+        return score_folders(paths[0], paths[1], cast("str | Path | None", mask), hole, networks=networks, show=False)
     first, second = (read_one(image, name) for image, name in ((truth, "ground truth"), (prediction, "prediction")))
     same_size(Path("prediction"), second, Path("ground truth"), first, "give both one size")
     if min(first.shape[:2]) < SMALLEST_SIDE:
@@ -109,8 +110,8 @@ def compare(
         InputError: they are of different images, or have no measure in common.
     """
     with tempfile.TemporaryDirectory() as folder:
-        paths = [_as_file(scores, Path(folder, name)) for name, scores in (("b", reference), ("a", variant))]
-        verdicts = comparison.compare(*paths, least)
+        before, after = (_as_file(scores, Path(folder, name)) for name, scores in (("b", reference), ("a", variant)))
+        verdicts = comparison.compare(before, after, least)
     columns = ["bucket", "metric", *verdicts[0].difference._fields, "adjusted_p", "outcome", "reason"]
     return pd.DataFrame([[*v[:2], *v.difference, *v[3:]] for v in verdicts], columns=columns).rename(
         columns={"mean": "difference"}

@@ -320,14 +320,14 @@ def _weights_fetch(options: argparse.Namespace) -> int:
 def _weights_verify(options: argparse.Namespace) -> int:
     from tabulate import tabulate
 
-    from sair.weights.sources import WRONG, verify
+    from sair.weights.sources import WRONG, verify_files
 
-    verdicts = list(verify(Path(options.folder) if options.folder else None))
-    if not verdicts:
+    found = list(verify_files(Path(options.folder) if options.folder else None))
+    if not found:
         where = options.folder or "this machine"
         raise InputError(f"{where}: none of the known files is here. `sair weights list` names them.")
-    print(tabulate(verdicts, tablefmt="plain"))
-    return 1 if any(verdict.state == WRONG for verdict in verdicts) else 0
+    print(tabulate(found, tablefmt="plain"))
+    return 1 if any(file.state == WRONG for file in found) else 0
 
 
 def _verify(options: argparse.Namespace) -> int:

@@ -115,7 +115,7 @@ def _warn_of_small(truth_dir: str | Path, metric: Metric, rows: list[dict[str, A
 
 
 class _Files:
-    """The files of each id.
+    """The files of each id, found by ``pair``.
 
     Attributes:
         truths, predictions, masks: their paths by id; ``masks`` is None without masks.
@@ -138,16 +138,17 @@ class _Files:
             )
         self.truths = images_by_id(self._truth_dir)
         self.predictions = self._named(self._prediction_dir, prediction_name, "prediction")
-        for_all = self._mask_path is not None and self._mask_path.is_file()
-        if mask_name != ID and (self._mask_path is None or for_all):
+        masks = self._mask_path
+        for_all = masks if masks is not None and masks.is_file() else None
+        if mask_name != ID and (masks is None or for_all):
             raise InputError(f"the name of masks, {mask_name!r}, needs a folder of masks (`--masks`).")
-        if self._mask_path is not None and not for_all:
-            self.masks = self._named(self._mask_path, mask_name, "mask")
+        if masks is not None and not for_all:
+            self.masks = self._named(masks, mask_name, "mask")
         _same_ids(self.truths, self._truth_dir, self.predictions, self._prediction_dir, "prediction")
         if for_all:
-            self.masks = dict.fromkeys(self.truths, self._mask_path)
-        elif self.masks is not None:
-            _same_ids(self.truths, self._truth_dir, self.masks, self._mask_path, "mask")
+            self.masks = dict.fromkeys(self.truths, for_all)
+        elif masks is not None and self.masks is not None:
+            _same_ids(self.truths, self._truth_dir, self.masks, masks, "mask")
 
     def _named(self, folder: Path, pattern: str, what: str) -> dict[str, Path]:
         """Return the images of a folder that a pattern names, by id; none of them is a ground truth."""
@@ -158,7 +159,10 @@ class _Files:
         if folder.resolve() == self._truth_dir.resolve():
             self.truths = {name: path for name, path in self.truths.items() if not matches[name]}
         elif others := [name for name, match in matches.items() if not match]:
-            warn(f"{folder}: {len(others)} images are no {what}s, as their names are not {pattern}: {some_of(others)}.")
+            warn(
+                f"{folder}: {len(others)} images are ignored, as they are not named {pattern} like {what}s: "
+                f"{some_of(others)}."
+            )
         return {match: found[name] for name, match in matches.items() if match}
 
 
@@ -191,7 +195,7 @@ def _same_ids(truths: dict[str, Path], truth_dir: Path, others: dict[str, Path],
 
 
 class _Polarity:
-    """Finds masks without a hole, and those of the other polarity by where predictions differ from ground truths."""
+    """Detects masks without a hole, and masks of the other polarity by where predictions differ from ground truths."""
 
     def __init__(self, hole: str) -> None:
         self._hole = hole
@@ -211,7 +215,7 @@ class _Polarity:
         self._pixels += mask.size - mask.sum(), mask.sum()
 
     def check(self, masks: str | Path | None) -> None:
-        """Refuse masks that cannot have the declared polarity, and warn of those that hardly have or have no hole."""
+        """Refuse masks that cannot have the declared polarity; warn of improbable ones and of masks without a hole."""
         (outside, inside), other = self._errors, HOLES[self._hole]
         if self._whole and not self._pixels.any():
             raise InputError(

@@ -85,7 +85,7 @@ def score_predictions(
 
 def gather_scores(manifest_csv: str | Path, shards: Sequence[str | Path], out_csv: str | Path) -> None:
     """Put the scores of all shards into one table, in the manifest's order; the numbers stay as they are written."""
-    lines = {}
+    lines: dict[tuple[str, str], list[str]] = {}  # by id and bucket
     for path in shards:
         with open(path, encoding="utf-8", newline="") as source:
             header, *rows = csv.reader(source)

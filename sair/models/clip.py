@@ -23,7 +23,7 @@ from sair import weights
 from sair.common.errors import InputError
 from sair.models.resizing import resize
 
-UNLABELLED = -100  # what a pixel of no class is called for the loss
+IGNORE_INDEX = -100  # label of pixels that the loss leaves out
 OPENAI_FILE = "ViT-B-16.pt"
 OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's file
 TEXTS = 256  # embedded at once
@@ -224,7 +224,7 @@ class CLIP(nn.Module):
         share = torch.bincount(labelled, minlength=len(text)) / max(1, labelled.numel())
         # Between one vote a pixel, which forgets the eyes, and one vote a class, which paints them over the skin.
         weight = share.clamp_min(1e-4).rsqrt()
-        labels = labels.masked_fill(labels >= len(text), UNLABELLED)
+        labels = labels.masked_fill(labels >= len(text), IGNORE_INDEX)
         return pixel_cross_entropy(cosine / self.temperature, labels, weight)
 
     def _caption_loss(self, images: Tensor, captions: Sequence[str]) -> Tensor:
@@ -234,12 +234,12 @@ class CLIP(nn.Module):
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:
-    """Return the weighted mean cross entropy of logits (B, K, H, W) and labels (B, H, W), ``UNLABELLED`` left out.
+    """Return the weighted mean cross entropy of logits (B, K, H, W) and labels (B, H, W), ``IGNORE_INDEX`` left out.
 
     Pixels are laid out as rows, because CUDA has a deterministic kernel for (N, K) but none for (B, K, H, W).
     """
     rows = logits.movedim(1, -1).flatten(0, -2)
-    return F.cross_entropy(rows, labels.flatten(), weight, ignore_index=UNLABELLED)
+    return F.cross_entropy(rows, labels.flatten(), weight, ignore_index=IGNORE_INDEX)
 
 
 def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], pretrained: str) -> None:

@@ -244,7 +244,8 @@ def quality_differences(a: pd.DataFrame, b: pd.DataFrame, keys: Iterable[Key]) -
         if bucket == ALL:  # an image counts once
             images = part.groupby("id")
             part = images[columns].mean().assign(cluster=images.cluster.first())
-        found[bucket, metric] = paired(*(part[column].to_numpy() for column in columns), clusters=part.cluster)
+        first, second = (part[column].to_numpy() for column in columns)
+        found[bucket, metric] = paired(first, second, clusters=part.cluster)
     return found
 
 

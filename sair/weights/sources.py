@@ -204,7 +204,7 @@ def how_to_get(facts: Entry) -> str:
     return f"{way}; from {facts.page} (terms: {facts.licence})"
 
 
-class Verdict(NamedTuple):
+class FileState(NamedTuple):
     """One file: whether its content is the known one, and what it is."""
 
     state: str
@@ -212,7 +212,7 @@ class Verdict(NamedTuple):
     said: str
 
 
-def verify(folder: Path | None = None) -> Iterator[Verdict]:
+def verify_files(folder: Path | None = None) -> Iterator[FileState]:
     """Compare every file that is found with its known SHA-256.
 
     Args:
@@ -228,11 +228,11 @@ def verify(folder: Path | None = None) -> Iterator[Verdict]:
             try:
                 digest = check(path, file.sha256)
             except InputError as error:
-                yield Verdict(WRONG, str(path), str(error).removeprefix(f"{path}: "))
+                yield FileState(WRONG, str(path), str(error).removeprefix(f"{path}: "))
                 continue
             said = f"{facts.name}, sha256 {digest}"
             unjudged = "; nobody has published what it should be, so it cannot be judged"
-            yield Verdict(OK, str(path), said) if file.sha256 else Verdict(UNKNOWN, str(path), said + unjudged)
+            yield FileState(OK, str(path), said) if file.sha256 else FileState(UNKNOWN, str(path), said + unjudged)
 
 
 def overview() -> Iterator[tuple[str, str, str, str, str]]:

@@ -120,7 +120,7 @@ def test_names_that_are_not_the_id_are_declared(folders, capsys):
     pd.testing.assert_frame_equal(score(folders, **named), plain)
     write_png(folders / "prediction/a/b_real.png", image(3))  # as image translation leaves them
     pd.testing.assert_frame_equal(score(folders, **named), plain)
-    assert "1 images are no predictions, as their names are not {id}_fake: a/b_real" in capsys.readouterr().err
+    assert "1 images are ignored, as they are not named {id}_fake like predictions: a/b_real" in capsys.readouterr().err
     write_png(folders / "prediction/x_fake.png", image(3))
     assert "1 predictions without an image" in fault(score, folders, **named)
     (folders / "prediction/x_fake.png").unlink()

@@ -15,7 +15,7 @@ from baselines.structureflow.losses import average_pool
 from sair.commands.conformance import samples
 from sair.methods.build import build
 from sair.methods.spec import method_names
-from sair.models.clip import UNLABELLED, pixel_cross_entropy
+from sair.models.clip import IGNORE_INDEX, pixel_cross_entropy
 from sair.models.resizing import DeterministicResizing, resize
 from sair.weights.networks import Vgg16Features
 
@@ -170,15 +170,15 @@ def test_pixel_cross_entropy_equals_torchs(size, labelled):
     logits = (3 * torch.randn(2, 5, *size)).requires_grad_()
     labels, weight = torch.randint(0, 5, (2, *size)), torch.rand(5) + 0.1
     if labelled == "some":
-        labels[torch.rand(2, *size) < 0.5] = UNLABELLED
+        labels[torch.rand(2, *size) < 0.5] = IGNORE_INDEX
     elif labelled == "one class":
         labels[:] = 3
     elif labelled != "all":
-        labels[:] = UNLABELLED
-        labels[0, 0, 0] = 2 if labelled == "one pixel" else UNLABELLED
+        labels[:] = IGNORE_INDEX
+        labels[0, 0, 0] = 2 if labelled == "one pixel" else IGNORE_INDEX
     assert_equal(
         lambda x: pixel_cross_entropy(x, labels, weight),
-        lambda x: functional.cross_entropy(x, labels, weight, ignore_index=UNLABELLED),
+        lambda x: functional.cross_entropy(x, labels, weight, ignore_index=IGNORE_INDEX),
         logits,
         nan=labelled in ("none", "some"),  # a mean over no pixel is nan in both
     )

@@ -32,8 +32,10 @@ def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
 def _factor(features: np.ndarray) -> np.ndarray:
     """Return F with FᵀF = the sample covariance, float64, at most as many rows as columns."""
     centred = (features - features.mean(0, dtype=np.float64)) / math.sqrt(len(features) - 1)
-    # QR = centred with orthogonal Q, so RᵀR is the same covariance with only d rows.
-    return np.linalg.qr(centred, mode="r") if len(centred) > centred.shape[1] else centred
+    if len(centred) <= centred.shape[1]:
+        return centred
+    # centred = QR with orthogonal Q, so RᵀR is the same covariance, and R has only d rows.
+    return np.asarray(np.linalg.qr(centred, mode="r"))
 
 
 METRIC = Metric(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -45,9 +47,9 @@ def kernel_distance(truths: np.ndarray, predictions: np.ndarray) -> KernelDistan
     for start in range(0, n, ROWS):  # rows start to start + ROWS of the n x n kernel matrices
         part = slice(start, start + ROWS)
         xx = _kernel(truths[part], truths)
-        yy = sum(_kernel(a[part], b) for a in predictions for b in predictions) / buckets**2
-        xy = sum(_kernel(truths[part], b) for b in predictions) / buckets
-        yx = sum(_kernel(a[part], truths) for a in predictions) / buckets
+        yy = _total(_kernel(a[part], b) for a in predictions for b in predictions) / buckets**2
+        xy = _total(_kernel(truths[part], b) for b in predictions) / buckets
+        yx = _total(_kernel(a[part], truths) for a in predictions) / buckets
         sums += xx.sum(), yy.sum(), xy.sum()
         h = xx + yy - xy - yx  # the statistic of every pair (i, j); the pairs i = j are taken out of the row sums
         rows[part] = h.sum(1) - h.diagonal(start)
@@ -66,6 +68,11 @@ def _kernel(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return the kernel of every row of ``a`` with every row of ``b``."""
     base = a @ b.T / a.shape[1] + 1
     return base * base * base
+
+
+def _total(matrices: Iterable[np.ndarray]) -> np.ndarray:
+    """Return the sum of matrices of one shape."""
+    return reduce(np.add, matrices)
 
 
 def _self(features: np.ndarray) -> float:

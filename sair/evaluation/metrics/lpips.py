@@ -1,11 +1,11 @@
-"""Learned perceptual image patch similarity (Zhang et al., CVPR 2018)."""
+"""Learned perceptual image patch similarity (Zhang et al., CVPR 2018), by the features of AlexNet."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,7 +37,7 @@ class Lpips:
         import torch
 
         self.device = torch.device(device)
-        self._network = _build_lpips().to(self.device)
+        self._network: Any = _build_lpips().to(self.device)  # with the lpips package's attributes
 
     def __call__(
         self,
@@ -110,6 +110,7 @@ class Lpips:
 
 
 def _build_lpips() -> torch.nn.Module:
+    """Return the network of the lpips package with checked weights, in evaluation mode and without gradients."""
     import lpips
     import torch
 
