@@ -1,7 +1,6 @@
-"""Reading the authors' checkpoint files: no pickle is run, names are brought into shape, and it is all or nothing.
+"""Read the authors' checkpoint files: no pickle is run, and a network gets all of its weights or none.
 
-Such files are PyTorch pickles of several ages and nestings. PyTorch's weights-only reader takes the plain ones; where
-it refuses, a reader here rebuilds tensors and turns every other object into an inert placeholder.
+Such files are PyTorch pickles of several ages and nestings (``sair.weights.unpickle``), or safetensors.
 """
 
 from __future__ import annotations
@@ -30,8 +29,43 @@ from sair.weights.unpickle import Inert, load_torch
 COUNTER = ".num_batches_tracked"
 
 
+def load_authors_checkpoint(network: nn.Module, path: str | Path) -> None:
+    """Copy the weights of a published file into its network, all of them or none.
+
+    The file holds weights by name, below ``generator`` or at the top. Spectral norm is folded into the kernels.
+
+    Args:
+        network: the network that the file is for, of the published size and without spectral norm.
+        path: the file; nothing that is stored in it is run.
+
+    Raises:
+        InputError: not such a file, or names or shapes that are missing, left over or wrong; it lists them.
+    """
+    state = state_of(read_checkpoint(path), path, "generator")
+    transposed = [name for name, layer in network.named_modules() if isinstance(layer, nn.ConvTranspose2d)]
+    load_network(network, fold_spectral_norm(state, transposed), path)
+
+
+def load_parts(networks: Mapping[str, nn.Module], files: Mapping[str, str | Path]) -> None:
+    """Copy a published file into each of several networks.
+
+    Args:
+        networks: network by the name of the part.
+        files: file by the name of the part, one for every network.
+
+    Raises:
+        ValueError: not a mapping that has a file for each part and nothing else.
+        InputError: same as in ``load_authors_checkpoint``.
+    """
+    if not isinstance(files, Mapping) or files.keys() != networks.keys():
+        form = ", ".join(f"{part}: FILE" for part in networks)
+        raise ValueError(f"pretrained {files!r}: expected a file each for {', '.join(networks)}: {{{form}}}.")
+    for part, network in networks.items():
+        load_authors_checkpoint(network, files[part])
+
+
 def read_checkpoint(path: str | Path) -> Any:
-    """Return what an author's ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file holds, without running anything.
+    """Return what an author's ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file holds, without running any of it.
 
     Raises:
         InputError: missing, damaged, or not such a file; several files where one is expected.

@@ -7,8 +7,8 @@ that can be had offline (the authors of EdgeConnect, StructureFlow and MISF take
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,11 @@ from torch.nn import functional
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Features = Callable[[Tensor], Sequence[Tensor]]
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of a loss's terms, of which there is at least one."""
+    return cast(Tensor, sum(terms.values()))
 
 
 def gram(features: Tensor) -> Tensor:
@@ -84,6 +89,11 @@ def adversarial(logits: Tensor, real: bool, kind: str = "nsgan") -> Tensor:
     if kind == "nsgan":
         return functional.binary_cross_entropy_with_logits(logits.float(), target)
     return functional.mse_loss(logits.float(), target)
+
+
+def discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Return a discriminator's loss: the mean of ``adversarial`` on its logits of real and of painted images."""
+    return (adversarial(real, real=True) + adversarial(fake, real=False)) / 2
 
 
 class Extractor:

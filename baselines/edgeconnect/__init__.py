@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from baselines import losses
-from baselines.edgeconnect.checkpoint import load_authors_checkpoint
+from baselines.checkpoints import load_parts
 from baselines.edgeconnect.edges import canny_edges, grey
 from baselines.edgeconnect.model import EdgeGenerator, InpaintGenerator
-from baselines.networks import PatchDiscriminator, evaluating, frozen, normalise_spectrally, plain_state
+from baselines.method import PublishedMethod, Stages, Step, detached
+from baselines.networks import PatchDiscriminator, frozen, normalise_spectrally
 
-__all__ = ["EdgeConnect", "EdgeGenerator", "InpaintGenerator", "load_authors_checkpoint"]
+__all__ = ["EdgeConnect", "EdgeGenerator", "InpaintGenerator"]
 
-Step = Callable[[str, Tensor], None]
-STAGES = ("edge", "inpaint", "joint")
+STAGES = dict.fromkeys(("edge", "inpaint", "joint"), 1 / 3)
 PARTS = ("edge", "inpaint")
 KNOWN_EDGES = ("complete", "masked")
 DRAWN_EDGES = ("everywhere", "hole")
 
 
-class EdgeConnect(nn.Module):
+class EdgeConnect(PublishedMethod):
     """The method: edge and inpainting generator, their discriminators, and training in three stages.
 
     The defaults are the published sizes and the authors' example configuration. The stages' shares of a run are not
@@ -54,6 +54,8 @@ class EdgeConnect(nn.Module):
         pretrained: the authors' files, ``{"edge": EdgeModel_gen.pth, "inpaint": InpaintingModel_gen.pth}``.
     """
 
+    painting = ("edge_generator", "inpaint_generator")
+
     def __init__(
         self,
         *,
@@ -79,9 +81,7 @@ class EdgeConnect(nn.Module):
         pretrained: Mapping[str, str | Path] | None = None,
     ) -> None:
         super().__init__()
-        self.stages = dict.fromkeys(STAGES, 1 / 3) if stages is None else dict(stages)
-        if self.stages.keys() != set(STAGES) or min(self.stages.values()) < 0 or sum(self.stages.values()) <= 0:
-            raise ValueError(f"stages {stages!r}: expected shares of a run for {', '.join(STAGES)}.")
+        self.stages = Stages(stages, STAGES)
         if known_edges not in KNOWN_EDGES:
             raise ValueError(f"known_edges {known_edges!r}: expected one of {', '.join(KNOWN_EDGES)}.")
         if drawn_edges not in DRAWN_EDGES:
@@ -94,45 +94,35 @@ class EdgeConnect(nn.Module):
         self.sigma = sigma
         self.known_edges = known_edges
         self.drawn_edges = drawn_edges
-        self.edge_adversarial_weight = edge_adversarial_weight
-        self.feature_matching_weight = feature_matching_weight
-        self.l1_weight = l1_weight
-        self.adversarial_weight = adversarial_weight
-        self.content_weight = content_weight
-        self.style_weight = style_weight
+        self.weights = {
+            "edge_adv": edge_adversarial_weight,
+            "edge_fm": feature_matching_weight,
+            "l1": l1_weight,
+            "adv": adversarial_weight,
+            "content": content_weight,
+            "style": style_weight,
+        }
         self.vgg_share = vgg_share
         self.learning_rates = {"generator": lr, "discriminator": discriminator_lr}
         self.betas = betas
         self._vgg = losses.Vgg(normalised=False)
         if pretrained is not None:
-            if not isinstance(pretrained, Mapping) or pretrained.keys() != set(PARTS):
-                raise ValueError(f"pretrained {pretrained!r}: expected a file each for {', '.join(PARTS)}.")
-            load_authors_checkpoint(self.edge_generator, pretrained["edge"])
-            load_authors_checkpoint(self.inpaint_generator, pretrained["inpaint"])
+            load_parts({"edge": self.edge_generator, "inpaint": self.inpaint_generator}, pretrained)
 
-    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Complete the edges, then paint along them, in evaluation mode and without gradients.
-
-        Args:
-            images: (B, 3, H, W) in [0, 1]; what they hold in the hole is ignored.
-            masks: (B, 1, H, W) in {0, 1}, 1 = hole.
-
-        Returns:
-            (B, 3, H, W) in [0, 1]: the whole painted image, not composited.
-        """
-        with evaluating(self.edge_generator, self.inpaint_generator):
-            known = canny_edges(images, masks, self.sigma)
-            edges = self.edge_generator(grey(images), known, masks)
-            if self.drawn_edges == "hole":
-                edges = edges * masks + known * (1 - masks)
-            return self.inpaint_generator(images, edges, masks)
+    def paint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Complete the edges, then paint along them; same as in ``PublishedMethod``."""
+        known = canny_edges(images, masks, self.sigma)
+        edges = self.edge_generator(grey(images), known, masks)
+        if self.drawn_edges == "hole":
+            edges = edges * masks + known * (1 - masks)
+        return self.inpaint_generator(images, edges, masks)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """One Adam for both generators and one for both discriminators, as published.
+        """Return an Adam for both generators and one for both discriminators.
 
-        From here on the edge generator is under spectral norm, as it is trained; ``weights_to_save`` folds it.
-        One optimizer for two networks is two optimizers: Adam keeps its state by weight, and a weight that a stage
-        does not train has no gradient.
+        The authors have one for each network. The steps are the same, as Adam keeps its state by weight, and skips
+        the weights that a stage gives no gradient. This also puts the edge generator under spectral norm, as it is
+        trained; ``weights_to_save`` folds it.
         """
         normalise_spectrally(self.edge_generator.spectrally_normalised())
         return {
@@ -144,28 +134,13 @@ class EdgeConnect(nn.Module):
             for kind, rate in self.learning_rates.items()
         }
 
-    def stage(self, progress: float) -> str:
-        """Name of the stage at ``progress`` of a run, in [0, 1)."""
-        total, reached = sum(self.stages.values()), 0.0
-        for name in STAGES[:-1]:
-            reached += self.stages[name] / total
-            if progress < reached:
-                return name
-        return STAGES[-1]
+    def training_step(self, batch: Mapping[str, Any], step: Step) -> dict[str, Tensor]:
+        """Make a step of the generators and one of the discriminators, both from the networks as they were before.
 
-    def training_step(self, batch: Mapping[str, Tensor], step: Step) -> dict[str, Tensor]:
-        """One step of the generators and one of the discriminators, both from the networks as they were before it.
-
-        Args:
-            batch: ``images`` (B, 3, H, W) complete, in [0, 1]; ``masks`` (B, 1, H, W), 1 = hole; ``progress`` in
-                [0, 1), which decides the stage (0 if it is missing).
-            step: called with an optimizer's name and its loss; runs backward and the update.
-
-        Returns:
-            scalars to log, weighted as they enter the losses.
+        Arguments and result are the same as in ``PublishedMethod``.
         """
         images, masks = batch["images"], batch["masks"]
-        stage = self.stage(float(batch.get("progress", 0.0)))
+        stage = self.stages.at(batch.get("progress", 0.0))
         edges = canny_edges(images, sigma=self.sigma)
         terms: dict[str, Tensor] = {}
         discriminators: dict[str, Tensor] = {}
@@ -177,11 +152,10 @@ class EdgeConnect(nn.Module):
         if stage != "edge":
             painted = self.inpaint_generator(images, edges, masks)
             terms |= self._inpaint_terms(painted, images, masks, discriminators)
-        loss = sum(terms.values())
+        loss = losses.total(terms)
         step("generators", loss)
-        step("discriminators", sum(discriminators.values()))
-        logged = {"loss": loss} | terms | discriminators
-        return {name: value.detach() for name, value in logged.items()}
+        step("discriminators", losses.total(discriminators))
+        return detached({"loss": loss} | terms | discriminators)
 
     def _edge_terms(
         self, drawn: Tensor, edges: Tensor, images: Tensor, discriminators: dict[str, Tensor]
@@ -190,8 +164,8 @@ class EdgeConnect(nn.Module):
         verdict = _judge(self.edge_discriminator, torch.cat([tones, edges], 1), torch.cat([tones, drawn], 1))
         discriminators["edge_d"] = verdict.discriminator
         return {
-            "edge_adv": self.edge_adversarial_weight * verdict.generator,
-            "edge_fm": self.feature_matching_weight * verdict.feature_matching,
+            "edge_adv": self.weights["edge_adv"] * verdict.generator,
+            "edge_fm": self.weights["edge_fm"] * verdict.feature_matching,
         }
 
     def _inpaint_terms(
@@ -200,21 +174,13 @@ class EdgeConnect(nn.Module):
         verdict = _judge(self.inpaint_discriminator, images, painted)
         discriminators["d"] = verdict.discriminator
         terms = {
-            "l1": self.l1_weight * (painted - images).abs().mean() / masks.mean(),
-            "adv": self.adversarial_weight * verdict.generator,
+            "l1": self.weights["l1"] * (painted - images).abs().mean() / masks.mean(),
+            "adv": self.weights["adv"] * verdict.generator,
         }
-        weights = self.content_weight, self.style_weight
+        weights = self.weights["content"], self.weights["style"]
         return terms | losses.lazily(
             self.vgg_share, lambda: losses.content_and_style(self._vgg, painted, images, masks, *weights)
         )
-
-    def weights_to_save(self) -> dict[str, Tensor]:
-        """What inference needs: both generators, with spectral norm folded, under their attributes' names."""
-        return {
-            f"{part}.{name}": value
-            for part in ("edge_generator", "inpaint_generator")
-            for name, value in plain_state(getattr(self, part)).items()
-        }
 
 
 class _Verdict(NamedTuple):
@@ -224,12 +190,12 @@ class _Verdict(NamedTuple):
 
 
 def _judge(discriminator: PatchDiscriminator, real: Tensor, fake: Tensor) -> _Verdict:
-    """Adversarial losses of both sides, and the distance of the discriminator's activations (equations 2 and 3)."""
+    """Return the adversarial losses of both sides, and the distance of the activations (equations 2 and 3)."""
     real_activations, fake_activations = discriminator(real), discriminator(fake.detach())
     with frozen(discriminator):
         activations = discriminator(fake)
     return _Verdict(
-        (losses.adversarial(real_activations[-1], True) + losses.adversarial(fake_activations[-1], False)) / 2,
+        losses.discriminator(real_activations[-1], fake_activations[-1]),
         losses.adversarial(activations[-1], True),
         losses.perceptual(activations, [wanted.detach() for wanted in real_activations]),
     )

@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
-from baselines.checkpoints import load_network, read_checkpoint, state_of
+from baselines.checkpoints import load_authors_checkpoint
 from baselines.jpgnet.losses import structural_similarity
 from baselines.jpgnet.model import KernelNetwork, uncertainty
+from baselines.method import PublishedMethod, Stages, Step, detached
 from baselines.networks import symmetric_pad
 from sair.methods.build import build
+from sair.methods.checkpoint import weights_of
 
-__all__ = ["JPGNet", "KernelNetwork", "load_authors_checkpoint", "structural_similarity", "uncertainty"]
+__all__ = ["JPGNet", "KernelNetwork", "structural_similarity", "uncertainty"]
 
-Step = Callable[[str, Tensor], None]
 NETWORKS = ("kpn1", "kpn2")
 
 
-class JPGNet(nn.Module):
+class JPGNet(PublishedMethod):
     """The method: another method's painting, a filtered image, and a network that filters both into one.
 
     ``kpn1`` filters the image with its hole, which carries textures a few pixels over the rim; ``kpn2`` sees the
@@ -32,7 +32,7 @@ class JPGNet(nn.Module):
 
     Args:
         generator: the painting method, as in the registry: ``class``, and its ``parameters``.
-        base_channels: width of both filtering networks' first block.
+        channels: width of both filtering networks' first block.
         downsamplings: halvings of the side in both filtering networks.
         init_gain: of both filtering networks' initial weights.
         signed: show ``kpn2`` the painted image in [-1, 1], and take its result so, as the authors do over
@@ -47,11 +47,14 @@ class JPGNet(nn.Module):
         InputError: the generator cannot be built, or a file does not hold exactly the weights of its network.
     """
 
+    painting = NETWORKS
+    betas = (0.5, 0.999)
+
     def __init__(
         self,
         *,
         generator: Mapping[str, Any] | None = None,
-        base_channels: int = 64,
+        channels: int = 64,
         downsamplings: int = 4,
         init_gain: float = 0.02,
         signed: bool = False,
@@ -61,10 +64,7 @@ class JPGNet(nn.Module):
         pretrained: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        shares = dict.fromkeys(NETWORKS, 1 / 2) if stages is None else dict(stages)
-        if shares.keys() != set(NETWORKS) or min(shares.values()) < 0 or sum(shares.values()) <= 0:
-            raise ValueError(f"stages {stages!r}: expected shares of a run for {', '.join(NETWORKS)}.")
-        self.first_stage = shares["kpn1"] / sum(shares.values())
+        self.stages = Stages(stages, dict.fromkeys(NETWORKS, 1 / 2))
         files = pretrained or {}
         if not isinstance(files, Mapping) or not files.keys() <= {"generator", *NETWORKS}:
             raise ValueError(f"pretrained {files!r}: expected files for some of generator, {', '.join(NETWORKS)}.")
@@ -73,32 +73,26 @@ class JPGNet(nn.Module):
         parameters = {**spec.get("parameters", {}), **own}
         self.generator = build({"name": "the generator of JPGNet", "class": spec["class"], "parameters": parameters})
         self.generator.requires_grad_(False)
-        self.kpn1 = KernelNetwork(3, 1, base_channels, downsamplings, init_gain)
-        self.kpn2 = KernelNetwork(34, 2, base_channels, downsamplings, init_gain)
+        self.kpn1 = KernelNetwork(3, 1, channels, downsamplings, init_gain)
+        self.kpn2 = KernelNetwork(34, 2, channels, downsamplings, init_gain)
         self.factor = 2**downsamplings
         self.signed = signed
         self.ssim_weight = ssim_weight
-        self.lr = lr
+        self.learning_rates = dict.fromkeys(NETWORKS, lr)
         for name in NETWORKS:
             if name in files:
-                load_authors_checkpoint(files[name], getattr(self, name))
+                load_authors_checkpoint(getattr(self, name), files[name])
 
-    @torch.no_grad()
-    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Paint, filter, and filter both into one, without gradients.
+    def paint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Paint, filter, and filter both into one; same as in ``PublishedMethod``.
 
-        Args:
-            images: (B, 3, H, W) in [0, 1], hole pixels zero; any size, mirrored to a multiple of the networks'.
-            masks: (B, 1, H, W) in {0, 1}, 1 = hole.
-
-        Returns:
-            (B, 3, H, W) in [0, 1]: the whole image, not composited. The networks' output is linear and is clamped.
+        The networks' output is linear and is clamped.
         """
         joined = self._join(self.generator.inpaint(images, masks), images, masks)
         return ((joined + 1) / 2 if self.signed else joined).clamp(0, 1)
 
     def _join(self, painted: Tensor, images: Tensor, masks: Tensor) -> Tensor:
-        """What ``kpn2`` makes of painted images (B, 3, H, W); gradients reach its weights only."""
+        """Return what ``kpn2`` makes of painted images (B, 3, H, W); gradients reach its weights only."""
         height, width = images.shape[-2:]
         everything = torch.cat([images * (1 - masks), masks, painted], dim=1)
         padded = symmetric_pad(everything, *(-(-side // self.factor) * self.factor for side in (height, width)))
@@ -110,29 +104,13 @@ class JPGNet(nn.Module):
         joined, _ = self.kpn2(torch.cat([candidates, kernels, uncertainty(kernels)], dim=1), candidates)
         return joined[..., :height, :width]
 
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam with betas (0.5, 0.999) for each filtering network, as published."""
-        return {
-            name: torch.optim.Adam(getattr(self, name).parameters(), lr=self.lr, betas=(0.5, 0.999))
-            for name in NETWORKS
-        }
-
-    def stage(self, progress: float) -> str:
-        """Name of the network that learns at ``progress`` of a run, in [0, 1)."""
-        return NETWORKS[progress >= self.first_stage]
-
     def training_step(self, batch: Mapping[str, Any], step: Step) -> dict[str, Tensor]:
-        """One step of the stage that ``progress`` has reached.
+        """Make a step of the filtering network that the current stage trains.
 
-        Args:
-            batch: ``images`` (B, 3, H, W) complete, in [0, 1], sides that 2 to the number of downsamplings divides;
-                ``masks`` (B, 1, H, W), 1 = hole; ``progress`` in [0, 1), 0 if missing.
-            step: called with an optimizer's name and its loss; runs backward and the update.
-
-        Returns:
-            scalars to log, weighted as they enter the losses.
+        Arguments and result are the same as in ``PublishedMethod``; 2 to the number of downsamplings must divide the
+        images' sides.
         """
-        stage = self.stage(float(batch.get("progress", 0.0)))
+        stage = self.stages.at(batch.get("progress", 0.0))
         images, masks = batch["images"], batch["masks"]
         if stage == "kpn1":
             known = images * (1 - masks)
@@ -143,22 +121,9 @@ class JPGNet(nn.Module):
         l1 = functional.l1_loss(found, wanted)
         ssim = -self.ssim_weight * structural_similarity(found, wanted)
         step(stage, l1 + ssim)
-        return {name: value.detach() for name, value in {"loss": l1 + ssim, "l1": l1, "ssim": ssim}.items()}
+        return detached({"loss": l1 + ssim, "l1": l1, "ssim": ssim})
 
     def weights_to_save(self) -> dict[str, Tensor]:
-        """What inference needs: all three networks; of the generator, what it saves itself."""
-        generator = self.generator
-        own = generator.weights_to_save() if hasattr(generator, "weights_to_save") else generator.state_dict()
-        parts = {"generator": own, **{name: getattr(self, name).state_dict() for name in NETWORKS}}
-        return {f"{part}.{key}": value for part, state in parts.items() for key, value in state.items()}
-
-
-def load_authors_checkpoint(path: str | Path, network: KernelNetwork) -> None:
-    """Copy a published file of ``kpn1`` or ``kpn2`` into a network of the published size, all of it or nothing.
-
-    The authors' own loader keeps what happens to fit.
-
-    Raises:
-        InputError: not such a file, or names or shapes that are missing, left over or wrong; it lists them.
-    """
-    load_network(network, state_of(read_checkpoint(path), path), path)
+        """Return the weights of both filtering networks, and of the generator those that it saves itself."""
+        saved = {f"generator.{name}": value for name, value in weights_of(self.generator).items()}
+        return saved | super().weights_to_save()

@@ -22,7 +22,7 @@ class KernelNetwork(nn.Module):
     Args:
         inputs: channels of what the network looks at.
         images: RGB images that are filtered, 1 or 2.
-        base_channels: width of the first block; 64 as published.
+        channels: width of the first block; 64 as published.
         downsamplings: halvings of the side, at least 2; 4 as published.
         init_gain: of Xavier's initial weights.
     """
@@ -31,26 +31,24 @@ class KernelNetwork(nn.Module):
         self,
         inputs: int,
         images: int,
-        base_channels: int = 64,
+        channels: int = 64,
         downsamplings: int = 4,
         init_gain: float = 0.02,
     ) -> None:
         super().__init__()
-        if downsamplings < 2 or base_channels < 1:
-            raise ValueError(
-                f"JPGNet needs base_channels >= 1 and downsamplings >= 2, got {base_channels} and {downsamplings}."
-            )
+        if downsamplings < 2 or channels < 1:
+            raise ValueError(f"JPGNet needs channels >= 1 and downsamplings >= 2, got {channels} and {downsamplings}.")
         self.downsamplings = downsamplings
-        widths = [base_channels * 2 ** min(n, downsamplings - 1) for n in range(downsamplings + 1)]
+        widths = [channels * 2 ** min(n, downsamplings - 1) for n in range(downsamplings + 1)]
         kernels = TAPS * 3 * images
-        channels = inputs
+        previous = inputs
         for n, width in enumerate(widths):
-            self.add_module(f"conv{n + 1}", KernelBlock(channels, width))
-            channels = width
+            self.add_module(f"conv{n + 1}", KernelBlock(previous, width))
+            previous = width
         for n in self._ups():
             outputs = widths[n] if n > 1 else kernels
-            self.add_module(self._up(n), KernelBlock(widths[n] + channels, outputs))
-            channels = outputs
+            self.add_module(self._up(n), KernelBlock(widths[n] + previous, outputs))
+            previous = outputs
         self.outc = nn.Conv2d(kernels, kernels, 1)
         self.conv_final = nn.Conv2d(3 * len(DILATIONS), 3, 3, padding=1)
         self.conv_fusion = nn.Conv2d(6, 3, 1)

@@ -12,12 +12,16 @@ PREFIX = "generator."
 DROPPED_PREFIXES = ("discriminator.", "loss_", "val_evaluator.", "test_evaluator.")
 
 
-def load_authors_checkpoint(path: str | Path, generator: LaMaGenerator) -> None:
-    """Copy the generator's weights of a published ``best.ckpt`` into a generator of its number of blocks (9 or 18).
+def load_authors_checkpoint(network: LaMaGenerator, path: str | Path) -> None:
+    """Copy the generator's weights of a published ``best.ckpt`` into a network with its number of blocks.
+
+    Args:
+        network: the generator, with 9 blocks (``lama-fourier``) or 18 (``big-lama``).
+        path: the file; nothing that is stored in it is run.
 
     Raises:
         InputError: not such a checkpoint, or names or shapes that are missing, left over or wrong; it lists them.
     """
     state = state_of(read_checkpoint(path), path, "state_dict")
     kept = {name: value for name, value in state.items() if not name.startswith(DROPPED_PREFIXES)}
-    load_network(generator, {name.removeprefix(PREFIX): value for name, value in kept.items()}, path)
+    load_network(network, {name.removeprefix(PREFIX): value for name, value in kept.items()}, path)

@@ -10,15 +10,15 @@ class PatchDiscriminator(nn.Module):
 
     Args:
         channels: width of the first layer; it doubles every layer up to eight times.
-        layers: halvings of the side; 4 in LaMa, whose patch is then 142 pixels wide.
+        downsamplings: halvings of the side; 4 in LaMa, whose patch is then 142 pixels wide.
     """
 
-    def __init__(self, channels: int = 64, layers: int = 4) -> None:
+    def __init__(self, channels: int = 64, downsamplings: int = 4) -> None:
         super().__init__()
-        widths = [channels * min(2**n, 8) for n in range(layers + 1)]
+        widths = [channels * min(2**n, 8) for n in range(downsamplings + 1)]
         stages = [nn.Sequential(_conv(3, widths[0], stride=2), nn.LeakyReLU(0.2, True))]
-        for n in range(1, layers + 1):
-            conv = _conv(widths[n - 1], widths[n], stride=2 if n < layers else 1)
+        for n in range(1, downsamplings + 1):
+            conv = _conv(widths[n - 1], widths[n], stride=2 if n < downsamplings else 1)
             stages.append(nn.Sequential(conv, nn.BatchNorm2d(widths[n]), nn.LeakyReLU(0.2, True)))
         stages.append(nn.Sequential(_conv(widths[-1], 1, stride=1)))
         self._stages = [f"model{n}" for n in range(len(stages))]

@@ -176,37 +176,37 @@ class LaMaGenerator(nn.Module):
     """LaMa's generator (section 2.1; published sizes: 9 blocks ``lama-fourier``, 18 blocks ``big-lama``).
 
     Args:
-        base_channels: channels after the first convolution; every downsampling doubles them.
+        channels: channels after the first convolution; every downsampling doubles them.
         blocks: residual blocks of fast Fourier convolutions.
         ratio: global share of the blocks' channels.
         downsamplings: halvings of the side before the blocks; 3 in every published model.
     """
 
-    def __init__(self, base_channels: int = 64, blocks: int = 18, ratio: float = 0.75, downsamplings: int = 3) -> None:
+    def __init__(self, channels: int = 64, blocks: int = 18, ratio: float = 0.75, downsamplings: int = 3) -> None:
         super().__init__()
         if downsamplings < 1 or blocks < 1:
             raise ValueError(f"LaMa needs downsamplings >= 1 and blocks >= 1, got {downsamplings} and {blocks}.")
-        width = base_channels * 2**downsamplings
+        width = channels * 2**downsamplings
         wide = int(width * ratio)
         if not 0 < wide < width or wide % 2:
             raise ValueError(
-                f"base_channels {base_channels} and ratio {ratio} give {width - wide} local and {wide} global channels "
+                f"channels {channels} and ratio {ratio} give {width - wide} local and {wide} global channels "
                 "in the blocks; both must be positive and the second even."
             )
         pair = (width - wide, wide)
-        layers: list[nn.Module] = [_Split(3), FFCLayer((4, 0), (base_channels, 0), kernel=7)]
+        layers: list[nn.Module] = [_Split(3), FFCLayer((4, 0), (channels, 0), kernel=7)]
         for step in range(1, downsamplings + 1):
-            channels = base_channels * 2**step
+            outputs = channels * 2**step
             # The split into local and global channels happens in the last downsampling.
-            out = pair if step == downsamplings else (channels, 0)
-            layers.append(FFCLayer((channels // 2, 0), out, kernel=3, stride=2, padding=1))
+            out = pair if step == downsamplings else (outputs, 0)
+            layers.append(FFCLayer((outputs // 2, 0), out, kernel=3, stride=2, padding=1))
         layers += [FFCBlock(pair) for _ in range(blocks)]
         layers.append(_Concat())
         for step in range(downsamplings, 0, -1):
-            channels = base_channels * 2**step
-            up = nn.ConvTranspose2d(channels, channels // 2, 3, stride=2, padding=1, output_padding=1)
-            layers += [up, nn.BatchNorm2d(channels // 2), nn.ReLU(True)]
-        layers += [nn.ReflectionPad2d(3), _Float32Conv2d(base_channels, 3, 7), nn.Sigmoid()]
+            inputs = channels * 2**step
+            up = nn.ConvTranspose2d(inputs, inputs // 2, 3, stride=2, padding=1, output_padding=1)
+            layers += [up, nn.BatchNorm2d(inputs // 2), nn.ReLU(True)]
+        layers += [nn.ReflectionPad2d(3), _Float32Conv2d(channels, 3, 7), nn.Sigmoid()]
         self.model = nn.Sequential(*layers)
         self.factor = 2**downsamplings
 

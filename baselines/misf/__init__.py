@@ -2,28 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from baselines import losses
-from baselines.misf.checkpoint import load_authors_checkpoint
+from baselines.checkpoints import load_authors_checkpoint
+from baselines.method import PublishedMethod, Step, detached
 from baselines.misf.model import MISFGenerator
 from baselines.networks import PatchDiscriminator, frozen
 
-__all__ = ["MISF", "MISFGenerator", "load_authors_checkpoint"]
-
-Step = Callable[[str, Tensor], None]
+__all__ = ["MISF", "MISFGenerator"]
 
 
-class MISF(nn.Module):
+class MISF(PublishedMethod):
     """The method: generator, discriminator and their training step. The defaults are the published ones.
 
     Args:
-        base_channels: channels after the generator's first convolution.
+        channels: channels after the generator's first convolution.
         blocks: residual blocks of the generator.
         discriminator_channels: width of the discriminator's first layer.
         discriminator_downsamplings: halvings of the side in the discriminator; sets its patch (70 pixels with 3).
@@ -33,17 +32,20 @@ class MISF(nn.Module):
             and ``content_weight`` are 0.
         vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
         adversarial_weight: the generator's adversarial loss.
-        lr: Adam's learning rate for the generator; the discriminator has a tenth of it.
+        lr: Adam's learning rate for the generator.
+        discriminator_lr: Adam's learning rate for the discriminator; None for a tenth of ``lr``.
         pretrained: the authors' ``<name>_InpaintingModel_gen.pth`` to load into the generator.
 
     Raises:
         InputError: ``pretrained`` does not hold exactly the generator's weights.
     """
 
+    betas = (0.0, 0.9)
+
     def __init__(
         self,
         *,
-        base_channels: int = 64,
+        channels: int = 64,
         blocks: int = 8,
         discriminator_channels: int = 64,
         discriminator_downsamplings: int = 3,
@@ -53,74 +55,53 @@ class MISF(nn.Module):
         vgg_share: float = 1.0,
         adversarial_weight: float = 0.1,
         lr: float = 1e-4,
+        discriminator_lr: float | None = None,
         pretrained: str | Path | None = None,
     ) -> None:
         super().__init__()
-        self.generator = MISFGenerator(base_channels, blocks)
+        self.generator = MISFGenerator(channels, blocks)
         self.discriminator = PatchDiscriminator(3, discriminator_channels, discriminator_downsamplings)
-        self.l1_weight = l1_weight
-        self.content_weight = content_weight
-        self.style_weight = style_weight
+        self.weights = {
+            "l1": l1_weight,
+            "adv": adversarial_weight,
+            "content": content_weight,
+            "style": style_weight,
+        }
         self.vgg_share = vgg_share
-        self.adversarial_weight = adversarial_weight
-        self.learning_rates = {"generator": lr, "discriminator": 0.1 * lr}
+        self.learning_rates = {
+            "generator": lr,
+            "discriminator": 0.1 * lr if discriminator_lr is None else discriminator_lr,
+        }
         self._vgg = losses.Vgg(normalised=False)
         if pretrained is not None:
-            load_authors_checkpoint(pretrained, self.generator)
+            load_authors_checkpoint(self.generator, pretrained)
 
-    @torch.no_grad()
-    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Fill holes with the generator, which has no mode: its norms see one image at a time.
-
-        Args:
-            images: (B, 3, H, W) in [0, 1], hole pixels zero.
-            masks: (B, 1, H, W) in {0, 1}, 1 = hole.
-
-        Returns:
-            (B, 3, H, W) in [0, 1]: the whole painted image, not composited.
-        """
+    def paint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Paint the whole image; same as in ``PublishedMethod``."""
         return self.generator(images, masks)
 
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam with betas (0, 0.9) for each network, as published."""
-        return {
-            name: torch.optim.Adam(getattr(self, name).parameters(), lr=rate, betas=(0.0, 0.9))
-            for name, rate in self.learning_rates.items()
-        }
+    def training_step(self, batch: Mapping[str, Any], step: Step) -> dict[str, Tensor]:
+        """Make a step of the generator, then one of the discriminator against the same painted images.
 
-    def training_step(self, batch: Mapping[str, Tensor], step: Step) -> dict[str, Tensor]:
-        """One step of the generator, then one of the discriminator against the same painted images.
-
-        Args:
-            batch: ``images`` (B, 3, H, W) complete, in [0, 1]; ``masks`` (B, 1, H, W), 1 = hole.
-            step: called with an optimizer's name and its loss; runs backward and the update.
-
-        Returns:
-            scalars to log, weighted as they enter the losses.
+        Arguments and result are the same as in ``PublishedMethod``.
         """
         images, masks = batch["images"], batch["masks"]
         painted = self.generator(images, masks)
         with frozen(self.discriminator):
             terms = self._generator_terms(painted, images, masks)
-            loss = sum(terms.values())
+            loss = losses.total(terms)
             step("generator", loss)
-        real = losses.adversarial(self.discriminator(images)[-1], real=True)
-        fake = losses.adversarial(self.discriminator(painted.detach())[-1], real=False)
-        terms["d"] = (real + fake) / 2
-        step("discriminator", terms["d"])
-        return {name: value.detach() for name, value in {"loss": loss, **terms}.items()}
+        d = losses.discriminator(self.discriminator(images)[-1], self.discriminator(painted.detach())[-1])
+        step("discriminator", d)
+        return detached({"loss": loss, **terms, "d": d})
 
     def _generator_terms(self, painted: Tensor, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
         hole_share = masks.mean().clamp(min=1e-4)  # a batch without holes must not divide by zero
         terms = {
-            "l1": self.l1_weight * functional.l1_loss(painted, images) / hole_share,
-            "adv": self.adversarial_weight * losses.adversarial(self.discriminator(painted)[-1], real=True),
+            "l1": self.weights["l1"] * functional.l1_loss(painted, images) / hole_share,
+            "adv": self.weights["adv"] * losses.adversarial(self.discriminator(painted)[-1], real=True),
         }
-        weights = self.content_weight, self.style_weight
+        weights = self.weights["content"], self.weights["style"]
         return terms | losses.lazily(
             self.vgg_share, lambda: losses.content_and_style(self._vgg, painted, images, masks, *weights)
         )
-
-    def weights_to_save(self) -> dict[str, Tensor]:
-        """What inference needs: the generator's state, names prefixed ``generator.``."""
-        return {f"generator.{key}": value for key, value in self.generator.state_dict().items()}

@@ -26,9 +26,9 @@ class KernelPrediction(nn.Module):
     ``conv_final`` is in the authors' files and is used by nobody.
     """
 
-    def __init__(self, base_channels: int = 64) -> None:
+    def __init__(self, channels: int = 64) -> None:
         super().__init__()
-        one, two, four, eight = (base_channels * k for k in (1, 2, 4, 8))
+        one, two, four, eight = (channels * k for k in (1, 2, 4, 8))
         self.conv1 = KernelBlock(4, one)
         self.conv2 = KernelBlock(one, two)
         self.conv3 = KernelBlock(two + two, four)
@@ -64,15 +64,15 @@ class MISFGenerator(nn.Module):
     """The generator with both branches (published size: 64 channels, 8 blocks).
 
     Args:
-        base_channels: channels after the first convolution of either branch.
+        channels: channels after the first convolution of either branch.
         blocks: residual blocks at a quarter of the resolution.
     """
 
-    def __init__(self, base_channels: int = 64, blocks: int = 8) -> None:
+    def __init__(self, channels: int = 64, blocks: int = 8) -> None:
         super().__init__()
-        if base_channels < 1 or blocks < 1:
-            raise ValueError(f"MISF needs base_channels >= 1 and blocks >= 1, got {base_channels} and {blocks}.")
-        one, two, four = (base_channels * k for k in (1, 2, 4))
+        if channels < 1 or blocks < 1:
+            raise ValueError(f"MISF needs channels >= 1 and blocks >= 1, got {channels} and {blocks}.")
+        one, two, four = (channels * k for k in (1, 2, 4))
         self.encoder0 = nn.Sequential(nn.ReflectionPad2d(3), nn.Conv2d(4, one, 7), *_norm(one))
         self.encoder1 = nn.Sequential(nn.Conv2d(one, two, 4, stride=2, padding=1), *_norm(two))
         self.encoder2 = nn.Sequential(nn.Conv2d(two, four, 4, stride=2, padding=1), *_norm(four))
@@ -85,7 +85,7 @@ class MISFGenerator(nn.Module):
             nn.ReflectionPad2d(3),
             nn.Conv2d(one, 3, 7),
         )
-        self.kpn_model = KernelPrediction(base_channels)
+        self.kpn_model = KernelPrediction(channels)
         self.apply(normal_weights)
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:

@@ -143,7 +143,7 @@ class Bottleneck(nn.Module):
         return functional.relu(x + self.bn3(self.conv3(hidden)))
 
 
-class RFRNet(nn.Module):
+class RFRNetGenerator(nn.Module):
     """Recurrent feature reasoning at half the resolution (figure 2); the defaults are the published network.
 
     Holes grow shut from their rim by ``kernel // 2`` half-resolution pixels a partial convolution: 162 pixels across

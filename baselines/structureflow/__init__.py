@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.losses import Vgg, lazily, perceptual, style
-from baselines.networks import evaluating, frozen, plain_state, symmetric_pad
-from baselines.structureflow.checkpoint import load_authors_checkpoint
+from baselines.checkpoints import load_parts
+from baselines.losses import Vgg, lazily, perceptual, style, total
+from baselines.method import PublishedMethod, Stages, Step, detached
+from baselines.networks import frozen, symmetric_pad
 from baselines.structureflow.losses import least_squares, sampling_correctness
 from baselines.structureflow.model import (
     Discriminator,
@@ -30,16 +32,15 @@ __all__ = [
     "StructureFlow",
     "StructureGenerator",
     "gaussian_resample",
-    "load_authors_checkpoint",
     "structure_images",
 ]
 
-Step = Callable[[str, Tensor], None]
+STAGES = dict.fromkeys(("structure", "texture", "joint"), 1 / 3)
 STRUCTURES = ("masked", "complete")
 FACTOR, SMALLEST = 16, 48  # a sixteenth of the side is padded by two mirrored pixels, which takes three
 
 
-class StructureFlow(nn.Module):
+class StructureFlow(PublishedMethod):
     """The method: a structure generator, a texture generator with appearance flow, and their three training stages.
 
     Where the structure image of the known region comes from decides what the method knows. The authors smooth the
@@ -59,7 +60,7 @@ class StructureFlow(nn.Module):
         sigma: texture window of structure images.
         sharpness: gradient that structure images keep.
         iterations: of the smoothing of structure images.
-        stages: progress at which the second and the third stage begin.
+        stages: shares of a run, by name: ``structure``, ``texture`` (on the true structure) and ``joint``.
         structure_l1_weight: L1 of the structure generator.
         l1_weight: L1 of the texture generator.
         adversarial_weight: of both generators.
@@ -69,8 +70,10 @@ class StructureFlow(nn.Module):
         vgg_share: share of the steps in which these two are computed (``losses.lazily``), as published 1.
         lr: Adam's learning rate, for all networks.
         betas: Adam's. (0.9, 0.999) is worth 0.4 dB in runs of some hundred steps.
-        pretrained: the authors' ``s_gen`` and ``f_gen`` files, or none.
+        pretrained: the authors' files, ``{"s_gen": <iteration>_net_s_gen.pth, "f_gen": <iteration>_net_f_gen.pth}``.
     """
+
+    painting = ("s_gen", "f_gen")
 
     def __init__(
         self,
@@ -85,7 +88,7 @@ class StructureFlow(nn.Module):
         sigma: float = 3.0,
         sharpness: float = 0.001,
         iterations: int = 3,
-        stages: tuple[float, float] = (1 / 3, 2 / 3),
+        stages: Mapping[str, float] | None = None,
         structure_l1_weight: float = 4.0,
         l1_weight: float = 5.0,
         adversarial_weight: float = 1.0,
@@ -95,15 +98,14 @@ class StructureFlow(nn.Module):
         vgg_share: float = 1.0,
         lr: float = 1e-4,
         betas: tuple[float, float] = (0.0, 0.999),
-        pretrained: Sequence[str | Path] | None = None,
+        pretrained: Mapping[str, str | Path] | None = None,
     ) -> None:
         super().__init__()
         if structure not in STRUCTURES:
             raise ValueError(f"structure {structure!r}: expected one of {', '.join(STRUCTURES)}.")
         if any(window % 2 for window, _ in windows):
             raise ValueError(f"windows {windows}: their sides must be even.")
-        if not 0 <= stages[0] <= stages[1] <= 1:
-            raise ValueError(f"stages {stages}: two numbers in [0, 1], the smaller one first.")
+        self.stages = Stages(stages, STAGES)
         self.s_gen = StructureGenerator(channels, structure_blocks)
         self.f_gen = FlowGenerator(channels, flow_blocks, windows)
         self.s_dis = Discriminator(discriminator_channels)
@@ -112,96 +114,79 @@ class StructureFlow(nn.Module):
         self.structure = structure
         self.smoothing = {"strength": strength, "sigma": sigma, "sharpness": sharpness, "iterations": iterations}
         self.sampling = windows[-1]
-        self.stages = stages
-        self.structure_l1_weight = structure_l1_weight
-        self.l1_weight = l1_weight
-        self.adversarial_weight = adversarial_weight
-        self.correctness_weight = correctness_weight
-        self.style_weight = style_weight
-        self.content_weight = content_weight
+        self.weights = {
+            "structure_l1": structure_l1_weight,
+            "l1": l1_weight,
+            "adv": adversarial_weight,
+            "correctness": correctness_weight,
+            "style": style_weight,
+            "content": content_weight,
+        }
         self.vgg_share = vgg_share
-        self.lr, self.betas = lr, betas
-        if isinstance(pretrained, str) or (pretrained is not None and len(pretrained) != 2):
-            raise ValueError(f"pretrained {pretrained!r}: expected the s_gen file and the f_gen file.")
-        self.pretrained = pretrained is not None
+        self.learning_rates = dict.fromkeys(("s_gen", "s_dis", "f_gen", "f_dis"), lr)
+        self.betas = betas
         self._vgg = Vgg(maps=5 if style_weight or content_weight else 3)
-        for network, path in zip((self.s_gen, self.f_gen), pretrained or (None, None), strict=True):
-            if path is not None:
-                load_authors_checkpoint(network, path)
+        self.pretrained = pretrained is not None
+        if pretrained is not None:
+            load_parts({"s_gen": self.s_gen, "f_gen": self.f_gen}, pretrained)
 
-    def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Fill holes, in evaluation mode and without gradients.
+    def paint(self, images: Tensor, masks: Tensor) -> Tensor:
+        """Complete the structure image, then paint on it; same as in ``PublishedMethod``.
 
-        Args:
-            images: (B, 3, H, W) in [0, 1]; with ``structure: masked``, what they hold inside the hole is ignored.
-            masks: (B, 1, H, W) in {0, 1}, 1 = hole.
-
-        Returns:
-            (B, 3, H, W) in [0, 1]: the whole painted image, not composited.
+        With ``structure: complete``, what the images hold in the hole must be the ground truth.
         """
-        with evaluating(self.s_gen, self.f_gen):
-            painted = self._paint(images, masks)
-        return ((painted + 1) / 2).clamp(0, 1)
-
-    def _paint(self, images: Tensor, masks: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         images, masks = _padded(images, masks)
         signed = 2 * images - 1
         structure = self._complete_structure(signed, self._known_structure(images, masks), masks)
         painted, _ = self.f_gen(torch.cat([signed * (1 - masks), structure, masks], 1))
-        return painted[..., :height, :width]
+        return ((painted[..., :height, :width] + 1) / 2).clamp(0, 1)
 
     def _known_structure(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Structure images in [-1, 1], of which only the known region is to be used."""
+        """Return structure images in [-1, 1], of which only the known region is to be used."""
         return 2 * structure_images(images, masks if self.structure == "masked" else None, **self.smoothing) - 1
+
+    def _true_structure(self, images: Tensor) -> Tensor:
+        """Return structure images of complete images, in [-1, 1]."""
+        return 2 * structure_images(images, **self.smoothing) - 1
 
     def _complete_structure(self, signed: Tensor, structure: Tensor, masks: Tensor) -> Tensor:
         known = 1 - masks
         return self.s_gen(torch.cat([signed * known, structure * known, masks], 1))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for each network, as published; prepares for training with spectral norm where the authors have it.
+        """Return an Adam for each network, and put networks under spectral norm where the authors have it.
 
-        A loaded structure generator has its norm folded in already; as in their third stage, it is best left as it is.
+        A structure generator that was loaded has its norm folded in already. It stays as it is, as in the authors'
+        third stage.
         """
         for network in (self.s_dis, self.f_dis) if self.pretrained else (self.s_gen, self.s_dis, self.f_dis):
             add_spectral_norm(network)
-        return {
-            name: torch.optim.Adam(getattr(self, name).parameters(), lr=self.lr, betas=self.betas)
-            for name in ("s_gen", "s_dis", "f_gen", "f_dis")
-        }
+        return super().optimizers()
 
-    def training_step(self, batch: Mapping[str, Tensor], step: Step) -> dict[str, Tensor]:
-        """One step of the stage that ``progress`` has reached: a discriminator's, then its generator's, as published.
+    def training_step(self, batch: Mapping[str, Any], step: Step) -> dict[str, Tensor]:
+        """Make a step of the current stage's discriminator, then one of its generator, as published.
 
-        First the structure generator learns; then the texture generator on the true structure; then the texture
-        generator on the structure that the first, now fixed, completes.
-
-        Args:
-            batch: ``images`` (B, 3, H, W) complete, in [0, 1]; ``masks`` (B, 1, H, W), 1 = hole; ``progress`` in
-                [0, 1), 0 if missing.
-            step: called with an optimizer's name and its loss; runs backward and the update.
-
-        Returns:
-            scalars to log, weighted as they enter the losses.
+        First the structure generator is trained; then the texture generator on the true structure; then the texture
+        generator on the structure that the first one, now fixed, completes. Arguments and result are the same as in
+        ``PublishedMethod``.
         """
         images, masks = _padded(batch["images"], batch["masks"])
-        progress = batch.get("progress", 0.0)
         signed = 2 * images - 1
-        if progress < self.stages[0]:
-            wanted = 2 * structure_images(images, **self.smoothing) - 1
+        stage = self.stages.at(batch.get("progress", 0.0))
+        if stage == "structure":
+            wanted = self._true_structure(images)
             known = wanted if self.structure == "complete" else self._known_structure(images, masks)
             painted = self._complete_structure(signed, known, masks)
-            terms = {"l1": self.structure_l1_weight * functional.l1_loss(painted, wanted)}
+            terms = {"l1": self.weights["structure_l1"] * functional.l1_loss(painted, wanted)}
             return self._adversarial_step("s", painted, wanted, terms, step)
-        joint = progress >= self.stages[1]
-        if joint:
+        if stage == "texture":
+            structure = self._true_structure(images)
+        else:
             with torch.no_grad():
                 structure = self._complete_structure(signed, self._known_structure(images, masks), masks)
-        else:
-            structure = 2 * structure_images(images, **self.smoothing) - 1
         painted, flow = self.f_gen(torch.cat([signed * (1 - masks), structure, masks], 1))
-        terms = self._texture_terms(painted, flow, images, masks, joint)
+        terms = self._texture_terms(painted, flow, images, masks, joint=stage == "joint")
         return self._adversarial_step("f", painted, signed, terms, step)
 
     def _texture_terms(
@@ -209,24 +194,24 @@ class StructureFlow(nn.Module):
     ) -> dict[str, Tensor]:
         signed = 2 * images - 1
         masked = (signed * (1 - masks) + 1) / 2  # grey holes
-        terms = {"l1": self.l1_weight * functional.l1_loss(painted, signed)}
+        terms = {"l1": self.weights["l1"] * functional.l1_loss(painted, signed)}
         with torch.no_grad():
             wanted, source = self._vgg(images), self._vgg(masked)
         correctness = sampling_correctness(wanted[2], source[2], flow, masks, *self.sampling)
-        terms["correctness"] = self.correctness_weight * correctness
+        terms["correctness"] = self.weights["correctness"] * correctness
         if joint:
-            terms |= lazily(self.vgg_share, lambda: self._features_terms(painted, signed, masks, wanted))
+            terms |= lazily(self.vgg_share, lambda: self._feature_terms(painted, signed, masks, wanted))
         return terms
 
-    def _features_terms(
+    def _feature_terms(
         self, painted: Tensor, signed: Tensor, masks: Tensor, wanted: Sequence[Tensor]
     ) -> dict[str, Tensor]:
         terms = {}
-        if self.style_weight:
+        if self.weights["style"]:
             holes = [self._vgg((image * masks + 1) / 2)[1:] for image in (painted, signed)]
-            terms["style"] = self.style_weight * style(*holes)
-        if self.content_weight:
-            terms["content"] = self.content_weight * perceptual(self._vgg((painted + 1) / 2), wanted)
+            terms["style"] = self.weights["style"] * style(*holes)
+        if self.weights["content"]:
+            terms["content"] = self.weights["content"] * perceptual(self._vgg((painted + 1) / 2), wanted)
         return terms
 
     def _adversarial_step(
@@ -238,22 +223,14 @@ class StructureFlow(nn.Module):
         d = (least_squares(truths, real=True) + least_squares(fakes, real=False)) / 2
         step(f"{stage}_dis", d)
         with frozen(discriminator):
-            terms["adv"] = self.adversarial_weight * least_squares(discriminator(painted), real=True)
-            loss = sum(terms.values())
+            terms["adv"] = self.weights["adv"] * least_squares(discriminator(painted), real=True)
+            loss = total(terms)
             step(f"{stage}_gen", loss)
-        return {name: value.detach() for name, value in ({"loss": loss, "d": d} | terms).items()}
-
-    def weights_to_save(self) -> dict[str, Tensor]:
-        """What inference needs: both generators' weights, spectral norm folded, names prefixed as the attributes."""
-        return {
-            f"{prefix}.{name}": value
-            for prefix in ("s_gen", "f_gen")
-            for name, value in plain_state(getattr(self, prefix)).items()
-        }
+        return detached({"loss": loss, "d": d} | terms)
 
 
 def _padded(*maps: Tensor) -> list[Tensor]:
-    """Mirrored at the bottom and right to sides that the networks take."""
+    """Return maps mirrored at the bottom and right to sides that the networks take."""
     sides = [max(SMALLEST, math.ceil(side / FACTOR) * FACTOR) for side in maps[0].shape[-2:]]
     return [symmetric_pad(x, *sides) for x in maps]
 

@@ -25,6 +25,7 @@ from typing import Any
 
 from sair.common.errors import InputError, near
 from sair.common.files import read_mapping
+from sair.methods.former import current
 from sair.methods.origins import Layer
 
 METHODS = Path("config/methods")
@@ -172,7 +173,7 @@ def _load(name: str, folder: Path, preset: str, training: Layer, changes: Layer,
         origin = below.through(f"over {spec['over']}")
         parameters = Layer({"generator": generator}, {"generator": origin}).under(parameters)
     spec["parameters"], origins["parameters"] = parameters
-    return Layer({"name": name, **spec}, origins)
+    return current(Layer({"name": name, **spec}, origins))
 
 
 def _is_trained(spec: Mapping[str, Any], preset: Layer) -> bool:

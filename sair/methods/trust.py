@@ -13,6 +13,8 @@ from typing import Any
 
 from sair.common.errors import InputError
 from sair.common.files import read_mapping
+from sair.methods.former import current
+from sair.methods.origins import Layer
 from sair.methods.spec import METHODS, SEMANTICS, classes_named, method_names
 
 # This project's classes that have weights: what a checkpoint may name in any folder. A test compares them with the
@@ -26,7 +28,7 @@ PROJECT_CLASSES = frozenset(
         "baselines.jpgnet:JPGNet",
         "baselines.lama:LaMa",
         "baselines.misf:MISF",
-        "baselines.rfrnet:RFR",
+        "baselines.rfrnet:RFRNet",
         "baselines.structureflow:StructureFlow",
     }
 )
@@ -58,7 +60,11 @@ def checked_spec(metadata: Any, path: str | Path, chosen: Collection[str] = ()) 
         raise InputError(f"{path}: not a valid checkpoint: its image_size is {size!r:.40}, no number of pixels.")
     if not isinstance(spec.get("sees_truth", False), bool):
         raise InputError(f"{path}: not a valid checkpoint: its sees_truth is {spec['sees_truth']!r:.40}.")
-    for key, value in _flat(spec["parameters"], path):
+    parameters = list(
+        _flat(spec["parameters"], path)
+    )  # refuses those that are nested too deeply, before they are renamed
+    spec = current(Layer(spec, {})).values
+    for key, value in parameters:
         if (key in _FETCHING and value) or (isinstance(value, str) and value.lower().startswith(_FETCHED)):
             raise InputError(
                 f"{path}: refused: its parameter {key!r} names {value!r:.60} to be read, but a checkpoint holds all of "

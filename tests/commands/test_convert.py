@@ -25,7 +25,7 @@ FILES = {
         "edge=": ("edge_generator", lambda state: {"generator": state}),
         "inpaint=": ("inpaint_generator", lambda state: {"generator": state}),
     },
-    "structureflow": {" s": ("s_gen", dict), " f": ("f_gen", dict)},
+    "structureflow": {"s_gen=": ("s_gen", dict), "f_gen=": ("f_gen", dict)},
     "jpgnet_rfrnet": {
         "generator=": ("generator.generator", lambda state: {"generator": state}),
         "kpn1=": ("kpn1", lambda state: {f"module.{k}": v for k, v in state.items()}),
@@ -58,7 +58,7 @@ def write_files(name, folder):
     for number, (part, (network, nest)) in enumerate(FILES[name].items()):
         path = folder / f"{number}.pth"
         torch.save(nest(method.get_submodule(network).state_dict()), path)
-        words.append(f"{part.strip() if part.endswith('=') else ''}{path}")
+        words.append(f"{part}{path}")
     return method, words
 
 
@@ -190,7 +190,7 @@ def test_a_safetensors_file_of_the_author_is_read(tmp_path):
         ("edgeconnect", ["edge=0.pth"], "expected a file each for edge, inpaint"),
         ("edgeconnect", ["edge=0.pth", "edge=1.pth", "inpaint=1.pth"], "one file is expected here"),
         ("edgeconnect", ["edge=0.pth", "1.pth"], "name every file"),
-        ("structureflow", ["0.pth"], "expected the s_gen file and the f_gen file"),
+        ("structureflow", ["0.pth"], "expected a file each for s_gen, f_gen"),
         ("jpgnet_rfrnet", ["generator=0.pth"], "leave weights of kpn1, kpn2 random"),
         ("jpgnet_rfrnet", ["kpn1=1.pth", "kpn2=2.pth"], "leave weights of generator random"),
         ("jpgnet_rfrnet", ["generator=0.pth", "generator.edge=0.pth"], "generator is given as a whole, too"),

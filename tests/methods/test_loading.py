@@ -230,7 +230,7 @@ def test_a_method_over_one_with_weights_takes_its_size_from_them(data, registry)
     write_method(
         registry,
         "above",
-        "label: A\nclass: baselines.jpgnet:JPGNet\nover: plain\nparameters: {base_channels: 4, downsamplings: 2}\n",
+        "label: A\nclass: baselines.jpgnet:JPGNet\nover: plain\nparameters: {channels: 4, downsamplings: 2}\n",
     )
     spec = load_spec("above", "config/methods", "mini", TRAINING)
     loop.fit(

@@ -322,7 +322,7 @@ def test_a_method_over_another_has_the_code_of_both(config):
     """A change in the generator that JPGNet paints with runs JPGNet again."""
     project = Project(config, "workflow/schemas/config.schema.yaml")
     assert len({project.code("train", name) for name in ("edgeconnect", "jpgnet", "jpgnet_rfrnet", "misf")}) == 4
-    assert set(_classes(project.method("jpgnet_rfrnet"))) == {"baselines.jpgnet:JPGNet", "baselines.rfrnet:RFR"}
+    assert set(_classes(project.method("jpgnet_rfrnet"))) == {"baselines.jpgnet:JPGNet", "baselines.rfrnet:RFRNet"}
 
 
 def test_what_was_trained_otherwise_than_published_is_said_under_tables():

@@ -46,7 +46,7 @@ def spec(cls="sair.models.inpainter:ImplicitInpainter", parameters=PARAMETERS, *
     }
 
 
-LAMA = {"base_channels": 4, "blocks": 1, "downsamplings": 2, "discriminator_channels": 4, "discriminator_layers": 2}
+LAMA = {"channels": 4, "blocks": 1, "downsamplings": 2, "discriminator_channels": 4, "discriminator_downsamplings": 2}
 
 
 def run(data, out, recipe, seed=0):
