@@ -20,7 +20,7 @@ def convert(spec: dict[str, Any], files: Sequence[str], output: str | Path, imag
 
     Args:
         spec: the method's specification, at the published size.
-        files: what the method's parameter ``pretrained`` takes: one file; several in its order; or ``part=file``,
+        files: what the method's parameter ``pretrained`` takes: one file, or a ``part=file`` for each network,
             where a dot goes a part deeper (``generator.edge=EdgeModel_gen.pth``).
         output: checkpoint to write, for a method file's ``weights`` or for ``sair inpaint --checkpoint``.
         image_size: side of the images that the authors trained on.

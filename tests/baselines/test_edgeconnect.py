@@ -10,8 +10,8 @@ import torch
 from helpers.parity import assert_golden, uniform
 from torch import nn
 
+from baselines.checkpoints import load_authors_checkpoint as load
 from baselines.edgeconnect import EdgeConnect, EdgeGenerator, InpaintGenerator
-from baselines.edgeconnect import load_authors_checkpoint as load
 from baselines.edgeconnect.edges import canny_edges, grey
 from baselines.networks import PatchDiscriminator, plain_state
 from sair.common.errors import InputError

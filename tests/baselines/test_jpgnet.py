@@ -9,7 +9,8 @@ import torch
 from helpers.parity import assert_golden, image_batch, seeded
 from torch import nn
 
-from baselines.jpgnet import JPGNet, KernelNetwork, load_authors_checkpoint, structural_similarity, uncertainty
+from baselines.checkpoints import load_authors_checkpoint
+from baselines.jpgnet import JPGNet, KernelNetwork, structural_similarity, uncertainty
 from sair.common.errors import InputError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "jpgnet.json").read_text())
@@ -33,7 +34,7 @@ class Painter(nn.Module):
 
 
 PAINTER = {"class": "test_jpgnet:Painter"}
-TINY = {"generator": PAINTER, "base_channels": 8, "downsamplings": 2, "init_gain": 1.0, "lr": 2e-3}
+TINY = {"generator": PAINTER, "channels": 8, "downsamplings": 2, "init_gain": 1.0, "lr": 2e-3}
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +144,7 @@ def test_it_trains_under_autocast():
 
 def test_stages_follow_their_shares():
     shares = [{"kpn1": 1, "kpn2": 1}, {"kpn1": 0, "kpn2": 1}, {"kpn1": 3, "kpn2": 0}]
-    found = [[JPGNet(**TINY, stages=stages).stage(k / 4) for k in range(4)] for stages in shares]
+    found = [[JPGNet(**TINY, stages=stages).stages.at(k / 4) for k in range(4)] for stages in shares]
     assert found == [["kpn1"] * 2 + ["kpn2"] * 2, ["kpn2"] * 4, ["kpn1"] * 4]
 
 
@@ -183,6 +184,6 @@ def test_authors_checkpoints_load_strictly(tmp_path):
     for name in NETWORKS:
         assert all(torch.equal(value, states[name][key]) for key, value in getattr(method, name).state_dict().items())
     with pytest.raises(InputError, match=r"of another shape: .*outc\.weight \(27, 27, 1, 1\), expected \(54,"):
-        load_authors_checkpoint(paths["kpn1"], method.kpn2)
+        load_authors_checkpoint(method.kpn2, paths["kpn1"])
     with pytest.raises(InputError, match=r"missing: conv5\.conv1\.0\.bias"):
-        load_authors_checkpoint(paths["kpn1"], KernelNetwork(3, 1, 8, 3))
+        load_authors_checkpoint(KernelNetwork(3, 1, 8, 3), paths["kpn1"])

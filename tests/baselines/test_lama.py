@@ -25,11 +25,11 @@ from sair.weights import sources
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "lama.json").read_text())
 TINY = {
-    "base_channels": 8,
+    "channels": 8,
     "blocks": 1,
     "downsamplings": 1,
     "discriminator_channels": 8,
-    "discriminator_layers": 2,
+    "discriminator_downsamplings": 2,
     "perceptual": None,
 }
 IMAGENET_MEAN = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
@@ -110,7 +110,7 @@ def test_l1_counts_known_pixels_only():
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 77), (16, 40), (5, 3), (1, 1)])
 def test_any_size_comes_back(size):
-    method = LaMa(base_channels=8, blocks=1, discriminator_channels=8)
+    method = LaMa(channels=8, blocks=1, discriminator_channels=8)
     images, masks = image_batch(2, 2, *size)
     painted = method.inpaint(images * (1 - masks), masks)
     assert painted.shape == images.shape and painted.dtype == torch.float32
@@ -168,7 +168,7 @@ def train(method: LaMa, steps: int, autocast: bool) -> list[dict[str, torch.Tens
 def test_training_steps_change_both_networks(autocast, monkeypatch):
     monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: Extractor().eval().requires_grad_(False))
     torch.manual_seed(0)
-    method = LaMa(**TINY | {"perceptual": "vgg16", "generator_lr": 3e-3})
+    method = LaMa(**TINY | {"perceptual": "vgg16", "lr": 3e-3})
     names = set(method.state_dict())
     before = {key: value.clone() for key, value in method.state_dict().items()}
     logged = train(method, 8, autocast)
@@ -204,7 +204,7 @@ def test_saved_weights_restore_the_generator():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"perceptual": "vgg19"}, {"blocks": 0}, {"ratio": 1.0}, {"base_channels": 1}], ids=lambda w: next(iter(w))
+    "wrong", [{"perceptual": "vgg19"}, {"blocks": 0}, {"ratio": 1.0}, {"channels": 1}], ids=lambda w: next(iter(w))
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -219,9 +219,9 @@ def test_impossible_settings_are_refused(wrong):
 def test_no_preset_trains_without_a_perceptual_loss(name, preset, config):
     parameters = load_spec(name, "config/methods", preset, config["training"])["parameters"]
     assert parameters["perceptual"] == "vgg16" and "perceptual_weight" not in parameters
-    assert LaMa(**TINY | {"perceptual": "vgg16"}).perceptual_weight == 0.3
-    assert LaMa(**TINY | {"perceptual": "hrf"}).perceptual_weight == 30
-    assert LaMa(**TINY | {"perceptual": "hrf", "perceptual_weight": 0.5}).perceptual_weight == 0.5
+    assert LaMa(**TINY | {"perceptual": "vgg16"}).weights["perceptual"] == 0.3
+    assert LaMa(**TINY | {"perceptual": "hrf"}).weights["perceptual"] == 30
+    assert LaMa(**TINY | {"perceptual": "hrf", "perceptual_weight": 0.5}).weights["perceptual"] == 0.5
 
 
 @pytest.fixture
@@ -322,7 +322,7 @@ def test_authors_checkpoint_loads_strictly(tmp_path, blocks):
     path = tmp_path / "best.ckpt"
     torch.save({"state_dict": authors_state(blocks), "epoch": 3}, path)
     generator = big_generator(blocks)
-    load_authors_checkpoint(path, generator)
+    load_authors_checkpoint(generator, path)
     assert not any(value.any() for value in generator.state_dict().values())
 
 
@@ -337,7 +337,7 @@ def test_foreign_classes_become_placeholders(tmp_path, monkeypatch):
         torch.save({"hyper_parameters": config, "state_dict": authors_state(), "score": np.float64(3)}, path)
     generator = big_generator()
     assert len(generator.state_dict()) == GOLDEN["keys"]["generator_9"]["entries"]
-    load_authors_checkpoint(path, generator)
+    load_authors_checkpoint(generator, path)
 
 
 class Malicious:
@@ -363,10 +363,10 @@ def test_nothing_in_a_checkpoint_is_run(tmp_path, place):
         content["state_dict"] = Malicious(os.mkdir, str(target))
     torch.save(content, path)
     if place == "beside":
-        load_authors_checkpoint(path, big_generator())
+        load_authors_checkpoint(big_generator(), path)
     else:
         with pytest.raises(InputError):
-            load_authors_checkpoint(path, big_generator())
+            load_authors_checkpoint(big_generator(), path)
     assert not target.exists()
 
 
@@ -395,21 +395,21 @@ def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, how, message):
     damage(state, how)
     torch.save({"state_dict": state}, path)
     with pytest.raises(InputError, match=message):
-        load_authors_checkpoint(path, big_generator())
+        load_authors_checkpoint(big_generator(), path)
 
 
 def test_other_files_are_refused(tmp_path):
     path, generator = tmp_path / "best.ckpt", big_generator()
     with pytest.raises(InputError, match="no such file"):
-        load_authors_checkpoint(path, generator)
+        load_authors_checkpoint(generator, path)
     torch.save({"epoch": 3}, path)
     with pytest.raises(InputError, match="state_dict"):
-        load_authors_checkpoint(path, generator)
+        load_authors_checkpoint(generator, path)
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(InputError, match="not a readable"):
-        load_authors_checkpoint(path, generator)
+        load_authors_checkpoint(generator, path)
     with zipfile.ZipFile(path, "w") as archive:  # The layout of TorchScript.
         archive.writestr("big-lama/data.pkl", b"")
         archive.writestr("big-lama/constants.pkl", b"")
     with pytest.raises(InputError, match="not a readable"):
-        load_authors_checkpoint(path, generator)
+        load_authors_checkpoint(generator, path)

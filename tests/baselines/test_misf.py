@@ -9,12 +9,13 @@ import torch
 from helpers.parity import assert_golden, image_batch, seeded
 from torch import nn
 
+from baselines.checkpoints import load_authors_checkpoint
 from baselines.filtering import predictive_filter
-from baselines.misf import MISF, MISFGenerator, load_authors_checkpoint
+from baselines.misf import MISF, MISFGenerator
 from sair.common.errors import InputError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "misf.json").read_text())
-TINY = {"base_channels": 8, "blocks": 1, "discriminator_channels": 8, "discriminator_downsamplings": 1, "lr": 2e-3}
+TINY = {"channels": 8, "blocks": 1, "discriminator_channels": 8, "discriminator_downsamplings": 1, "lr": 2e-3}
 NO_VGG = {"content_weight": 0, "style_weight": 0}
 
 
@@ -126,7 +127,7 @@ def test_saved_weights_are_the_generator():
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"blocks": 0}, {"base_channels": 0}, {"discriminator_downsamplings": 0}], ids=lambda w: next(iter(w))
+    "wrong", [{"blocks": 0}, {"channels": 0}, {"discriminator_downsamplings": 0}], ids=lambda w: next(iter(w))
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -140,10 +141,10 @@ def test_authors_checkpoint_loads_strictly(tmp_path):
     loaded = MISF(**TINY, pretrained=path).generator.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in state.items())
     with pytest.raises(InputError, match=r"missing: .*middle\.1\.conv_block\.1\.bias"):
-        load_authors_checkpoint(path, MISFGenerator(8, 2))
+        load_authors_checkpoint(MISFGenerator(8, 2), path)
     with pytest.raises(InputError, match=r"of another shape: .*expected"):
-        load_authors_checkpoint(path, MISFGenerator(4, 1))
+        load_authors_checkpoint(MISFGenerator(4, 1), path)
     state["stranger"] = torch.zeros(1)
     torch.save({"generator": state}, path)
     with pytest.raises(InputError, match="left over: stranger"):
-        load_authors_checkpoint(path, MISFGenerator(8, 1))
+        load_authors_checkpoint(MISFGenerator(8, 1), path)

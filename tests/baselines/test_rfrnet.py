@@ -10,7 +10,8 @@ import torch
 from helpers.parity import assert_golden, image_batch, seeded, uniform
 from torch import nn
 
-from baselines.rfrnet import RFR, RFRNet, load_authors_checkpoint
+from baselines.checkpoints import load_authors_checkpoint
+from baselines.rfrnet import RFRNet, RFRNetGenerator
 from baselines.rfrnet.model import Attention
 from sair.commands.conformance import samples
 from sair.common.errors import InputError
@@ -30,7 +31,7 @@ def deep_holes(case):
 @pytest.mark.parametrize("kernel", [7, 5])
 def test_names_and_shapes_are_the_published_ones(kernel):
     with torch.device("meta"):
-        network = RFRNet(kernel=kernel)
+        network = RFRNetGenerator(kernel=kernel)
     state, expected = network.state_dict(), GOLDEN["keys"][str(kernel)]
     lines = [f"{key} {tuple(value.shape)}" for key, value in state.items()]
     assert len(lines) == expected["entries"]
@@ -42,7 +43,7 @@ def test_names_and_shapes_are_the_published_ones(kernel):
 
 @pytest.mark.slow
 def test_the_network_equals_the_authors():
-    network = seeded(RFRNet(), 7)
+    network = seeded(RFRNetGenerator(), 7)
     for case in GOLDEN["network"]:
         with torch.no_grad():
             assert_golden(network(*deep_holes(case)), case)
@@ -62,7 +63,7 @@ def test_the_attention_equals_the_authors():
 
 
 def test_nothing_is_remembered_beyond_a_image():
-    network = seeded(RFRNet(**TINY), 3)
+    network = seeded(RFRNetGenerator(**TINY), 3)
     images, masks = image_batch(3, 2, 32, 32)
     with torch.no_grad():
         both = network(images, masks)
@@ -81,7 +82,7 @@ def test_losses_equal_the_authors(monkeypatch):
     monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: extractor)
     real, masks = image_batch(case["real_seed"], case["batch"], *case["size"])
     fake, _ = image_batch(case["fake_seed"], case["batch"], *case["size"])
-    method = RFR(**TINY, perceptual="vgg16")
+    method = RFRNet(**TINY, perceptual="vgg16")
     method.generator = Painted()
     found = method.training_step({"images": real, "masks": masks}, lambda name, loss: None)
     for name in ("valid", "hole", "tv", "style", "perceptual", "loss"):
@@ -91,7 +92,7 @@ def test_losses_equal_the_authors(monkeypatch):
 
 @pytest.mark.parametrize("size", [(64, 64), (61, 77), (16, 40), (5, 3), (1, 1)])
 def test_any_size_comes_back(size):
-    method = RFR(**TINY | {"strides": (2, 2, 2)})
+    method = RFRNet(**TINY | {"strides": (2, 2, 2)})
     images, masks = image_batch(2, 2, *size)
     painted = method.inpaint(images * (1 - masks), masks)
     assert painted.shape == images.shape and painted.dtype == torch.float32
@@ -100,7 +101,7 @@ def test_any_size_comes_back(size):
 
 
 def test_only_known_pixels_reach_the_network():
-    network = seeded(RFRNet(**TINY), 3)
+    network = seeded(RFRNetGenerator(**TINY), 3)
     images, masks = image_batch(3, 2, 32, 32)
     with torch.no_grad():
         painted = network(images, masks)
@@ -109,7 +110,7 @@ def test_only_known_pixels_reach_the_network():
 
 
 def test_what_is_deeper_than_the_recurrences_reach_stays_black():
-    method, masks = RFR(**TINY), torch.zeros(1, 1, 64, 64)
+    method, masks = RFRNet(**TINY), torch.zeros(1, 1, 64, 64)
     masks[..., 4:-4, 4:-4] = 1
     assert (method.inpaint(torch.rand(1, 3, 64, 64) * (1 - masks), masks)[..., 26:-26, 26:-26] == 0).all()
 
@@ -133,31 +134,31 @@ def train(method, steps, autocast=False, **batch):
 @pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
 def test_training_moves_every_weight_and_the_loss_falls(autocast):
     torch.manual_seed(0)
-    method = RFR(**TINY, lr=3e-3)
+    method = RFRNet(**TINY, lr=3e-3)
     before = {key: value.clone() for key, value in method.state_dict().items()}
     logged, used = train(method, 15, autocast)
-    assert set(used) == {"generator"} and not any(value.requires_grad for value in logged[0].values())
+    assert set(used) == {"train"} and not any(value.requires_grad for value in logged[0].values())
     assert logged[-1]["loss"] < 0.6 * logged[0]["loss"]
     assert [key for key, value in method.state_dict().items() if torch.equal(value, before[key])] == []
 
 
 def test_fine_tuning_keeps_the_batch_statistics():
     torch.manual_seed(0)
-    method = RFR(**TINY)
+    method = RFRNet(**TINY)
     before = {key: value.clone() for key, value in method.state_dict().items()}
-    assert train(method, 1, progress=0.69)[1] == ["generator"]
+    assert train(method, 1, progress=0.69)[1] == ["train"]
     moved = [key for key, value in method.state_dict().items() if not torch.equal(value, before[key])]
     assert any("running" in key for key in moved)
     before = {key: value.clone() for key, value in method.state_dict().items()}
     assert train(method, 1, progress=0.7)[1] == ["finetune"]
     moved = [key for key, value in method.state_dict().items() if not torch.equal(value, before[key])]
     assert moved and not any("running" in key for key in moved)
-    assert train(method, 1, progress=0.1)[1] == ["generator"] and method.generator.bn1.training
+    assert train(method, 1, progress=0.1)[1] == ["train"] and method.generator.bn1.training
 
 
 def test_optimizers_are_the_published_ones():
-    rates = {name: o.param_groups[0]["lr"] for name, o in RFR(**TINY).optimizers().items()}
-    assert rates == {"generator": 2e-4, "finetune": 5e-5}
+    rates = {name: o.param_groups[0]["lr"] for name, o in RFRNet(**TINY).optimizers().items()}
+    assert rates == {"train": 2e-4, "finetune": 5e-5}
 
 
 @pytest.mark.parametrize(
@@ -167,7 +168,7 @@ def test_optimizers_are_the_published_ones():
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
-        RFR(**TINY | wrong)
+        RFRNet(**TINY | wrong)
 
 
 # The authors' checkpoint ---------------------------------------------------------------------------------------------
@@ -175,10 +176,10 @@ def test_impossible_settings_are_refused(wrong):
 
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_the_authors_checkpoint_loads(tmp_path, prefix):
-    saved, path = seeded(RFRNet(**TINY), 1), tmp_path / "g_500000.pth"
+    saved, path = seeded(RFRNetGenerator(**TINY), 1), tmp_path / "g_500000.pth"
     state = {prefix + key: value for key, value in saved.state_dict().items()}
     torch.save({"n_iter": 500000, "generator": state, "optimizer_G": {"state": {}, "param_groups": []}}, path)
-    method = RFR(**TINY, pretrained=path)
+    method = RFRNet(**TINY, pretrained=path)
     images, masks = samples(2, 32)
     with torch.no_grad():
         assert torch.equal(method.inpaint(images, masks), saved(images, masks).clamp(0, 1))
@@ -202,11 +203,11 @@ def damage(state, how):
     ],
 )
 def test_a_checkpoint_that_does_not_fit_is_refused(tmp_path, how, message):
-    network, path = RFRNet(**TINY), tmp_path / "g.pth"
-    state = RFRNet(**TINY).state_dict()
+    network, path = RFRNetGenerator(**TINY), tmp_path / "g.pth"
+    state = RFRNetGenerator(**TINY).state_dict()
     damage(state, how)
     torch.save({"generator": state}, path)
     before = {key: value.clone() for key, value in network.state_dict().items()}
     with pytest.raises(InputError, match=message):
-        load_authors_checkpoint(path, network)
+        load_authors_checkpoint(network, path)
     assert all(torch.equal(value, before[key]) for key, value in network.state_dict().items())

@@ -12,6 +12,7 @@ import torch
 from helpers.parity import assert_golden, image_batch, seeded, uniform
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from baselines.checkpoints import load_authors_checkpoint
 from baselines.networks import plain_state
 from baselines.structureflow import (
     Discriminator,
@@ -20,7 +21,6 @@ from baselines.structureflow import (
     StructureGenerator,
     dissection,
     gaussian_resample,
-    load_authors_checkpoint,
     structure,
     structure_images,
 )
@@ -353,7 +353,9 @@ def test_optimizers_are_the_published_ones_unless_told(betas):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"structure": "true"}, {"windows": ((3, 1.0),)}, {"stages": (0.6, 0.3)}], ids=lambda w: next(iter(w))
+    "wrong",
+    [{"structure": "true"}, {"windows": ((3, 1.0),)}, {"stages": {"structure": 1}}],
+    ids=lambda w: next(iter(w)),
 )
 def test_impossible_settings_are_refused(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -369,7 +371,7 @@ def test_the_method_loads_the_authors_files(tmp_path):
         paths.append(tmp_path / f"{len(paths)}.pth")
         torch.save({f"module.{k}": v for k, v in published_state(network, 5).items()}, paths[-1])
         load_authors_checkpoint(network, paths[-1])
-    method = StructureFlow(**TINY, pretrained=paths)
+    method = StructureFlow(**TINY, pretrained=dict(zip(("s_gen", "f_gen"), paths, strict=True)))
     method.optimizers()
     saved = method.weights_to_save()
     for prefix, network in zip(("s_gen", "f_gen"), networks, strict=True):

@@ -53,11 +53,11 @@ def test_a_checkpoint_under_former_names_loads(case, tmp_path):
     spec = {"name": case, "class": former, "parameters": written, "sees_truth": False, "training": {"steps": 1}}
     weights = {name: value.contiguous() for name, value in method.weights_to_save().items()}
     save_file(weights, path, {"sair": json.dumps({"spec": spec, "image_size": 32})})
-    restored, metadata = checkpoint.restore(path)
-    assert type(restored) is cls and metadata["spec"]["parameters"] == parameters
-    assert metadata["spec"]["class"] == f"{cls.__module__}:{cls.__name__}"
+    restored = checkpoint.restore(path)
+    assert type(restored.network) is cls and restored.spec["parameters"] == parameters
+    assert restored.spec["class"] == f"{cls.__module__}:{cls.__name__}"
     images, masks = torch.rand(1, 3, 32, 32), (torch.rand(1, 1, 32, 32) < 0.3).float()
-    assert torch.equal(method.inpaint(images, masks), restored.inpaint(images, masks))
+    assert torch.equal(method.inpaint(images, masks), restored.network.inpaint(images, masks))
 
 
 @pytest.mark.parametrize("case", CASES)
