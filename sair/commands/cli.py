@@ -1,4 +1,4 @@
-"""The command ``sair``: what is useful outside the workflow. Training and tables are run by Snakemake."""
+"""Run the command ``sair``: everything that does not need Snakemake. The workflow runs training and tables."""
 
 from __future__ import annotations
 
@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit status.
 
-    1 for an error, 2 for wrong arguments and for `compare` where something got worse, 130 after Ctrl-C, and 141 where
-    the reader of the output is gone (`sair weights list | head`).
+    Args:
+        arguments: the words after ``sair``; None reads them from the command line.
+
+    Returns:
+        0 for success, 1 for an error, 2 for wrong arguments or if `compare` finds a loss, 130 after Ctrl-C, and 141 if
+        the reader of the output has gone (`sair weights list | head`).
     """
     try:
         options = _parser().parse_args(arguments)
         _refuse_empty(options)
         status = options.run(options) or 0
-        sys.stdout.flush()  # here, where an error of the pipe is caught, and not when Python ends
+        sys.stdout.flush()  # here, so that a broken pipe is caught below and not when Python ends
         return status
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -37,11 +41,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Python flushes once more when it ends, which must not fail again.
+        # Python flushes again when it ends; that must not fail.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        # Without a file's name it is no mistake in the arguments but a fault of this program.
+        # Without a file name it is not a mistake of the user but a bug.
         if error.filename is None:
             raise
         print(f"error: {error.filename}: {error.strerror}. Check the path and its permissions.", file=sys.stderr)
@@ -49,70 +53,98 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _refuse_empty(options: argparse.Namespace) -> None:
-    """Refuse empty words: "" would be the working folder, or as if the option were not given."""
+    """Refuse empty arguments: "" would mean the working folder, or an option that was not given."""
     for name, value in vars(options).items():
         if "" in (value if isinstance(value, list) else [value]):
             raise InputError(
-                f"{name.replace('_', '-')}: is empty. Give it a value or leave it out; a shell's variable may be unset."
+                f"{name.replace('_', '-')}: is empty. Give it a value or leave it out (a shell variable may be unset)."
             )
 
 
 def _version() -> str:
     try:
         return version("sair-benchmark")
-    except PackageNotFoundError:  # a checkout that is on the path, and not installed
+    except PackageNotFoundError:  # a checkout on the Python path that is not installed
         return "of a checkout that is not installed"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sair", description="Image inpainting benchmark: tools beside the workflow.")
+    parser = argparse.ArgumentParser(
+        prog="sair",
+        description="Image inpainting benchmark: commands that do not need the workflow. `sair COMMAND --help` explains"
+        " one of them; training and tables are run by snakemake.",
+    )
     parser.add_argument("--version", action="version", version=f"sair {_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    inpaint = _command(commands, "inpaint", help="fill the hole of one image")
-    inpaint.add_argument("image", help="image of any size")
-    inpaint.add_argument("mask", nargs="?", help="black-and-white image of the same size; none with --scale alone")
-    inpaint.add_argument("-o", "--output", required=True, help="PNG to write")
-    inpaint.add_argument("--method", default="sair", help="method to use (default: sair)")
-    inpaint.add_argument("--dataset", default="faces", help="dataset that it was trained on (default: faces)")
-    inpaint.add_argument("--seed", type=int, default=0, help="training seed (default: 0)")
+    inpaint = _command(commands, "inpaint", help="fill the hole in one image with a method")
+    inpaint.add_argument("image", help="image to fill, of any size")
+    inpaint.add_argument(
+        "mask",
+        nargs="?",
+        help="black-and-white mask of the same size; leave it out to only enlarge the image with --scale",
+    )
+    inpaint.add_argument("-o", "--output", required=True, help="PNG file to write")
+    inpaint.add_argument("--method", help="method of config/methods (default: sair)")
+    inpaint.add_argument("--dataset", help="dataset that the method was trained on (default: faces)")
+    inpaint.add_argument("--seed", type=int, help="seed of the training run (default: 0)")
     _takes_config(inpaint)
-    inpaint.add_argument("--results", help="results folder (default: the config's)")
-    inpaint.add_argument("--preset", help="size of a method that is not trained (default: the config's)")
-    inpaint.add_argument("--checkpoint", help="a checkpoint file, instead of --method and all that leads to its file")
-    inpaint.add_argument("--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the mask")
-    inpaint.add_argument("--size", type=int, help="shorter side shown to the method (default: that of its training)")
-    inpaint.add_argument("--scale", type=float, default=1.0, help="render this much larger, such as 2.5")
+    inpaint.add_argument("--results", help="results folder with the trained checkpoint (default: the config's)")
+    inpaint.add_argument("--preset", help="preset of a method that is not trained (default: the config's)")
+    inpaint.add_argument(
+        "--checkpoint",
+        metavar="FILE",
+        help="checkpoint file to use instead of --method, --dataset and the other options above; it names its method",
+    )
+    inpaint.add_argument(
+        "--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the mask (default: white)"
+    )
+    inpaint.add_argument(
+        "--size",
+        type=int,
+        help="shorter side in pixels at which the method sees the image (default: that of its training)",
+    )
+    inpaint.add_argument("--scale", type=float, default=1.0, help="enlarge the result, for example by 2.5 (default: 1)")
     inpaint.set_defaults(run=_inpaint)
 
-    score = _command(commands, "score", help="score a folder of predictions against ground truths, paired by name")
+    score = _command(
+        commands, "score", help="compare a folder of predictions with a folder of ground truth images, paired by name"
+    )
     score.add_argument("truth", help="folder of ground-truth images")
     score.add_argument("prediction", help="folder of predictions with the same names")
     score.add_argument(
-        "--masks", help="folder of masks with the same names, or one mask for all images: adds hole columns"
-    )
-    score.add_argument("--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the masks")
-    score.add_argument(
-        "--prediction-name", default="{id}", metavar="PATTERN", help="how predictions are named: {id}_fake"
+        "--masks", help="folder of masks with the same names, or one mask for all images; adds scores of the hole alone"
     )
     score.add_argument(
-        "--mask-name", default="{id}", metavar="PATTERN", help="how masks are named, such as {id}_mask001"
+        "--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the masks (default: white)"
     )
-    score.add_argument("-o", "--output", required=True, help="CSV to write")
+    score.add_argument(
+        "--prediction-name",
+        default="{id}",
+        metavar="PATTERN",
+        help="file name of the prediction for an image, without ending, for example {id}_fake (default: {id})",
+    )
+    score.add_argument(
+        "--mask-name",
+        default="{id}",
+        metavar="PATTERN",
+        help="file name of the mask for an image, without ending, for example {id}_mask001 (default: {id})",
+    )
+    score.add_argument("-o", "--output", required=True, help="CSV file to write, one row per image")
     score.set_defaults(run=_score)
 
     compare = _command(
         commands,
         "compare",
-        help="is a variant better or worse than a reference, image by image?",
-        epilog="Exit status: 2 where something got worse, 1 for an error, else 0.",
+        help="test whether a variant is better or worse than a reference on the same images",
+        epilog="Exit status: 2 if a metric got worse, 1 for an error, otherwise 0.",
     )
-    compare.add_argument("reference", help="scores.csv of the reference, or the CSV of `sair score`")
-    compare.add_argument("variant", help="the same of the variant, for the same images")
+    compare.add_argument("reference", help="scores.csv of the reference, or a CSV that `sair score` wrote")
+    compare.add_argument("variant", help="the same for the variant, with the same images")
     compare.add_argument(
-        "--least", metavar="MEASURE=VALUE", action="append", default=[],
-        help="what another training seed moves by itself, such as psnr=0.2; smaller differences are none. May be given "
-        "several times (default: the config's `regression.least`; without a value a measure is not decided)",
+        "--least", metavar="METRIC=VALUE", action="append", default=[],
+        help="smallest difference that counts, for example psnr=0.2: how much the metric varies between training seeds."
+        " May be given several times (default: the config's `regression.least`; a metric without value is not judged)",
     )  # fmt: skip
     _takes_config(compare)
     compare.set_defaults(run=_compare)
@@ -120,76 +152,93 @@ def _parser() -> argparse.ArgumentParser:
     convert = _command(
         commands,
         "convert",
-        help="turn an author's checkpoint into safetensors, without running its pickle",
-        epilog="for example: sair convert rfrnet g_350000.pth -o weights/rfrnet.safetensors, or, for several networks, "
+        help="convert an authors' checkpoint into a safetensors file, without running its pickle code",
+        epilog="Examples: sair convert rfrnet g_350000.pth -o weights/rfrnet.safetensors; with several networks: "
         "sair convert edgeconnect edge=EdgeModel_gen.pth inpaint=InpaintingModel_gen.pth -o weights/ec.safetensors",
     )
-    convert.add_argument("method", help="method of config/methods, such as rfrnet")
-    convert.add_argument("files", nargs="+", metavar="FILE", help="the author's file, or NAME=FILE for each network")
-    convert.add_argument("-o", "--output", required=True, help="checkpoint.safetensors to write")
-    convert.add_argument("--preset", default="paper", help="size of the network (default: paper)")
+    convert.add_argument("method", help="method of config/methods, for example rfrnet")
+    convert.add_argument("files", nargs="+", metavar="FILE", help="the authors' file, or NAME=FILE for each network")
+    convert.add_argument("-o", "--output", required=True, help="safetensors file to write")
+    convert.add_argument("--preset", default="paper", help="preset that defines the network's size (default: paper)")
     convert.set_defaults(run=_convert)
 
-    new = _command(commands, "new-method", help="write a working skeleton of a method: YAML, module, test")
-    new.add_argument("name", help="lower-case name, such as my_method")
+    new = _command(commands, "new-method", help="write a working skeleton of a new method: YAML file, module and test")
+    new.add_argument("name", help="lower-case name, for example my_method")
     new.set_defaults(run=_new_method)
 
-    doctor = _command(commands, "doctor", help="is everything there that a config needs, and where is the rest?")
+    doctor = _command(
+        commands,
+        "doctor",
+        help="check that all data, masks and weights of a config are present, and say where to get the rest",
+    )
     _takes_config(doctor)
     doctor.set_defaults(run=_doctor)
 
-    _add_weights(_command(commands, "weights", help="pretrained files: list them, fetch them, verify them"))
+    _add_weights(_command(commands, "weights", help="list, fetch or verify pretrained files"))
 
-    verify = _command(commands, "verify", help="are the tables backed by scores, and the scores by images?")
+    verify = _command(commands, "verify", help="check that tables follow from the scores, and scores from the images")
     verify.add_argument("results", nargs="?", metavar="FOLDER", help="results folder (default: the config's)")
     _takes_config(verify)
-    verify.add_argument("--lpips", action="store_true", help="also compute LPIPS again, which takes minutes")
+    verify.add_argument("--lpips", action="store_true", help="also recompute LPIPS, which takes minutes")
     verify.set_defaults(run=_verify)
 
-    reference = _command(commands, "reference", help="keep this run's scores as the reference of regression checks")
+    reference = _command(
+        commands, "reference", help="store the scores of this run as the reference of later regression checks"
+    )
     _takes_config(reference)
     reference.set_defaults(run=_reference)
 
-    report = _command(commands, "report", help="one HTML page of what is there: tables, gallery, claims, curves")
+    report = _command(
+        commands, "report", help="write one HTML page with the finished tables, images, claims and training curves"
+    )
     _takes_config(report)
     report.set_defaults(run=_report)
 
-    methods = _command(commands, "methods", help="list the methods of config/methods, or show one with all its values")
-    methods.add_argument("--show", metavar="NAME", help="print this method's values as YAML, and where each comes from")
-    methods.add_argument("--preset", help="size of the methods (default: the config's)")
+    methods = _command(commands, "methods", help="list the methods of config/methods, or show all settings of one")
+    methods.add_argument(
+        "--show", metavar="NAME", help="print the settings of this method as YAML, with the origin of each"
+    )
+    methods.add_argument("--preset", help="preset of the methods (default: the config's)")
     _takes_config(methods)
     methods.set_defaults(run=_methods)
     return parser
 
 
 def _command(commands: Any, name: str, help: str, **more: Any) -> argparse.ArgumentParser:
-    """Add a command whose own help begins with what the list of commands says of it."""
-    said = help[0].upper() + help[1:]
-    return commands.add_parser(name, help=help, description=said if said[-1] == "?" else f"{said}.", **more)
+    """Add a command; its own help page begins with the sentence that the list of commands shows."""
+    return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", **more)
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    listed = _command(commands, "list", help="what each file is for, its size, its licence, and where it is")
+    listed = _command(
+        commands, "list", help="show what each file is for, its size, its licence, and where it is or how to get it"
+    )
     listed.set_defaults(run=_weights_list)
 
-    fetch = _command(commands, "fetch", help="put these files into one folder, which is then enough without a network")
-    fetch.add_argument("names", nargs="*", metavar="NAME", help="as listed (default: all that the config needs)")
+    fetch = _command(commands, "fetch", help="put pretrained files into one folder, so that no network is needed later")
+    fetch.add_argument(
+        "names", nargs="*", metavar="NAME", help="names of `sair weights list` (default: all that the config needs)"
+    )
     _takes_config(fetch)
-    fetch.add_argument("--to", metavar="FOLDER", help="default: the folder in SAIR_WEIGHTS, else weights")
-    fetch.add_argument("--archive", metavar="FILE", help="unpack an author's zip or tar that you have downloaded")
+    fetch.add_argument(
+        "--to", metavar="FOLDER", help="folder of weights (default: SAIR_WEIGHTS if it is set, else weights)"
+    )
+    fetch.add_argument("--archive", metavar="FILE", help="zip or tar of the authors that you have downloaded")
     fetch.set_defaults(run=_weights_fetch)
 
-    verify = _command(commands, "verify", help="compare these files with their known SHA-256")
-    verify.add_argument("folder", nargs="?", metavar="FOLDER", help="default: all that is found on this machine")
+    verify = _command(commands, "verify", help="compare pretrained files with their known SHA-256")
+    verify.add_argument(
+        "folder", nargs="?", metavar="FOLDER", help="folder of weights (default: all places on this machine)"
+    )
     verify.set_defaults(run=_weights_verify)
 
 
 def _takes_config(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--configfile", metavar="FILE", action="append", default=[],
-        help="as for snakemake: laid over config/config.yaml; may be given several times",
+        help="YAML file that overrides config/config.yaml, as for snakemake; may be given several times",
     )  # fmt: skip
 
 
@@ -199,19 +248,31 @@ def _inpaint(options: argparse.Namespace) -> None:
 
     check_request(options.output, options.size, options.scale)
     if options.checkpoint:
+        _refuse_beside_checkpoint(options)
         method = load(Path(options.checkpoint), device="cpu")
     else:
         project = _project(options.configfile, options.results, options.preset)
-        spec = project.method(options.method)
-        if project.learns(options.method):
-            # As it was trained, whatever preset and parameters the method's file has now.
-            path = project.checkpoint(options.method, options.dataset, options.seed)
+        name = options.method or "sair"
+        spec = project.method(name)
+        if project.learns(name):
+            # Build it as it was trained: preset and parameters come from the checkpoint, not from the method's file.
+            path = project.checkpoint(name, options.dataset or "faces", options.seed or 0)
+            assert isinstance(path, str)  # a trained method has one
             method = load({**spec, "parameters": {}}, path, device="cpu")
         else:
             method = load(spec, device="cpu")
     inpaint_file(
         options.image, options.mask, options.output, method, hole=options.hole, size=options.size, scale=options.scale
     )
+
+
+def _refuse_beside_checkpoint(options: argparse.Namespace) -> None:
+    """Refuse options that choose a method or its file: a checkpoint contains its method's specification."""
+    for name in ("method", "dataset", "seed", "results", "preset", "configfile"):
+        if getattr(options, name) not in (None, []):
+            raise InputError(
+                f"--{name}: has no effect with --checkpoint, which names its own method. Leave out one of the two."
+            )
 
 
 def _score(options: argparse.Namespace) -> None:
@@ -224,7 +285,7 @@ def _score(options: argparse.Namespace) -> None:
     from sair.reporting.measured import ALL, means, read_scores
 
     if IMAGES.fullmatch(Path(options.output).suffix):
-        raise InputError(f"{options.output}: the scores are written as CSV. Name the file .csv.")
+        raise InputError(f"{options.output}: scores are written as CSV. Choose a file name that ends with .csv.")
     check_output(options.output)
     names = {"prediction_name": options.prediction_name, "mask_name": options.mask_name}
     frame = score_folders(options.truth, options.prediction, options.masks, options.hole, **names)
@@ -254,8 +315,8 @@ def _convert(options: argparse.Namespace) -> None:
     from sair.commands.convert import convert
 
     convert(load_spec(options.method, METHODS, options.preset), options.files, options.output)
-    print(f"{options.output}: name it in a method's file (`weights: {options.output}`), or use it at once: ", end="")
-    print(f"sair inpaint IMAGE MASK -o OUT.png --checkpoint {options.output}")
+    print(f"{options.output}: written. To use it in the workflow, set `weights: {options.output}` in a method's file.")
+    print(f"To fill one image: sair inpaint IMAGE MASK -o OUT.png --checkpoint {options.output}")
 
 
 def _new_method(options: argparse.Namespace) -> None:
@@ -263,11 +324,11 @@ def _new_method(options: argparse.Namespace) -> None:
 
     for path in write_skeleton(options.name):
         print(path)
-    print(f"It runs as it is: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
+    print(f"Try it: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
 
 
 def _project(configfiles: Sequence[str], results: str | None = None, preset: str | None = None) -> Project:
-    """Return the project as snakemake sees it with ``--configfile``, or with another results folder or preset."""
+    """Return the plan that snakemake makes with these ``--configfile``, optionally with other results or preset."""
     from sair.pipeline.config import DEFAULT, load_config
     from sair.pipeline.project import Project
 
@@ -298,14 +359,12 @@ def _weights_list(options: argparse.Namespace) -> None:
 
 
 def _weights_fetch(options: argparse.Namespace) -> int:
-    import os
-
     from sair.weights.fetch import fetch
     from sair.weights.sources import DEFAULT_FOLDER, ENVIRONMENT, needed
 
     names = options.names or needed(_project(options.configfile).encoders.values())
     if options.archive and len(names) != 1:
-        raise InputError("--archive is of one NAME: name it.")
+        raise InputError("--archive: belongs to one entry. Give exactly one NAME of `sair weights list`.")
     folder = Path(options.to or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER)
     failed = 0
     for name in names:
@@ -325,7 +384,7 @@ def _weights_verify(options: argparse.Namespace) -> int:
     found = list(verify_files(Path(options.folder) if options.folder else None))
     if not found:
         where = options.folder or "this machine"
-        raise InputError(f"{where}: none of the known files is here. `sair weights list` names them.")
+        raise InputError(f"{where}: no known file was found. `sair weights list` names them.")
     print(tabulate(found, tablefmt="plain"))
     return 1 if any(file.state == WRONG for file in found) else 0
 
@@ -338,7 +397,7 @@ def _verify(options: argparse.Namespace) -> int:
     project = _project(options.configfile, options.results)
     findings = list(verify(project, options.lpips))
     if all(finding.state == NOT_MADE for finding in findings):
-        raise InputError(f"{project.results}: holds no table, claims or report to verify. Run snakemake first.")
+        raise InputError(f"{project.results}: contains no table, claims or report to verify. Run snakemake first.")
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
     return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
 
@@ -355,7 +414,7 @@ def _reference(options: argparse.Namespace) -> None:
         for method, paths in project.measured(table).items()
     }
     keep(project.config, dataset, f"{project.results}/{dataset}/manifest.csv", scores, folder)
-    print(f"{folder}: scores of {len(scores)} methods")
+    print(f"{folder}: stored the scores of {len(scores)} methods")
 
 
 def _report(options: argparse.Namespace) -> None:
@@ -374,7 +433,7 @@ def _methods(options: argparse.Namespace) -> None:
         from sair.methods.spec import explain_method
         from sair.pipeline.config import DEFAULT
 
-        project.method(options.show)  # refuses a name that no method has
+        project.method(options.show)  # refuses an unknown name
         configs = [(file, read_mapping(file)) for file in (DEFAULT, *options.configfile)]
         print(to_yaml(explain_method(options.show, METHODS, project.config["preset"], configs)), end="")
         return

@@ -1,4 +1,4 @@
-"""Read configs, lay them over one another and check them: all that Snakemake and the command ``sair`` share."""
+"""Read and merge configs and check them, for both Snakemake and the command ``sair``."""
 
 from __future__ import annotations
 
@@ -23,15 +23,18 @@ MANUAL = "config/README.md explains every key."
 
 
 def load_config(files: Sequence[str | Path] = ()) -> dict[str, Any]:
-    """Read ``config/config.yaml`` and lay files over it, as ``snakemake --configfile`` does.
+    """Read ``config/config.yaml`` and override it by further files, as ``snakemake --configfile`` does.
+
+    Args:
+        files: YAML files; later ones override earlier ones.
 
     Raises:
-        InputError: this is not the project's folder, or a file is not a readable mapping.
+        InputError: the working folder is not the project's folder, or a file is not a readable mapping.
     """
     if not DEFAULT.is_file():
         raise InputError(
-            f"{Path.cwd() / DEFAULT}: no such file, so {Path.cwd()} is not a project folder. Change to the folder that "
-            "holds `config/config.yaml`, where you call snakemake."
+            f"{Path.cwd() / DEFAULT}: no such file, so {Path.cwd()} is not a project folder. Change to the folder "
+            "that contains `config/config.yaml`, where you call snakemake."
         )
     config = read_mapping(DEFAULT)
     for file in files:
@@ -40,15 +43,15 @@ def load_config(files: Sequence[str | Path] = ()) -> dict[str, Any]:
 
 
 def check_config(config: dict[str, Any], schema: str | Path = SCHEMA, files: Sequence[str | Path] = (DEFAULT,)) -> None:
-    """Refuse a config with an unknown key, a wrong value or a dangling name.
+    """Refuse a config with an unknown key, a wrong value, or a name that is not defined.
 
     Args:
         config: the whole config.
         schema: path of config.schema.yaml.
-        files: what it was read from, for the message.
+        files: the files that it was read from, for the message.
 
     Raises:
-        InputError: the first fault, where it is and what would be right.
+        InputError: there is a fault; the message says where the first one is and what is expected.
     """
     try:
         _check(config, schema)
@@ -65,7 +68,7 @@ def _check(config: dict[str, Any], schema: str | Path) -> None:
         if "parts" in dataset and len(dataset["classes"]) != ids:
             raise InputError(
                 f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
-                "one each, after 0 where no part is. Name every id."
+                "0 where there is no part, then one for each part. Name every id."
             )
     for name in config["regression"]["least"]:
         check_name("regression.least", name, JUDGED)
@@ -80,12 +83,12 @@ def _check(config: dict[str, Any], schema: str | Path) -> None:
 
 
 def _check_semantics(config: dict[str, Any]) -> None:
-    """Refuse to train a semantic encoder without labels, or to compare its classes with another dataset's labels."""
+    """Refuse semantic encoders without labels to train on, and tables that compare classes of different datasets."""
     dataset = config["semantics"]["dataset"]
     if not classes_of(config["datasets"][dataset]):
         raise InputError(
-            f"config, semantics.dataset: {dataset!r} has no labels, which semantic encoders are trained on. Name a "
-            "dataset with `labels` and `classes`, or `faces`."
+            f"config, semantics.dataset: {dataset!r} has no labels, but semantic encoders are trained on labels. Name "
+            "a dataset with `labels` and `classes`, or `faces`."
         )
     for name, table in config["tables"].items():
         if all_claims()[table["claims"]]["measure"] == "segmentation":
@@ -93,15 +96,20 @@ def _check_semantics(config: dict[str, Any]) -> None:
 
 
 def check_classes(config: dict[str, Any], where: str, dataset: str) -> None:
-    """Refuse to compare the labels of a dataset with the classes of another one, by their numbers.
+    """Refuse to compare the labels of a dataset with the classes of another dataset.
+
+    Args:
+        config: the whole config.
+        where: the key that names the dataset, for the message.
+        dataset: the dataset whose labels are compared.
 
     Raises:
-        InputError: the dataset is not the one that semantic encoders learn the classes of.
+        InputError: the semantic encoders are trained on another dataset.
     """
     if dataset != config["semantics"]["dataset"]:
         raise InputError(
-            f"config, {where}: {dataset!r}, but it compares labels with the classes of `semantics.dataset`, which is "
-            f"{config['semantics']['dataset']!r}. Give both the same dataset."
+            f"config, {where}: {dataset!r}, but its labels are compared with the classes of `semantics.dataset`, which "
+            f"is {config['semantics']['dataset']!r}. Use the same dataset for both."
         )
 
 
@@ -111,7 +119,16 @@ def read_schema(path: str | Path = SCHEMA) -> dict[str, Any]:
 
 
 def check_name(where: str, name: str, known: Iterable[str]) -> None:
-    """Refuse a name in a config that nothing has, with a hint to the near ones."""
+    """Refuse a name in a config that is not defined; the message lists similar names.
+
+    Args:
+        where: the key that contains the name, for the message.
+        name: the name.
+        known: the defined names.
+
+    Raises:
+        InputError: the name is not one of them.
+    """
     if name not in known:
         raise InputError(f"config, {where}: there is no {name!r}. {near(name, known)}")
 
@@ -120,9 +137,12 @@ def check_schema(source: str, value: Any, schema: dict[str, Any]) -> None:
     """Refuse a value that a JSON schema does not allow, naming the first fault.
 
     Args:
-        source: what is checked, for the message: ``config``, or a file's name.
-        value: plain data.
-        schema: beside each of its ``pattern`` and ``not``, ``description`` says what is expected.
+        source: what is checked, for the message: ``config``, or the name of a file.
+        value: the value, as read from YAML.
+        schema: a JSON schema; beside each ``pattern`` and ``not``, its ``description`` says what is expected.
+
+    Raises:
+        InputError: the value does not match.
     """
     errors = _Validator(schema).iter_errors(value)
     for error in sorted(errors, key=lambda e: list(map(str, e.absolute_path))):
@@ -142,13 +162,13 @@ def _fault(source: str, error: jsonschema.ValidationError) -> str:
     hint = ""
     if error.validator == "type" and isinstance(error.instance, str) and error.validator_value != "object":
         hint = (
-            " This is a text: write numbers, true and false without quotes, and put what is more than a word or a "
-            "number into a --configfile."
+            " This is text: write numbers, true and false without quotes, and put lists and mappings into a "
+            "--configfile."
         )
     return f"{where}: {error.message}.{hint} {MANUAL}"
 
 
-# JSON has one kind of number, in which 64.0 is an integer; Python's range and torch's sizes do not take it.
+# In JSON 64.0 is an integer, but Python's range and torch's sizes do not accept it; so check Python's types.
 _TYPES = jsonschema.Draft202012Validator.TYPE_CHECKER.redefine_many(
     {
         "integer": lambda _, value: isinstance(value, int) and not isinstance(value, bool),

@@ -1,12 +1,11 @@
-"""The process that drives the jobs: it plans them, one at a time per results folder, and no job outlives it.
+"""Plan a run, lock its results folder, and stop its jobs when the process that started them ends.
 
-A workflow may be killed at any moment. Then its lock must be free and its jobs must stop, or the next run would be
-refused by a left-over lock file or write beside an orphan.
+A workflow may be killed at any moment. Its lock must then be free, and its jobs must stop. Otherwise the next run would
+be refused by the lock, or write at the same time as an old job.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
 import socket
 import sys
@@ -15,28 +14,28 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from sair.common.errors import InputError
 from sair.common.files import read_mapping
+from sair.pipeline.locks import hold, try_lock
 
-if TYPE_CHECKING:  # every job imports this module before anything else
+if TYPE_CHECKING:  # every job imports this module first, so it must be quick
     from sair.pipeline.project import Project
 
 _VARIABLE = "SAIR_DRIVER"
-_held: list[TextIO] = []  # a stream that nothing refers to is closed, and its lock with it
 
 
 def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Project:
-    """Check the config that Snakemake has read, and plan the run.
+    """Check the config that Snakemake has read, and return the plan of the run.
 
     Args:
         config: Snakemake's config.
         schema: path of config.schema.yaml.
-        files: the config's files, which are read again: Snakemake silently takes the last of two equal keys.
+        files: the files of the config, read again because Snakemake silently accepts a key that occurs twice.
 
     Raises:
-        SystemExit: the config is wrong; what a user can mend is printed.
+        SystemExit: the config is wrong; the error was printed.
     """
     from sair.pipeline.project import Project
 
@@ -47,14 +46,14 @@ def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Pr
 
 
 def start(project: Project, local: bool) -> None:
-    """Hold the results folder of a run that starts, and refuse a device that this machine lacks.
+    """Lock the results folder of a run, and refuse a device that this machine lacks.
 
     Args:
         project: what ``plan`` returned.
-        local: whether the jobs run on this machine; elsewhere each looks for its device itself.
+        local: whether the jobs run on this machine; on other machines each job checks its device.
 
     Raises:
-        SystemExit: another run holds the folder, or there is no such device; what a user can mend is printed.
+        SystemExit: another run uses the folder, or there is no such device; the error was printed.
     """
     with one_line():
         if project.config["device"] == "cuda" and local:
@@ -66,7 +65,7 @@ def start(project: Project, local: bool) -> None:
 
 @contextmanager
 def one_line() -> Iterator[None]:
-    """End with the message alone of an error that a user can mend; Snakemake would add the lines of code behind it."""
+    """Turn an ``InputError`` into its printed message and exit status 1; Snakemake would print a traceback."""
     try:
         yield
     except InputError as error:
@@ -75,12 +74,12 @@ def one_line() -> Iterator[None]:
 
 
 def announce() -> None:
-    """Tell the jobs that this process will start who started them."""
+    """Store the identity of this process in the environment, for ``watch`` in the jobs that it starts."""
     os.environ[_VARIABLE] = f"{os.getpid()}@{socket.gethostname()}"
 
 
 def watch() -> None:
-    """In a job: end soon after the driver died. A driver on another machine, or none, is not watched."""
+    """End this job within a second after its driver ends; a driver on another machine is not watched."""
     driver, _, host = os.environ.get(_VARIABLE, "").partition("@")
     if host == socket.gethostname():
         threading.Thread(target=_end_with, args=(int(driver),), daemon=True).start()
@@ -93,28 +92,24 @@ def _end_with(driver: int) -> None:
         except ProcessLookupError:
             os._exit(143)
         except PermissionError:
-            pass  # it lives, as somebody else's
+            pass  # it exists, but belongs to another user
         time.sleep(0.5)
 
 
-def lock(folder: str | Path) -> TextIO:
-    """Hold a results folder until this process ends, however it ends.
+def lock(folder: str | Path) -> None:
+    """Lock a results folder until this process ends.
 
     Raises:
-        InputError: another process holds it, or it cannot be written to.
+        InputError: another process has locked it, or it is not writable.
     """
     path = Path(folder) / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = open(path, "w")  # noqa: SIM115 - held for the life of the process
+        stream = try_lock(path)
     except OSError as error:
         raise InputError(
-            f"{folder}: not a folder that results can be written to ({error.strerror}). Change `results` in the config."
+            f"{folder}: results cannot be written to this folder ({error.strerror}). Change `results` in the config."
         ) from None
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        stream.close()
-        raise InputError(f"{folder}: another run is writing here. Wait for it, or stop it.") from None
-    _held.append(stream)
-    return stream
+    if stream is None:
+        raise InputError(f"{folder}: another run is writing here. Wait for it, or stop it.")
+    hold(stream)

@@ -2,48 +2,41 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import random
 import tempfile
 import time
 from pathlib import Path
-from typing import TextIO
 
-_held: list[TextIO] = []  # a stream without a reference is closed, which releases its lock
+from sair.pipeline.locks import hold, try_lock
 
 
-def own_gpus(wanted: str, needed: int = 1, count: int | None = None) -> None:
-    """On a machine with several GPUs, give this process its own until it ends; wait while too many are taken.
+def own_gpus(device: str, needed: int = 1, count: int | None = None) -> None:
+    """Give this process its own GPUs until it ends; wait while other jobs hold too many.
 
-    Snakemake counts jobs, not GPUs: without this all jobs would use the first one. If ``CUDA_VISIBLE_DEVICES`` is
-    already set (by a cluster's scheduler or the user), it is left unchanged.
+    Snakemake counts jobs, not GPUs, so without this all jobs would use the first GPU. Nothing happens on a machine with
+    one GPU, or if ``CUDA_VISIBLE_DEVICES`` is already set (by a scheduler or the user).
 
     Args:
-        wanted: a config's ``device``; with ``cpu`` nothing happens.
-        needed: GPUs that the job requires; if the machine has fewer, it gets all.
-        count: GPUs of the machine; None counts them.
+        device: a config's ``device``; with ``cpu`` nothing happens.
+        needed: number of GPUs that the job uses; it gets at most all.
+        count: number of GPUs of the machine; None counts them.
     """
     count = len(list(Path("/dev").glob("nvidia[0-9]*"))) if count is None else count
-    if wanted == "cpu" or not needed or count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
+    if device == "cpu" or not needed or count < 2 or "CUDA_VISIBLE_DEVICES" in os.environ:
         return
-    # Locks are per machine, not per results folder, because several workflows may share the GPUs.
-    slots = [open(Path(tempfile.gettempdir()) / f"sair-gpu{k}-{os.getuid()}.lock", "w") for k in range(count)]  # noqa: SIM115
     needed = min(needed, count)
+    # Locks are per machine, not per results folder, because several workflows may share the GPUs.
+    slots = [Path(tempfile.gettempdir()) / f"sair-gpu{k}-{os.getuid()}.lock" for k in range(count)]
     while True:
-        mine = [number for number, slot in enumerate(slots) if _locked(slot)]
-        for number in mine[needed:] if len(mine) >= needed else mine:  # release a partial set: other jobs may need it
-            fcntl.flock(slots[number], fcntl.LOCK_UN)
-        if len(mine) >= needed:
-            _held.extend(slots[number] for number in mine[:needed])
-            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, mine[:needed]))
+        free = {number: lock for number, slot in enumerate(slots) if (lock := try_lock(slot)) is not None}
+        own = list(free)[:needed] if len(free) >= needed else []  # keep no partial set, so that others can run
+        for number, lock in free.items():
+            if number in own:
+                hold(lock)
+            else:
+                lock.close()
+        if own:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, own))
             return
-        time.sleep(1 + random.random())  # random, so that two jobs do not retry in lockstep
-
-
-def _locked(slot: TextIO) -> bool:
-    try:
-        fcntl.flock(slot, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        time.sleep(1 + random.random())  # a random delay, so that two jobs do not retry in lockstep

@@ -1,4 +1,4 @@
-"""The frame around every script of the workflow."""
+"""Wrap every script of the workflow: watch its driver, log, set up the process and record the result."""
 
 from __future__ import annotations
 
@@ -31,16 +31,20 @@ class _Tee:
 
 @contextmanager
 def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
-    """The frame of a workflow's job: watched, set up, stderr mirrored into its log, a message on a user's mistake.
+    """Run the body as a job of the workflow.
 
-    What it made is recorded when it is done (``sair.provenance.records``). Scripts import what they run inside it, so
-    that the frame stands before anything slow happens.
+    The job ends when its driver ends, its stderr is also written to its log, torch is set up, and an ``InputError`` is
+    printed as one message. After success a record is written (``sair.provenance.records``). Scripts import what they
+    run inside this context, so that it is active before slow imports.
 
     Args:
-        snakemake: Snakemake's own object of the job.
-        gpus: how many it wants where its ``device`` is one.
+        snakemake: Snakemake's object of the job.
+        gpus: number of GPUs that the job uses if its ``device`` is not ``cpu``.
+
+    Raises:
+        SystemExit: the body raised an ``InputError``, which was printed.
     """
-    # First of all: the imports below take seconds, in which the workflow may be killed.
+    # First, because the imports below take seconds, during which the workflow may be killed.
     driver.watch()
     started, log = time.monotonic(), Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)

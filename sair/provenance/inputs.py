@@ -1,7 +1,7 @@
-"""What jobs read but no job makes: files and folders that configs and method files name, and digests of their content.
+"""Find the files and folders that configs and method files name, and compute digests of their content.
 
-Snakemake compares times, and of a folder only the folder's own. Rules therefore carry the content of all that is named
-as a parameter, and a job runs again exactly when one of these digests changes.
+No job makes these inputs. Snakemake compares modification times, and of a folder only the time of the folder itself.
+Rules therefore have the digests as a parameter, and a job runs again exactly when one of them changes.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ from typing import Any
 from sair.common.files import file_sha256, tree_sha256
 from sair.weights.sources import entry, local, name_of
 
-NO_PATHS = ("class", "name", "environment")  # names: a folder that happens to be called so is not meant
-CHECKOUT = "git "  # how the digest of a checkout begins
+NO_PATHS = ("class", "name", "environment")  # keys whose values are names, even if a folder has the same name
+CHECKOUT = "git "  # prefix of the digest of a checkout
 _DIFF = ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-color")
 
 
 def named_files(value: Any) -> list[str]:
-    """Return the files that a part of a config names. Its folders are image sets and mask sets: they are frozen."""
+    """Return the files that a part of a config names; its folders are image and mask sets, which are frozen."""
     return sorted({str(path) for word in _words(value) if (path := _existing(word)) and path.is_file()})
 
 
 def named_inputs(parameters: Mapping[str, Any]) -> list[str]:
-    """Return every file and folder that a method's parameters name, wherever they stand in them.
+    """Return every file and folder that a method's parameters name, at any depth.
 
-    Of a command line these are its words, and what stands after ``=`` in them; ``{checkout}`` stands for the program's
-    folder, in which it runs. ``checkouts`` returns that folder itself.
+    In a command line, each word and each text after ``=`` may be a path; ``{checkout}`` is the folder in which the
+    program runs. That folder itself is returned by ``checkouts`` instead.
     """
     return sorted({str(path) for path in _inputs(parameters, None)})
 
@@ -44,22 +44,23 @@ def checkouts(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def digests(paths: Iterable[str], checkouts: Iterable[str] = ()) -> dict[str, str]:
-    """Return what files, folders and checkouts hold: path -> digest.
+    """Return digests of the content of files, folders and checkouts: path -> digest.
 
     Args:
-        paths: files and folders, which count with all that is in them.
-        checkouts: folders of foreign code: their commit and what was changed since, not what running it leaves there.
+        paths: files, and folders with all their files.
+        checkouts: folders of foreign code; only their commit and uncommitted changes count, not files that a run
+            leaves there.
     """
     return {path: content(path) for path in paths} | {path: commit_of(path) for path in checkouts}
 
 
 def content(path: str | Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's names and files."""
+    """Return the SHA-256 of a file, or of the names and contents of a folder's files."""
     return tree_sha256(path) if Path(path).is_dir() else file_sha256(path)
 
 
 def commit_of(folder: str | Path) -> str:
-    """Return a checkout's commit and a digest of its uncommitted changes; for a folder without git, its content."""
+    """Return the commit of a checkout with a digest of uncommitted changes; without git, the digest of the folder."""
     if not (Path(folder) / ".git").exists():
         return content(folder)
     head, changes = _git(folder, "rev-parse", "HEAD"), _git(folder, *_DIFF)
@@ -68,11 +69,11 @@ def commit_of(folder: str | Path) -> str:
 
 
 def _git(folder: str | Path, *words: str) -> bytes:
-    """Return what git prints; nothing where it fails, because the job that runs the program checks its commit."""
-    # In a hook git would look at another repository than the folder's.
+    """Return the output of git, empty if it fails; the job that runs the program checks its commit."""
+    # Inside a git hook these variables point to another repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    # A plan runs nothing of the checkout, and a diff reads the same whatever program shows it to its user.
-    command = ["git", "-c", "core.fsmonitor=false", "-C", folder, *words]
+    # Planning must not start programs that the settings of the checkout name.
+    command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder), *words]
     try:
         return subprocess.run(command, env=environment, capture_output=True).stdout
     except FileNotFoundError:
@@ -102,14 +103,14 @@ def _mappings(value: Any) -> Iterator[Mapping[str, Any]]:
 
 
 def _folder(place: Mapping[str, Any]) -> Path | None:
-    """Return the folder in which a mapping's program runs, if it declares a checkout."""
+    """Return the folder of the ``checkout`` that a mapping declares; None if it declares none."""
     given = place.get("checkout")
     folder = given.get("folder") if isinstance(given, Mapping) else None
     return Path(folder).expanduser() if isinstance(folder, str) else None
 
 
 def _inputs(place: Mapping[str, Any], checkout: Path | None) -> Iterator[Path]:
-    """Yield the files and folders that one mapping names, and those in it; programs run in their ``checkout``."""
+    """Yield the files and folders that a mapping names, at any depth; programs run in ``checkout``."""
     checkout = _folder(place) or checkout
     for key, value in place.items():
         if key in (*NO_PATHS, "checkout"):
@@ -130,14 +131,14 @@ def _inputs(place: Mapping[str, Any], checkout: Path | None) -> Iterator[Path]:
 
 
 def _program(words: list[Any]) -> Iterator[Path]:
-    """Yield the program that a command line starts, where it is found by its name."""
+    """Yield the program that a command line starts, if it is found on the PATH."""
     names = (word for word in words if isinstance(word, str) and word != "env" and "=" not in word)
     if found := shutil.which(next(names, "")):
         yield Path(found)
 
 
 def _of_shell(words: list[Any], checkout: Path | None) -> Iterator[Path]:
-    """Yield the files that a line for a shell (``bash -c``) names, and the module that ``python -m`` runs."""
+    """Yield the files that a shell command (``bash -c``) names, and the module that ``python -m`` runs."""
     texts = [word for word in words if isinstance(word, str)]
     parts = [part for text in texts if " " in text for part in text.replace("'", " ").replace('"', " ").split()]
     modules = [after.replace(".", "/") for row in (texts, parts) for flag, after in pairwise(row) if flag == "-m"]
@@ -153,7 +154,7 @@ def _of_word(word: str, checkout: Path | None) -> Iterator[Path]:
         path = _existing(text) or (_existing(str(checkout / text)) if checkout is not None and text else None)
         if path is None or (checkout is not None and path.resolve() == checkout.resolve()):
             continue
-        # HOME=... and what holds the working folder are places where a program runs, not what it reads.
+        # HOME=... and folders that contain the working folder are where a program runs, not its input.
         place = name.isupper() or Path.cwd().is_relative_to(path.resolve())
         if path.is_file() or not place:
             yield path
@@ -164,13 +165,13 @@ def _existing(text: str) -> Path | None:
         return None
     path = Path(text).expanduser() if text.startswith("~/") else Path(text)
     try:
-        return path if path.is_file() or path.is_dir() else None  # a device may have no end
-    except OSError:  # no path at all, but a text that is too long for one
+        return path if path.is_file() or path.is_dir() else None  # not a device, which may have no end
+    except OSError:  # a text that is too long for a path
         return None
 
 
 def _unverified(place: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield the local file of a known name in ``pretrained`` unless its SHA-256 is known, and so checked when read."""
+    """Yield the local file of a known name in ``pretrained``, unless its SHA-256 is known and checked on reading."""
     given = place["pretrained"]
     name = name_of(given, place.get("architecture")) if isinstance(given, str) and _existing(given) is None else None
     for found in local(entry(name))[:1] if name is not None else []:

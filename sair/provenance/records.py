@@ -1,9 +1,8 @@
-"""What made a result: every job of the workflow leaves a record of itself beside the results.
+"""Write and check the record that every job of the workflow leaves beside the results.
 
-``results/provenance/<as the log>.json`` names the rule, the git commit, the config, the SHA-256 of everything that went
-in and came out, the pretrained weights, library versions, device, precision, wall time and peak memory. ``sair verify``
-reads the records and finds a file that is no longer what its rule wrote, or was made from something else than what
-lies there.
+``results/provenance/<name of the log>.json`` contains the rule, the git commit, the config, the SHA-256 of every input
+and output, the pretrained weights, library versions, device, precision, wall time and peak memory. ``sair verify``
+reads the records and reports files that have changed since their rule wrote them, or whose inputs have changed.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from sair.common.files import write_text
 from sair.provenance.inputs import CHECKOUT, commit_of, content
 
 ROOT = Path(__file__).resolve().parents[2]
-LIBRARIES = (  # whose versions can move a number
+LIBRARIES = (  # libraries whose version can change a number
     "torch",
     "torchvision",
     "numpy",
@@ -42,7 +41,7 @@ LIBRARIES = (  # whose versions can move a number
 
 
 def record_of(log: str | Path, results: str | Path) -> Path:
-    """Return where the record of a job lies: of ``results/logs/a.log``, ``results/provenance/a.json``."""
+    """Return the path of a job's record: ``results/provenance/a.json`` for the log ``results/logs/a.log``."""
     return Path(results, "provenance", Path(log).relative_to(Path(results, "logs")).with_suffix(".json"))
 
 
@@ -50,9 +49,9 @@ def record(job: Any, started: float, conditions: dict[str, Any]) -> None:
     """Write the record of a finished job.
 
     Args:
-        job: Snakemake's own object of it.
-        started: ``time.monotonic()`` at its begin.
-        conditions: under what it computed (``sair.common.runtime.conditions``).
+        job: Snakemake's object of the job.
+        started: ``time.monotonic()`` at the start of the job.
+        conditions: device, precision and others (``sair.common.runtime.conditions``).
     """
     facts = {
         "rule": job.rule,
@@ -77,12 +76,12 @@ def _peak(who: int) -> float:
 
 
 def _weights() -> list[str]:
-    module = sys.modules.get("sair.weights")  # a record imports nothing heavy for itself
+    module = sys.modules.get("sair.weights")  # only if the job has imported it: a record imports nothing heavy
     return module.used() if module else []
 
 
 def processor() -> str:
-    """This machine's processor, by its name."""
+    """Return the name of this machine's processor and its number of cores."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -92,7 +91,7 @@ def processor() -> str:
 
 
 def commit() -> str:
-    """The project's git commit, and whether its files were changed since; empty outside a repository."""
+    """Return the git commit of the project, with a note if files have changed since; empty outside a repository."""
     try:
         head, status = (
             subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
@@ -104,7 +103,7 @@ def commit() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of Python, of Snakemake, and of the installed libraries that numbers depend on."""
+    """Return the versions of Python, Snakemake and the installed libraries in ``LIBRARIES``."""
     names = [name for name in (*LIBRARIES, "snakemake") if _is_installed(name)]
     return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}
 
@@ -125,19 +124,19 @@ def read_record(path: Path) -> dict[str, Any]:
     """Read the record of a job.
 
     Raises:
-        InputError: it is no record.
+        InputError: the file is not a record.
     """
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # a folder, no text, no JSON, a list nested very deeply
+    except (OSError, ValueError, RecursionError):  # a folder, not text, not JSON, or nested too deeply
         facts = None
     if not _is_record(facts):
-        raise InputError(f"{path}: not the record of a job. Delete it; its results then count as not recorded.")
+        raise InputError(f"{path}: not the record of a job. Delete it; its results are then reported as not recorded.")
     return facts
 
 
 def _is_record(facts: Any) -> bool:
-    """Whether what a file holds is what ``record`` writes, as far as anything is read from it."""
+    """Return whether a value has the keys and types that ``record`` writes and other code reads."""
     kinds = {"rule": str, "device": str, "config": dict, "inputs": dict, "outputs": dict, "versions": dict}
     if not isinstance(facts, dict) or not all(isinstance(facts.get(key), kind) for key, kind in kinds.items()):
         return False
@@ -147,12 +146,15 @@ def _is_record(facts: Any) -> bool:
 
 
 def changed(results: str | Path, checkouts: Collection[str] = ()) -> Iterator[tuple[str, str]]:
-    """Yield (file, what is wrong) of files that differ from their records; one that is gone is no fault here.
+    """Yield (file, problem) for each file that differs from its record; missing files are ignored.
 
     Args:
-        results: the folder of results. It may come from elsewhere, so that nothing it says is run.
-        checkouts: folders of foreign code that the method files here name: git is asked about no other, because a
-            repository's own settings can name programs that git starts.
+        results: the results folder. It may come from another machine, so nothing that it names is run.
+        checkouts: folders of foreign code that the method files here name. Git is run in these only, because the
+            settings of a repository can name programs that git starts.
+
+    Raises:
+        InputError: a file in the folder of records is not a record.
     """
     seen: dict[str, str] = {}
 
@@ -173,17 +175,17 @@ def changed(results: str | Path, checkouts: Collection[str] = ()) -> Iterator[tu
             if not made or not _is_there(path):
                 continue
             if digest.startswith(CHECKOUT) and path not in checkouts:
-                yield made[0], f"made by a program in {path}, which no method file here names as its checkout ({file})"
+                yield made[0], f"made by a program in {path}, which no method file here names as a checkout ({file})"
             elif now(path, digest) != digest:
-                yield made[0], f"rule {facts['rule']} made it from another {path} than the one that is there ({file})"
+                yield made[0], f"{path} has changed since rule {facts['rule']} made this file from it ({file})"
 
 
 def _is_there(path: str) -> bool:
-    return Path(path).is_file() or Path(path).is_dir()  # a device may have no end
+    return Path(path).is_file() or Path(path).is_dir()  # not a device, which may have no end
 
 
 def _lying_in(results: str | Path, before: str, files: dict[str, str]) -> dict[str, str]:
-    """The same files where the results lie now; what lies outside them has not moved."""
+    """Return the recorded files with paths in the present results folder; files outside it keep their paths."""
     home = f"{before.rstrip('/')}/"
     return {
         f"{results}/{path.removeprefix(home)}" if path.startswith(home) else path: digest

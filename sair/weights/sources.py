@@ -1,4 +1,4 @@
-"""What is known of every pretrained file, and which of them are on this machine."""
+"""List the pretrained files that are known, and find those that are on this machine."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from sair.common.files import file_sha256
 ENVIRONMENT = "SAIR_WEIGHTS"
 DEFAULT_FOLDER = "weights"
 FOLDER = "folder of weights"
-CARDS = Path(__file__).resolve().parents[2] / "baselines"  # data, found as the method files are: nothing is imported
+CARDS = Path(__file__).resolve().parents[2] / "baselines"  # their card.yaml is read as data; nothing is imported
 OK, WRONG, UNKNOWN = "ok", "WRONG", "unknown"
-ALWAYS = ("alexnet", "lpips", "vgg16")  # whatever a config compares and trains
+ALWAYS = ("alexnet", "lpips", "vgg16")  # needed by every config
 
 
 class File(NamedTuple):
-    """One pretrained file; ``known.yaml`` explains the fields. An author's ``name`` may be a pattern, ``g_*.pth``."""
+    """One pretrained file; ``known.yaml`` explains the fields. An authors' file may have a pattern as ``name``."""
 
     name: str
     sha256: str | None = None
@@ -36,10 +36,17 @@ class File(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """What one thing needs, by its name in ``sair weights``.
+    """One entry of ``sair weights list``: a set of pretrained files with their use and licence.
 
-    Any one of ``files`` is enough, in the folder of weights itself. ``authors``: all of them are needed, in a folder of
-    the entry's name; they are in ``archive`` if there is one that can be downloaded.
+    Attributes:
+        name: name in ``sair weights``.
+        use: what the files are for.
+        licence, page: terms, and the page where the files are published.
+        files: alternatives, any of which is enough, in the folder of weights; with ``authors``, all of them are needed,
+            in a subfolder with the entry's name.
+        authors: whether this is an authors' checkpoint of a baseline.
+        archive: a download that contains all ``files``, if there is one.
+        pretrained: other values of ``pretrained`` in a config that mean this entry, ``<architecture>/<tag>``.
     """
 
     name: str
@@ -53,12 +60,12 @@ class Entry(NamedTuple):
 
     @property
     def downloads(self) -> bool:
-        """Whether a program can fetch it, from wherever."""
+        """Return whether a program can fetch the entry: from a URL or a package."""
         return self.archive is not None or any(file.url or file.package for file in self.files)
 
 
 class Found(NamedTuple):
-    """A file on this machine: which one, where, and in which source."""
+    """A file on this machine: which one, its path, and the name of the source."""
 
     file: File
     path: Path
@@ -67,7 +74,7 @@ class Found(NamedTuple):
 
 @cache
 def known() -> dict[str, Entry]:
-    """Every entry by name: those of ``known.yaml``, then the authors' checkpoints of the baselines' cards."""
+    """Return every entry by name: those of ``known.yaml``, then the authors' checkpoints in the baselines' cards."""
     entries = yaml.safe_load(files("sair.weights").joinpath("known.yaml").read_text(encoding="utf-8"))
     found = {name: _entry(name, facts) for name, facts in entries.items()}
     for path in sorted(CARDS.glob("*/card.yaml")):
@@ -84,18 +91,26 @@ def _entry(name: str, facts: dict[str, Any]) -> Entry:
 
 
 def entry(name: str) -> Entry:
-    """An entry by its name.
+    """Return an entry by its name.
 
     Raises:
-        InputError: there is none; the message lists the near ones.
+        InputError: there is no such entry; the message lists similar names.
     """
     if name not in known():
-        raise InputError(f"no pretrained files are called {name!r}. {near(name, known())}")
+        raise InputError(f"there are no pretrained files named {name!r}. {near(name, known())}")
     return known()[name]
 
 
 def name_of(pretrained: str | Path, architecture: object = None) -> str | None:
-    """The entry that a config's ``pretrained`` means, by its file's name or by ``<architecture>/<tag>``; or none."""
+    """Return the name of the entry that a config's ``pretrained`` refers to.
+
+    Args:
+        pretrained: a path whose file name is known, or a tag.
+        architecture: what the tag belongs to.
+
+    Returns:
+        The name, or None if it refers to no known entry.
+    """
     for name, facts in known().items():
         if f"{architecture}/{pretrained}" in facts.pretrained:
             return name
@@ -105,33 +120,37 @@ def name_of(pretrained: str | Path, architecture: object = None) -> str | None:
 
 
 def needed(encoders: Iterable[dict[str, Any]]) -> list[str]:
-    """Entries that a config needs: for scores and losses, and for its semantic encoders' specifications."""
+    """Return the names of the entries that a config needs: for scores, losses and semantic encoders.
+
+    Args:
+        encoders: specifications of the semantic encoders.
+    """
     given = [(of["parameters"].get("pretrained"), of["parameters"].get("architecture")) for of in encoders]
     names = [name_of(*pair) for pair in given if pair[0] and not Path(pair[0]).is_file()]
     return list(dict.fromkeys((*ALWAYS, *(name for name in names if name is not None))))
 
 
 def weights_folder() -> Path:
-    """The folder of weights: the one that ``SAIR_WEIGHTS`` names, else ``weights`` in the working folder.
+    """Return the folder of weights: the value of ``SAIR_WEIGHTS``, or ``weights`` in the working folder.
 
     Raises:
-        InputError: ``SAIR_WEIGHTS`` names no folder.
+        InputError: ``SAIR_WEIGHTS`` is not a folder.
     """
     named = os.environ.get(ENVIRONMENT)
     if named and not Path(named).is_dir():
-        raise InputError(f"{ENVIRONMENT}={named}: no such folder. Correct the variable, make the folder, or unset it.")
+        raise InputError(f"{ENVIRONMENT}={named}: no such folder. Correct or unset the variable, or create the folder.")
     return Path(named or DEFAULT_FOLDER)
 
 
 def places(facts: Entry, folder: Path | None = None) -> Iterator[tuple[File, Path | None, str]]:
-    """Where an entry's files may lie on this machine, the first to be tried first.
+    """Yield the places where the files of an entry may be on this machine, in order of preference.
 
     Args:
         facts: the entry.
-        folder: look into this folder of weights only; by default ``weights_folder()``, caches and packages.
+        folder: search only this folder of weights; by default ``weights_folder()``, caches and packages.
 
     Yields:
-        The file, its path whether or not it is there (none: no such cache or package), and the source's name.
+        (file, path, name of the source). The file need not exist; the path is None if the cache or package is missing.
     """
     home = weights_folder() if folder is None else folder
     if facts.authors:
@@ -146,7 +165,8 @@ def places(facts: Entry, folder: Path | None = None) -> Iterator[tuple[File, Pat
 
 
 def _cached(file: File) -> tuple[Path | None, str]:
-    """The file's path in its framework's cache, and the cache's name."""
+    """Return the path of a file in the cache of its framework, and the name of the cache."""
+    assert file.cache is not None
     if file.cache == "torch":
         return _torch_home() / "hub" / "checkpoints" / file.name, "torch hub's cache"
     if file.cache == "clip":
@@ -159,13 +179,14 @@ def _cached(file: File) -> tuple[Path | None, str]:
 
 
 def _torch_home() -> Path:
-    """As torch finds it, which is not imported: the workflow asks for files whenever it plans."""
+    """Return torch's home folder without importing torch, because the workflow asks for files whenever it plans."""
     named = os.environ.get("TORCH_HOME")
     return Path(named or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")).expanduser()
 
 
 def _carried(file: File) -> Path | None:
-    """The file's path inside an installed package, which is not imported: it may need others, and only lies there."""
+    """Return the path of a file inside an installed package, without importing it: its dependencies may be missing."""
+    assert file.inside is not None
     package, _, inside = file.inside.partition("/")
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None
@@ -173,56 +194,67 @@ def _carried(file: File) -> Path | None:
 
 
 def local(facts: Entry, folder: Path | None = None) -> list[Found]:
-    """The files of an entry that are on this machine, unchecked, the preferred one first; arguments as ``places``."""
+    """Return the files of an entry that exist on this machine, unchecked, in order of preference.
+
+    Args:
+        facts, folder: same as in ``places``.
+    """
     found = (Found(file, path, source) for file, path, source in places(facts, folder) if path is not None)
     return [one for one in found if one.path.is_file()]
 
 
 def complete(facts: Entry, found: list[Found]) -> bool:
-    """Whether these files are enough: all of an author's, or one of the others."""
+    """Return whether the found files are enough: all of an authors' checkpoint, or one of another entry."""
     return {one.file for one in found} == set(facts.files) if facts.authors else bool(found)
 
 
 def check(path: Path, sha256: str | None) -> str:
-    """SHA-256 of a file, compared with the known one if there is one.
+    """Return the SHA-256 of a file, after comparing it with the known one, if that is given.
 
     Raises:
-        InputError: they differ.
+        InputError: the two differ.
     """
     digest = file_sha256(path)
     if sha256 is not None and digest != sha256:
         raise InputError(
             f"{path}: wrong content, sha256 {digest}, expected {sha256}. "
-            "It is damaged or another version; delete it and fetch or install it again."
+            "It is damaged or another version; delete it, and fetch or install it again."
         )
     return digest
 
 
 def how_to_get(facts: Entry) -> str:
-    """One line for a user who lacks an entry: the command, or the page that needs a browser; and the terms."""
-    way = f"`sair weights fetch {facts.name}`" if facts.downloads else f"by hand, into {facts.name}/ of a folder"
+    """Return one line that says how to get an entry: the command or the download page, and the terms."""
+    way = (
+        f"`sair weights fetch {facts.name}`"
+        if facts.downloads
+        else f"download by hand into {facts.name}/ of a folder of weights"
+    )
     return f"{way}; from {facts.page} (terms: {facts.licence})"
 
 
 class FileState(NamedTuple):
-    """One file: whether its content is the known one, and what it is."""
+    """The result for one file: its state (``OK``, ``WRONG`` or ``UNKNOWN``), path and a description."""
 
     state: str
     path: str
-    said: str
+    description: str
 
 
 def verify_files(folder: Path | None = None) -> Iterator[FileState]:
     """Compare every file that is found with its known SHA-256.
 
     Args:
-        folder: a folder of weights to look into; by default all sources on this machine.
+        folder: search only this folder of weights; by default all sources on this machine.
+
+    Yields:
+        The state of each file.
 
     Raises:
-        InputError: no such folder.
+        InputError: there is no such folder.
     """
     if folder is not None and not folder.is_dir():
-        raise InputError(f"{folder}: no such folder.")
+        raise InputError(f"{folder}: no such folder. Check the path.")
     for facts in known().values():
         for file, path, _ in local(facts, folder):
             try:
@@ -230,13 +262,16 @@ def verify_files(folder: Path | None = None) -> Iterator[FileState]:
             except InputError as error:
                 yield FileState(WRONG, str(path), str(error).removeprefix(f"{path}: "))
                 continue
-            said = f"{facts.name}, sha256 {digest}"
-            unjudged = "; nobody has published what it should be, so it cannot be judged"
-            yield FileState(OK, str(path), said) if file.sha256 else FileState(UNKNOWN, str(path), said + unjudged)
+            description = f"{facts.name}, sha256 {digest}"
+            if file.sha256:
+                yield FileState(OK, str(path), description)
+            else:
+                unknown = "; its publishers give no SHA-256, so it cannot be checked"
+                yield FileState(UNKNOWN, str(path), description + unknown)
 
 
 def overview() -> Iterator[tuple[str, str, str, str, str]]:
-    """For a table: name, use, size, licence, and where each entry is or how to get it; nothing is read or checked."""
+    """Yield (name, use, size, licence, where it is or how to get it) for each entry; files are not opened."""
     for facts in known().values():
         found = local(facts)
         size = next((file.bytes for file in (facts.archive, *facts.files) if file and file.bytes), None)

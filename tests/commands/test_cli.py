@@ -1,4 +1,4 @@
-"""The command line: whatever a user gives, one line of error and an exit status; no traceback."""
+"""The command line: wrong arguments give one line of error and an exit status, never a traceback."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ BAD = ("missing", "folder", "empty", "binary", "text")
 
 @pytest.fixture
 def files(tmp_path):
-    """Files to misuse by name, two good images with a mask, and a config whose results nobody has made."""
+    """Files to misuse by name, two good images with a mask, and a config whose results do not exist."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x80PK\x03\x04" * 50)
@@ -41,15 +41,15 @@ def files(tmp_path):
 
 
 def arguments(line, files):
-    """The words of a line, with @name for a file of ``files``."""
+    """Split a line into words; @name is a file of ``files``."""
     return [word.replace("@", f"{files}/") for word in line.split(" ")] if line else []
 
 
 def run(words, capsys):
-    """The command in this process; returns its status and what it printed on stderr."""
+    """Run the command in this process; return its status and what it printed on stderr."""
     try:
         status = cli.main(words)
-    except SystemExit as stop:  # argparse's own refusals
+    except SystemExit as stop:  # argparse refuses an argument
         status = stop.code
     return status, capsys.readouterr().err
 
@@ -112,7 +112,7 @@ NAMES = ["../x", "class", "A-B", "1x", "mean_fill", "", "a b", "x/y", "true", "n
 
 @pytest.mark.parametrize("name", NAMES)
 def test_wrong_names_of_a_new_method_are_one_line_of_error(name, files, capsys, monkeypatch):
-    """In a copy of the project, as a name that is taken after all would be written there."""
+    """Run in a copy of the project, because a name that is accepted by mistake would be written there."""
     for folder in ("config", "baselines", "tests"):
         shutil.copytree(ROOT / folder, files / "project" / folder, ignore=shutil.ignore_patterns("*.pyc", "test_*"))
     monkeypatch.chdir(files / "project")
@@ -147,7 +147,7 @@ def test_outside_a_project_the_folder_is_named(line, files, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize("line", ["score @a @b --masks @masks -o @o.csv", "compare @o.csv @o.csv", "weights list"])
-def test_outside_a_project_what_needs_none_works(line, files, capsys, monkeypatch):
+def test_commands_that_need_no_project_work_outside_one(line, files, capsys, monkeypatch):
     monkeypatch.chdir(files / "folder")
     if "compare" in line:
         assert run(arguments("score @a @b -o @o.csv", files), capsys)[0] == 0
@@ -166,7 +166,7 @@ def test_it_runs_as_a_module(module, files):
 
 
 @pytest.mark.slow
-def test_a_reader_that_goes_away_is_no_traceback():
+def test_a_reader_that_goes_away_causes_no_traceback():
     line = [sys.executable, "-m", "sair", "methods"]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
     process.stdout.close()
@@ -175,9 +175,9 @@ def test_a_reader_that_goes_away_is_no_traceback():
 
 
 @pytest.mark.slow
-def test_ctrl_c_is_no_traceback(files):
+def test_ctrl_c_causes_no_traceback(files):
     fifo = files / "never.yaml"
-    os.mkfifo(fifo)  # reading it waits for a writer: the command stands still
+    os.mkfifo(fifo)  # reading it waits for a writer, so the command waits here
     line = [sys.executable, "-m", "sair", "doctor", "--configfile", str(fifo)]
     process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
     writer = os.open(fifo, os.O_WRONLY)  # returns once it reads
@@ -191,5 +191,16 @@ def test_ctrl_c_is_no_traceback(files):
 def test_the_help_of_a_command_says_what_it_does(line, capsys):
     with pytest.raises(SystemExit):
         cli.main([*line.split(), "--help"])
-    said = capsys.readouterr().out.split("\n\n")[1]
-    assert said[0].isupper() and said.rstrip()[-1] in ".?"
+    description = capsys.readouterr().out.split("\n\n")[1]
+    assert description[0].isupper() and description.rstrip().endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [("--method mean_fill", "--method"), ("--dataset faces", "--dataset"), ("--seed 0", "--seed"),
+     ("--results r", "--results"), ("--preset mini", "--preset"), ("--configfile c.yaml", "--configfile")],
+)  # fmt: skip
+def test_options_that_a_checkpoint_makes_meaningless_are_refused(words, name, files, capsys):
+    line = f"inpaint @a/x.png @masks/x.png -o @o.png --checkpoint @text {words}"
+    status, text = run(arguments(line, files), capsys)
+    assert status == 1 and f"error: {name}: has no effect with --checkpoint" in text

@@ -58,11 +58,13 @@ def faults(findings):
 def test_what_is_right_is_called_so(sets, config):
     findings = examined(sets, config)
     assert faults(findings) == []
-    described = {(finding.what, finding.said.split(": ", 1)[-1]) for finding in findings}
+    described = {(finding.what, finding.description.split(": ", 1)[-1]) for finding in findings}
     assert ("dataset mine, images", "8 files; the config needs 8") in described
     assert ("dataset mine, labels", "8 label maps were opened; 2 of 2 classes occur in them") in described
     assert ("masks mine", "30 masks") in described
-    assert any("masks per hole ratio: 0-20 %: 10, 20-40 %: 10, 40-60 %: 10" in finding.said for finding in findings)
+    assert any(
+        "masks per hole ratio: 0-20 %: 10, 20-40 %: 10, 40-60 %: 10" in finding.description for finding in findings
+    )
 
 
 def test_what_is_missing_is_named_with_its_source_and_terms(sets, config, tmp_path):
@@ -70,7 +72,7 @@ def test_what_is_missing_is_named_with_its_source_and_terms(sets, config, tmp_pa
     sets["masks"]["mine"]["known"] = "nvidia"
     findings = examined(sets, config)
     assert faults(findings) == [("missing", "masks mine")]
-    said = next(finding.said for finding in findings if finding.state == "missing")
+    said = next(finding.description for finding in findings if finding.state == "missing")
     assert "no such folder" in said and "irregular test masks from https://" in said and "(terms: " in said
 
 
@@ -89,7 +91,7 @@ def test_what_does_not_fit_is_refused(sets, config, section, change, fault, mess
     sets[section]["mine"] |= change
     findings = examined(sets, config)
     assert faults(findings) == [("wrong", fault)]
-    assert message in next(finding.said for finding in findings if finding.state == "wrong")
+    assert message in next(finding.description for finding in findings if finding.state == "wrong")
 
 
 def test_a_gpu_that_is_not_there_is_found(sets, config, monkeypatch):
@@ -109,7 +111,7 @@ def test_a_label_map_that_is_not_there_is_found_though_it_was_not_opened(sets, c
     sorted((tmp_path / "labels").iterdir())[1].unlink()
     findings = examined(sets, config)
     assert faults(findings) == [("wrong", "dataset mine, labels")]
-    assert "1 of 8 images have no label map" in next(one.said for one in findings if one.state == "wrong")
+    assert "1 of 8 images have no label map" in next(one.description for one in findings if one.state == "wrong")
 
 
 def rename(folder, names):
@@ -178,7 +180,7 @@ def test_doctor_and_the_run_refuse_the_same(sets, config, tmp_path, name):
     if spoil:
         spoil(tmp_path)
     findings = [finding for finding in examined(sets, config) if finding.state != doctor.OK]
-    assert any(message in finding.said for finding in findings), findings
+    assert any(message in finding.description for finding in findings), findings
     dataset, masks = sets["datasets"]["mine"], sets["masks"]["mine"]
     with pytest.raises(InputError) as refused:
         checks.check_sets(dataset, masks, 32, config["buckets"])
@@ -197,7 +199,7 @@ def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config
         use["dataset"] = "learnt"
     found = [finding for finding in examined(sets, config) if finding.state != doctor.OK]
     assert [finding.what for finding in found] == ["dataset mine, test"]
-    assert "2 test images are training images of 'learnt'" in found[0].said
+    assert "2 test images are training images of 'learnt'" in found[0].description
     for name in ("mine", "learnt"):
         freeze_images(sets["datasets"][name], 32, tmp_path / name / "images.csv")
     tables = [tmp_path / "mine" / name for name in ("images.csv", "manifest.csv", "training_masks.csv")]

@@ -247,7 +247,7 @@ def test_the_doctor_knows_the_layouts(layout):
     folder, _, examined = layout
     faults, findings = examined()
     assert faults == []
-    said = {finding.what: finding.said for finding in findings}
+    said = {finding.what: finding.description for finding in findings}
     assert said["dataset celebahq, split"] == "20 train (0 to 1999), 4 validation (2000 to 2003), 4 test (2004 to 2007)"
     assert "hole ratios and borders as published" in said["masks nvidia, order"]
     one, other = (folder / f"testing_mask_dataset/{number:05d}.png" for number in (1, 8001))
@@ -258,7 +258,7 @@ def test_the_doctor_knows_the_layouts(layout):
     shutil.rmtree(folder / "testing_mask_dataset")
     write_masks(folder / "testing_mask_dataset")
     shutil.copy(folder / "testing_mask_dataset/05000.png", folder / "testing_mask_dataset/04000.png")
-    assert "04000.png (23% hole, at the border)" in examined()[0][0].said
+    assert "04000.png (23% hole, at the border)" in examined()[0][0].description
 
 
 def test_the_doctor_refuses_what_is_not_whole(layout):
@@ -267,9 +267,13 @@ def test_the_doctor_refuses_what_is_not_whole(layout):
     known["celebahq"]["images"] = 30000
     faults = {finding.what: finding for finding in examined()[0]}
     assert set(faults) == {"dataset celebahq, images", "dataset ade20k, labels"}
-    assert "28 files, but this set has 30000" in faults["dataset celebahq, images"].said
+    assert "28 files, but this set has 30000" in faults["dataset celebahq, images"].description
     missing = faults["dataset ade20k, labels"]
-    assert missing.state == "missing" and "sceneparsing.csail.mit.edu" in missing.said and "(terms: " in missing.said
+    assert (
+        missing.state == "missing"
+        and "sceneparsing.csail.mit.edu" in missing.description
+        and "(terms: " in missing.description
+    )
 
 
 @pytest.mark.slow

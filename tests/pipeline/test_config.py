@@ -87,7 +87,7 @@ def test_every_config_of_the_project_is_valid(path):
     Project(load_config([] if path.name == "config.yaml" else [path]))
 
 
-TEXT = "is not of type 'integer'. This is a text"
+TEXT = "is not of type 'integer'. This is text"
 WRONG = [
     ({"image_size": "64"}, f"image_size: '64' {TEXT}"),
     ({"image_size": 64.0}, "image_size: 64.0 is not of type 'integer'"),
@@ -110,7 +110,7 @@ WRONG = [
     ({"buckets": [[0, 20.5]]}, "buckets.0.1: 20.5 is not of type 'integer'"),
     ({"buckets": [0, 20]}, "buckets.0: 0 is not of type 'array'"),
     ({"shards": "2"}, f"shards: '2' {TEXT}"),
-    ({"fid": "true"}, "fid: 'true' is not of type 'boolean'. This is a text"),
+    ({"fid": "true"}, "fid: 'true' is not of type 'boolean'. This is text"),
     ({"fid": 1}, "fid: 1 is not of type 'boolean'"),
     ({"device": "gpu"}, "device: 'gpu' is not one of"),
     ({"training": {"scale": float("nan")}}, "training.scale: nan is not of type 'number'"),
@@ -129,7 +129,7 @@ WRONG = [
     ({"masks": {"strokes": {"hole": "white"}}}, "masks.strokes.hole: only `source: folder` has this key"),
     ({"semantics": {"dataset": "photos"}}, "semantics.dataset: 'photos' has no labels"),
     ({"semantics": {"dataset": "face"}}, "semantics.dataset: there is no 'face'. Did you mean faces"),
-    ({"tables": {"table5": {"dataset": "photos"}}}, "tables.table5.dataset: 'photos', but it compares labels"),
+    ({"tables": {"table5": {"dataset": "photos"}}}, "tables.table5.dataset: 'photos', but its labels are compared"),
     ({"tables": {"table9": {"dataset": "photos", "claims": "table5_segmentation"}}}, "tables.table9.dataset: 'photos'"),
     ({"tables": {"mine": {"dataset": "faces", "claims": "table1_celebahq"}}}, "'mine' is not the name of a table"),
     ({"sizes": 1}, "unknown key 'sizes'"),
@@ -148,7 +148,7 @@ def test_a_map_of_a_dataset_with_other_classes_is_refused_where_it_is_drawn(conf
     project = Project(other)
     assert project.map_encoder("faces") == "results/faces/clip/checkpoint.safetensors"
     with pytest.raises(
-        InputError, match=r"figures\.semantic_maps\.dataset: 'b', but it compares labels with the classes"
+        InputError, match=r"figures\.semantic_maps\.dataset: 'b', but its labels are compared with the classes"
     ):
         project.map_encoder("b")
 
@@ -241,7 +241,7 @@ def test_snakemake_refuses_the_same_in_one_line(tmp_path):
 def test_a_results_folder_that_is_a_file_is_refused(tmp_path):
     (tmp_path / "file").touch()
     for folder in (tmp_path / "file", tmp_path / "file/below"):
-        with pytest.raises(InputError, match="not a folder that results can be written to"):
+        with pytest.raises(InputError, match="results cannot be written to this folder"):
             lock(folder)
 
 
