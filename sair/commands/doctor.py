@@ -71,7 +71,7 @@ def _datasets(specs: dict[str, dict[str, Any]], config: dict[str, Any], trained:
 
 
 def _all_finished(name: str, spec: dict[str, Any], size: int, frames: dict[str, pd.DataFrame]) -> str:
-    frames[name] = finished(spec, size, threads=os.cpu_count() or 1)
+    frames[name] = finished(spec, size, processes=os.cpu_count() or 1)
     return f"all {len(frames[name])} images can be used; no test image is in another split"
 
 

@@ -22,16 +22,21 @@ MOST_VALUES = 100_000  # values of a YAML file; with aliases, a few hundred byte
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, clear: bool = True) -> Iterator[Path]:
     """Yield a temporary name beside ``path``; rename it to ``path`` on success, delete it on failure.
 
     A reader therefore sees the whole file or none. Parent folders are created.
+
+    Args:
+        path: the file to write.
+        clear: look for temporary files that killed writers of ``path`` have left, and remove them. The whole folder is
+            listed for it, so a caller that writes thousands of files into one folder calls ``clear_folder`` once.
 
     Raises:
         InputError: the file cannot be written: its path is a folder or a device, or a part of its path is a file; the
             name is too long; the disk is full; or the folder is read-only.
     """
-    with _beside(Path(path)) as temporary:
+    with _beside(Path(path), clear) as temporary:
         yield temporary
         os.replace(temporary, path)
 
@@ -54,7 +59,7 @@ def check_output(path: str | Path, *inputs: str | Path) -> None:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[Path]:
+def _beside(path: Path, clear: bool = True) -> Iterator[Path]:
     """Yield the temporary name for ``path``; turn an OSError into an InputError; remove the temporary file."""
     temporary = _temporary(path, os.getpid())
     try:
@@ -63,7 +68,8 @@ def _beside(path: Path) -> Iterator[Path]:
             raise IsADirectoryError(errno.EISDIR, "a folder has this name")
         if path.exists() and not path.is_file():  # renaming would replace it; as root even /dev/null
             raise OSError(errno.ENOTSUP, "it is a device or a pipe")
-        _sweep(path)
+        if clear:
+            _sweep(path)
         yield temporary
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, "Free space there, and start again")
@@ -99,12 +105,26 @@ def _stem(path: Path) -> str:
 def _sweep(path: Path) -> None:
     """Remove temporary files of processes that were killed while they wrote ``path``."""
     for left in path.parent.glob(escape(f".{_stem(path)}.") + "*" + escape(f".tmp{path.suffix}")):
-        try:
-            os.kill(int(left.name.removeprefix(f".{_stem(path)}.").partition(".")[0]), 0)
-        except ProcessLookupError:
-            left.unlink(missing_ok=True)
-        except (ValueError, PermissionError):
-            pass
+        _remove_if_left(left, left.name.removeprefix(f".{_stem(path)}.").partition(".")[0])
+
+
+def clear_folder(folder: Path) -> None:
+    """Remove the temporary files that killed processes have left below a folder, whatever file they were to become.
+
+    Only for a folder that one machine writes into: a process of another machine cannot be told from a dead one.
+    """
+    for left in folder.rglob(".*.tmp*"):
+        _remove_if_left(left, left.name.rpartition(".tmp")[0].rpartition(".")[2])
+
+
+def _remove_if_left(temporary: Path, process: str) -> None:
+    """Remove a temporary file if the process that wrote it, named by its number, has ended."""
+    try:
+        os.kill(int(process), 0)
+    except ProcessLookupError:
+        temporary.unlink(missing_ok=True)
+    except (ValueError, OverflowError, PermissionError):
+        pass
 
 
 def discard(path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -23,4 +24,22 @@ def progress(iterable: Iterable[Any] | None = None, *, desc: str, unit: str, **o
 @cache
 def warn(message: str) -> None:
     """Print a warning on stderr, once per process and message, because a folder may be listed several times."""
-    tqdm.write(f"warning: {message}", file=sys.stderr)
+    if _collected is None:
+        tqdm.write(f"warning: {message}", file=sys.stderr)
+    else:
+        _collected.append(message)
+
+
+_collected: list[str] | None = None
+
+
+@contextmanager
+def collected_warnings() -> Iterator[list[str]]:
+    """Collect the messages of ``warn`` in a list instead of printing them, for another process to print."""
+    global _collected
+    found: list[str] = []
+    _collected = found
+    try:
+        yield found
+    finally:
+        _collected = None

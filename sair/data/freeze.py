@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from sair.common.errors import InputError
-from sair.common.files import write_csv
+from sair.common.files import clear_folder, write_csv
 from sair.common.images import pixel_sha256, read_rgb, write_png
+from sair.common.processes import in_processes
 from sair.common.progress import progress, warn
 from sair.data.buckets import as_buckets
 from sair.data.manifest import IMAGE_COLUMNS, MANIFEST_COLUMNS, MASK_COLUMNS, read_table
@@ -21,27 +22,27 @@ from sair.data.masks import MaskSet
 from sair.data.sources import SourceImage, makers
 
 
-def freeze_images(dataset: dict[str, Any], size: int, table: str | Path, threads: int = 1) -> None:
+def freeze_images(dataset: dict[str, Any], size: int, table: str | Path, processes: int = 1) -> None:
     """Write every image of a dataset as PNG beside ``table``, and then ``table``.
 
     Args:
         dataset: a dataset of the config.
         size: side of the frozen images in pixels.
         table: images.csv to write.
-        threads: number of images processed in parallel; the result does not depend on it.
+        processes: number of worker processes; the result does not depend on it.
 
     Raises:
         InputError: an image is unreadable or too small, or a test image is also a training or validation image.
     """
-    write_csv(finished(dataset, size, Path(table).parent, threads), table)
+    write_csv(finished(dataset, size, Path(table).parent, processes), table)
 
 
-def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, threads: int = 1) -> pd.DataFrame:
+def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, processes: int = 1) -> pd.DataFrame:
     """Crop, resize and hash every image of a dataset, and write it below ``folder`` if one is given.
 
     Args:
-        dataset, size, threads: same as in ``freeze_images``.
-        folder: where the images go; None computes only their hashes.
+        dataset, size, processes: same as in ``freeze_images``.
+        folder: where the images go; None computes only their hashes. Only this process and its workers may write there.
 
     Returns:
         The rows of images.csv.
@@ -50,9 +51,14 @@ def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, thr
         InputError: same as in ``freeze_images``.
     """
     total = dataset["train"] + dataset["validation"] + dataset["test"]
-    with ThreadPoolExecutor(threads) as pool:
-        rows = pool.map(partial(_finish, folder), makers(dataset, size))
-        frame = pd.DataFrame(progress(rows, total=total, desc="images", unit="image"), columns=IMAGE_COLUMNS)
+    try:
+        with closing(in_processes(partial(_finish, folder), makers(dataset, size), processes)) as rows:
+            frame = pd.DataFrame(progress(rows, total=total, desc="images", unit="image"), columns=IMAGE_COLUMNS)
+    finally:
+        # Once and not for each of thousands of images, whose folder would be listed each time.
+        if folder:
+            clear_folder(folder / "images")
+            clear_folder(folder / "labels")
     refuse_leaks(frame)
     return frame
 
@@ -62,12 +68,12 @@ def _finish(folder: Path | None, make: Callable[[], SourceImage]) -> list[str]:
     source = make()
     image = f"images/{source.split}/{source.id}.png"
     if folder:
-        write_png(folder / image, source.pixels)
+        write_png(folder / image, source.pixels, clear=False)
     labels, labels_sha256 = "", ""
     if source.labels is not None:
         labels, labels_sha256 = f"labels/{source.split}/{source.id}.png", pixel_sha256(source.labels)
         if folder:
-            write_png(folder / labels, source.labels)
+            write_png(folder / labels, source.labels, clear=False)
     cluster = source.cluster or source.id
     sha256 = pixel_sha256(source.pixels)
     return [source.id, source.split, cluster, image, sha256, labels, labels_sha256, source.caption]

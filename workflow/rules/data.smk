@@ -9,7 +9,7 @@ rule freeze_images:
     priority: 2  # what is wrong with a set is said before anything is trained
     conda:
         "../envs/sair.yaml"
-    threads: 8  # at most: images side by side
+    threads: 8  # at most: processes that make images
     params:
         dataset=lambda w: config["datasets"][w.dataset],
         content=lambda w: digests(named_files(config["datasets"][w.dataset])),
