@@ -254,7 +254,7 @@ def _inpaint(options: argparse.Namespace) -> None:
         project = _project(options.configfile, options.results, options.preset)
         name = options.method or "sair"
         spec = project.method(name)
-        if project.learns(name):
+        if project.is_trained(name):
             # Build it as it was trained: preset and parameters come from the checkpoint, not from the method's file.
             path = project.checkpoint(name, options.dataset or "faces", options.seed or 0)
             assert isinstance(path, str)  # a trained method has one
@@ -410,19 +410,20 @@ def _reference(options: argparse.Namespace) -> None:
     scores = {
         method: paths
         for table in project.tables("quality")
-        if project.config["tables"][table]["dataset"] == dataset
+        if project.layout(table).dataset == dataset
         for method, paths in project.measured(table).items()
     }
-    keep(project.config, dataset, f"{project.results}/{dataset}/manifest.csv", scores, folder)
+    keep(project.config, dataset, project.manifest(dataset), scores, folder)
     print(f"{folder}: stored the scores of {len(scores)} methods")
 
 
 def _report(options: argparse.Namespace) -> None:
-    from sair.reporting.report import Sources, write_report
+    from sair.pipeline.pages import report_inputs
+    from sair.reporting.report import write_report
 
     project = _project(options.configfile)
     output = Path(project.results) / "report.html"
-    write_report(project.config, project.methods, Sources(**project.report()), output)
+    write_report(report_inputs(project), project.config, project.methods, output)
     print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
 
 

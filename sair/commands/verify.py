@@ -1,9 +1,10 @@
-"""Is every number that is printed backed? Scores are made again from images, tables and claims from scores."""
+"""Check that every printed number is backed: make scores again from images, and tables and claims from scores."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,15 +20,17 @@ from sair.evaluation import fid
 from sair.evaluation.metrics.registry import NETWORKS, SET_METRICS, columns_of
 from sair.evaluation.score import score_predictions
 from sair.evaluation.score_conventions import score_conventions
+from sair.pipeline import pages
 from sair.pipeline.project import Project
 from sair.provenance import records as provenance
 from sair.reporting import conditions
-from sair.reporting.claims import write_orderings
+from sair.reporting.claims import write_claims
 from sair.reporting.conventions import write_conventions
+from sair.reporting.inputs import QUALITY
 from sair.reporting.measured import read_distances, read_stored
-from sair.reporting.report import Sources, comparable, write_report
+from sair.reporting.report import comparable, write_report
 from sair.reporting.rows import read_frame
-from sair.reporting.tables import write_quality_table, write_segmentation_table
+from sair.reporting.tables import write_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
 MIXED = "mixed"  # backed, but by rows that differ in device, precision or versions; the table says so itself
@@ -39,7 +42,7 @@ MEASURED_BY_NETWORKS = [column for metric in NETWORKS for column in columns_of(m
 
 
 class Finding(NamedTuple):
-    """One file of results: whether what it says is backed, and where it is not."""
+    """Whether one file of results is backed, and in which place it is not."""
 
     state: str
     file: str
@@ -52,62 +55,81 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
     Args:
         project: the config whose results are checked.
         lpips: also compute LPIPS again, which takes as long as scoring did.
+
+    Yields:
+        One finding per file of scores and per page; further ones for changed files and for rows made differently.
     """
     tables = [table for table in project.config["tables"] if _is_made(f"{project.results}/{table}", TABLE_FILES)]
-    scored = {
-        (path, project.config["tables"][table]["dataset"])
-        for table in tables
-        if table in project.tables("quality")
-        for paths in project.measured(table).values()
-        for path in paths
-    }
-    for path, dataset in progress(sorted(scored), desc="scores", unit="file"):
-        yield _caught(path, lambda path=path, dataset=dataset: _quality(project, path, dataset, lpips))
-    compared = {
-        (path, project.config["tables"][table]["dataset"])
-        for table in tables
-        for paths in _printed_distances(project, table).values()
-        for path in paths
-    }
-    for path, dataset in progress(sorted(compared), desc="FID and KID", unit="file"):
-        yield _caught(path, lambda path=path, dataset=dataset: _distances(project, path, dataset))
-    for table in project.config["tables"]:
-        output = f"{project.results}/{table}"
-        if table not in tables:
-            yield Finding(NOT_MADE, f"{output}.md")
-            continue
-        yield from _compared(f"{output}{{}}", TABLE_FILES, lambda made, t=table: _table(project, t, made))
-        if differ := conditions.differences(
-            {project.method(m)["label"]: f for m, f in project.measured(table).items()}
-        ):
-            yield Finding(MIXED, f"{output}.md", f"its rows differ in what made them. {differ}")
-    for path, said in provenance.changed(project.results, project.checkouts()):
-        yield Finding(NOT_BACKED, path, said)
-    claims = f"{project.results}/claims"
-    if _is_made(claims, PAGE_FILES):
-        yield from _compared(f"{claims}{{}}", PAGE_FILES, lambda made: _claims(project, made))
-    else:
-        yield Finding(NOT_MADE, f"{claims}.md")
+    yield from _verify_scores(project, tables, lpips)
+    yield from _verify_tables(project, tables)
+    for path, problem in provenance.changed(project.results, project.checkouts()):
+        yield Finding(NOT_BACKED, path, problem)
+    yield from _verify_claims(project)
     yield from _verify_conventions(project)
     report = f"{project.results}/report.html"
     yield _caught(report, lambda: _report(project, report)) if Path(report).is_file() else Finding(NOT_MADE, report)
 
 
 def _is_made(name: str, endings: tuple[str, ...]) -> bool:
-    """Whether any file of a table is there: one whose page was deleted still shows its numbers."""
+    """Whether any file of a table exists: one whose page was deleted still shows its numbers."""
     return any(Path(f"{name}{ending}").is_file() for ending in endings)
 
 
-def _verify_conventions(project: Project) -> Iterator[Finding]:
-    """The scores under published conventions, made again from images, and their table from them."""
-    output = f"{project.results}/conventions"
+def _verify_scores(project: Project, tables: Collection[str], lpips: bool) -> Iterator[Finding]:
+    """Make the scores, FID and KID behind some tables again; several tables may share a file."""
+    scores = {table: project.measured(table) for table in tables if project.layout(table).measure == QUALITY}
+    for path, dataset in progress(_with_datasets(project, scores), desc="scores", unit="file"):
+        yield _caught(path, partial(_quality, project, path, dataset, lpips))
+    distances = {table: _printed_distances(project, table) for table in tables}
+    for path, dataset in progress(_with_datasets(project, distances), desc="FID and KID", unit="file"):
+        yield _caught(path, partial(_distances, project, path, dataset))
+
+
+def _with_datasets(project: Project, tables: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:
+    """Return the files of some tables, each once, with the dataset that they are about."""
+    return sorted(
+        {
+            (path, project.layout(table).dataset)
+            for table, methods in tables.items()
+            for path in chain.from_iterable(methods.values())
+        }
+    )
+
+
+def _verify_tables(project: Project, made: Collection[str]) -> Iterator[Finding]:
+    """Make tables again from their scores, and name the rows that differ in what made them."""
+    for table in project.config["tables"]:
+        output = f"{project.results}/{table}"
+        if table not in made:
+            yield Finding(NOT_MADE, f"{output}.md")
+            continue
+        yield from _compared(output, TABLE_FILES, partial(_table, project, table))
+        labels = {project.method(method)["label"]: files for method, files in project.measured(table).items()}
+        if differ := conditions.differences(labels):
+            yield Finding(MIXED, f"{output}.md", f"its rows differ in what made them. {differ}")
+
+
+def _verify_claims(project: Project) -> Iterator[Finding]:
+    """Make the page of claims again from scores; a config without claims has no such page."""
+    inputs, output = pages.claims_inputs(project), f"{project.results}/claims"
+    if inputs is None:
+        return
     if not _is_made(output, PAGE_FILES):
         yield Finding(NOT_MADE, f"{output}.md")
         return
-    manifest = f"{project.results}/{project.conventions_dataset}/manifest.csv"
-    for path in progress(sorted(chain.from_iterable(project.conventions().values())), desc="conventions", unit="file"):
-        yield _caught(path, lambda path=path: _scores(path, manifest, score_conventions))
-    yield from _compared(f"{output}{{}}", PAGE_FILES, lambda made: _conventions(project, made))
+    yield from _compared(output, PAGE_FILES, lambda again: write_claims(inputs, project.config, project.methods, again))
+
+
+def _verify_conventions(project: Project) -> Iterator[Finding]:
+    """Make the scores under published conventions again from images, and their page from them."""
+    inputs, output = pages.conventions_inputs(project), f"{project.results}/conventions"
+    if not _is_made(output, PAGE_FILES):
+        yield Finding(NOT_MADE, f"{output}.md")
+        return
+    for path in progress(sorted(chain.from_iterable(inputs.measured.values())), desc="conventions", unit="file"):
+        yield _caught(path, partial(_scores, path, inputs.manifest, score_conventions))
+    methods = project.specifications(project.config["conventions"]["table"])
+    yield from _compared(output, PAGE_FILES, lambda again: write_conventions(inputs, project.config, methods, again))
 
 
 def _caught(file: str, check: Callable[[], Finding]) -> Finding:
@@ -119,14 +141,14 @@ def _caught(file: str, check: Callable[[], Finding]) -> Finding:
 
 def _quality(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
     again = partial(score_predictions, networks=lpips)
-    found = _scores(path, f"{project.results}/{dataset}/manifest.csv", again, () if lpips else MEASURED_BY_NETWORKS)
+    found = _scores(path, project.manifest(dataset), again, () if lpips else MEASURED_BY_NETWORKS)
     return found if lpips or found.state != BACKED else found._replace(said=f"{found.said}, without LPIPS")
 
 
 def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_out: Collection[str] = ()) -> Finding:
-    """Make a method's scores again from its images; that also checks the truth's hashes and the compositing."""
+    """Make a method's scores again from its images; that also checks the ground truth's hashes and the compositing."""
     if not Path(path).is_file():
-        return Finding(NOT_BACKED, path, "is not there, and a table shows it")
+        return Finding(NOT_BACKED, path, "is missing, but a table uses it")
     stored = read_stored(path)
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder) / "scores.csv"
@@ -156,19 +178,19 @@ def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_o
 
 
 def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
-    """The files of FID and KID that a table shows, whether or not this machine has the weights to make them."""
+    """Return the files of FID and KID that a table shows, whether or not this machine has the weights to make them."""
     path = Path(f"{project.results}/{table}.csv")
-    if table not in project.tables("quality") or not path.is_file():
+    if project.layout(table).measure != QUALITY or not path.is_file():
         return {}
     frame = read_frame(path)
     return project.distances(table) if frame.n[frame.metric.isin(SET_METRICS)].any() else {}
 
 
 def _distances(project: Project, path: str, dataset: str) -> Finding:
-    """Make FID and KID again from the features that are kept, which must be of the images that are there."""
+    """Make FID and KID again from the stored features, which must be of the images on disk."""
     if not Path(path).is_file():
-        return Finding(NOT_BACKED, path, "is not there, and a table shows it")
-    folder, manifest = Path(path).parent, f"{project.results}/{dataset}/manifest.csv"
+        return Finding(NOT_BACKED, path, "is missing, but a table uses it")
+    folder, manifest = Path(path).parent, project.manifest(dataset)
     method = fid.read_features(folder / "features.safetensors")
     if method.images != fid.predictions_digest(manifest, folder / "predictions"):
         return Finding(NOT_BACKED, path, "its features are of other images")
@@ -189,53 +211,28 @@ def _distances(project: Project, path: str, dataset: str) -> Finding:
 
 
 def _table(project: Project, table: str, output: SimpleNamespace) -> None:
-    dataset = project.config["tables"][table]["dataset"]
-    quality = table in project.tables("quality")
-    write = write_quality_table if quality else write_segmentation_table
-    write(
-        table,
-        project.config,
-        {name: project.method(name) for name in project.rows(table)},
-        project.measured(table),
-        *([_printed_distances(project, table)] if quality else []),
-        f"{project.results}/{dataset}/manifest.csv",
-        f"{project.clip}/segmentation.csv",
-        project.figures("qualitative" if quality else "semantic_maps", dataset),
-        output,
-    )
-
-
-def _claims(project: Project, output: SimpleNamespace) -> None:
-    measured = {table: project.measured(table) for table in project.config["tables"]}
-    clip = f"{project.clip}/segmentation.csv"
-    write_orderings(project.config, project.methods, measured, clip, output.markdown, output.csv)
-
-
-def _conventions(project: Project, output: SimpleNamespace) -> None:
-    scores = project.conventions()
-    methods = {name: project.method(name) for name in scores}
-    manifest = f"{project.results}/{project.conventions_dataset}/manifest.csv"
-    write_conventions(project.config, methods, scores, manifest, output.markdown, output.csv)
+    # Numbers that a table shows are checked on a machine without the network that made them, too.
+    inputs = replace(pages.table_inputs(project, table), distances=_printed_distances(project, table))
+    write_table(table, inputs, project.config, project.specifications(table), output)
 
 
 def _report(project: Project, path: str) -> Finding:
     with tempfile.TemporaryDirectory() as folder:
         made = Path(folder) / "report.html"
-        write_report(project.config, project.methods, Sources(**project.report()), made)
+        write_report(pages.report_inputs(project), project.config, project.methods, made)
         return _same_text(path, made, comparable)
 
 
 def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespace], None]) -> Iterator[Finding]:
-    """Make files again beside those that are there, and compare line by line."""
+    """Make files again beside those that exist, and compare line by line."""
     kinds = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
-    made = SimpleNamespace(**{kinds[ending]: Path(name.format(f".verify{ending}")) for ending in endings})
+    made = SimpleNamespace(**{kinds[ending]: Path(f"{name}.verify{ending}") for ending in endings})
     try:
         make(made)
         for ending in endings:
-            file = name.format(ending)
-            yield _same_text(file, getattr(made, kinds[ending]))
+            yield _same_text(f"{name}{ending}", getattr(made, kinds[ending]))
     except (InputError, FileNotFoundError) as error:
-        yield Finding(NOT_BACKED, name.format(endings[0]), str(error))
+        yield Finding(NOT_BACKED, f"{name}{endings[0]}", str(error))
     finally:
         for path in vars(made).values():
             path.unlink(missing_ok=True)
@@ -243,7 +240,7 @@ def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespa
 
 def _same_text(file: str, made: Path, seen: Callable[[str], str] = str) -> Finding:
     if not Path(file).is_file():
-        return Finding(NOT_BACKED, file, "is not there")
+        return Finding(NOT_BACKED, file, "is missing")
     try:
         printed = seen(Path(file).read_text(encoding="utf-8")).splitlines()
     except (OSError, ValueError) as error:  # no UTF-8, or a page whose images are damaged
@@ -258,6 +255,6 @@ def _same_text(file: str, made: Path, seen: Callable[[str], str] = str) -> Findi
 
 
 def _around(line: str, other: str) -> str:
-    """The part of a line where it departs from another one."""
+    """Return the part of a line where it departs from another line."""
     start = next((k for k in range(min(len(line), len(other))) if line[k] != other[k]), min(len(line), len(other)))
     return repr(line[max(0, start - 20) : start + 20])

@@ -11,10 +11,11 @@ import jsonschema
 
 from sair.common.errors import InputError, near
 from sair.common.files import read_mapping
-from sair.data.buckets import as_buckets
+from sair.data.buckets import ALL, as_buckets
 from sair.data.sources import classes_of
 from sair.evaluation.metrics.registry import JUDGED
 from sair.methods.origins import merge
+from sair.reporting.inputs import PRINTED, SEGMENTATION, bucket_names, layout
 from sair.reporting.paper import all_claims
 
 DEFAULT = Path("config/config.yaml")
@@ -77,9 +78,31 @@ def _check(config: dict[str, Any], schema: str | Path) -> None:
     for place in ("tables", "figures"):
         for name, item in config[place].items():
             check_name(f"{place}.{name}.dataset", item["dataset"], config["datasets"])
-    for name, table in config["tables"].items():
-        check_name(f"tables.{name}.claims", table["claims"], all_claims())
+    for name in config["tables"]:
+        _check_table(config, name)
     _check_semantics(config)
+
+
+def _check_table(config: dict[str, Any], name: str) -> None:
+    """Refuse a table whose name is a dataset's, or that shows what its measure, the paper or the config lacks."""
+    table = config["tables"][name]
+    if name in config["datasets"]:
+        raise InputError(
+            f"config, tables.{name}: a dataset has that name, too, and their results would lie in one place. Rename "
+            "the table."
+        )
+    if table.get("claims") is not None:
+        check_name(f"tables.{name}.claims", table["claims"], all_claims())
+        measure = all_claims()[table["claims"]]["measure"]
+        if table.get("measure", measure) != measure:
+            raise InputError(
+                f"config, tables.{name}.measure: {table['measure']!r}, but the paper's table `{table['claims']}` is of "
+                f"{measure}. Leave `measure` out, or give `claims: null`."
+            )
+    for metric in table.get("metrics", ()):
+        check_name(f"tables.{name}.metrics", metric, PRINTED[layout(config, name).measure])
+    for bucket in table.get("buckets", ()):
+        check_name(f"tables.{name}.buckets", bucket, [*bucket_names(config), ALL])
 
 
 def _check_semantics(config: dict[str, Any]) -> None:
@@ -91,7 +114,7 @@ def _check_semantics(config: dict[str, Any]) -> None:
             "a dataset with `labels` and `classes`, or `faces`."
         )
     for name, table in config["tables"].items():
-        if all_claims()[table["claims"]]["measure"] == "segmentation":
+        if layout(config, name).measure == SEGMENTATION:
             check_classes(config, f"tables.{name}.dataset", table["dataset"])
 
 

@@ -1,6 +1,7 @@
-"""What the workflow asks the library while it plans: the checked config, the methods, their rows and their code.
+"""The plan of a run: the checked config, its methods, and the paths, inputs and code of every job.
 
-Nothing here is heavy (no torch), because Snakemake runs it at every start.
+What the pages (tables, claims, conventions, report) are made from is in ``sair.pipeline.pages``. Nothing here is heavy
+(no torch), because Snakemake runs it at every start.
 """
 
 from __future__ import annotations
@@ -10,18 +11,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sair.common.errors import InputError, near
-from sair.data.sources import classes_of
-from sair.methods.spec import METHODS, SEMANTICS, UPKEEP, ancestors, load_spec, method_names, processes, with_parameters
-from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, check_name, check_schema, read_schema
+from sair.methods.spec import METHODS, UPKEEP, ancestors, processes
+from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, check_name, read_schema
+from sair.pipeline.registry import Registry, Spec
 from sair.provenance.code import fingerprint
 from sair.provenance.inputs import checkouts, digests, named_inputs
-from sair.reporting.paper import all_claims
+from sair.reporting.inputs import QUALITY, Layout, layout
 from sair.reporting.reference import counterpart, facts_file, score_files
 from sair.weights.sources import entry, local
 
 ROOT = Path(__file__).resolve().parents[2]
-RECIPE = ("name", "class", "semantics", "sees_truth", "parameters", "training")
+RECIPE = ("name", "class", "semantics", "sees_truth", "parameters", "training")  # decides what a method computes
 
 
 class Project:
@@ -31,6 +31,9 @@ class Project:
         config: Snakemake's config.
         schema: path of config.schema.yaml.
         files: what the config was read from, for messages.
+
+    Raises:
+        InputError: the config, a method file or an encoder file is wrong.
     """
 
     def __init__(
@@ -39,84 +42,83 @@ class Project:
         check_config(config, schema, files)
         self.config = config
         self.results = config["results"].rstrip("/")
-        changes = config.get("methods", {})
-        for name in changes:
-            check_name("methods", name, dict.fromkeys(method_names(METHODS)))
-        self.methods = {name: self._load(name, METHODS, changes) for name in method_names(METHODS)}
-        self.encoders = {name: self._load_encoder(name) for name in method_names(SEMANTICS)}
-        self._check_methods(read_schema(schema)["$defs"])
-        classes = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))
-        self.encoders = {name: with_parameters(spec, classes=classes) for name, spec in self.encoders.items()}
-        for name, spec in self.methods.items():
-            if spec["semantics"]:
-                check_name(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
-        if "variant" in config:
-            check_name("variant", config["variant"], self.methods)
-        for figure in config["figures"].values():
+        self.registry = Registry(config, read_schema(schema)["$defs"])
+        self._check_names()
+
+    def _check_names(self) -> None:
+        """Refuse a config that names a method or table that does not exist."""
+        if "variant" in self.config:
+            check_name("variant", self.config["variant"], self.methods)
+        for figure in self.config["figures"].values():
             for name in figure["methods"]:
                 self.method(name)
-        check_name("conventions.table", config["conventions"]["table"], dict.fromkeys(self.tables("quality")))
-        for name in chain.from_iterable(config["conventions"]["pairs"]):
-            check_name("conventions.pairs", name, self.conventions())
-        self._upkeep = {"method": _take_upkeep(self.methods), "encoder": _take_upkeep(self.encoders)}
+        conventions = self.config["conventions"]
+        check_name("conventions.table", conventions["table"], self.tables(QUALITY))
+        for name in chain.from_iterable(conventions["pairs"]):
+            check_name("conventions.pairs", name, self.rows(conventions["table"]))
 
-    def _check_methods(self, definitions: dict[str, Any]) -> None:
-        """Refuse method and encoder files with a name or a training that the schema does not allow."""
-        for name in self.methods.keys() & self.encoders.keys():
-            raise InputError(
-                f"{METHODS / name}.yaml: {SEMANTICS / name}.yaml has that name, too, and their results would share a "
-                "folder. Rename one."
-            )
-        for folder, specs in ((METHODS, self.methods), (SEMANTICS, self.encoders)):
-            check_schema(str(folder), specs, {"propertyNames": definitions["method"]})
-            for name, spec in specs.items():
-                training = {"training": spec["training"] or {}}
-                check_schema(f"{folder / name}.yaml", training, {"properties": {"training": definitions["training"]}})
+    # ----------------------------------------------------------------------------------------------------------------
+    # Methods
 
-    def _load(self, name: str, folder: Path, changes: dict[str, Any] | None = None) -> dict[str, Any]:
-        return load_spec(name, folder, self.config["preset"], self.config["training"], changes)
+    @property
+    def methods(self) -> dict[str, Spec]:
+        """Specifications of all methods by name."""
+        return self.registry.methods
 
-    def _load_encoder(self, name: str) -> dict[str, Any]:
-        spec = self._load(name, SEMANTICS)
-        if spec["weights"]:
-            raise InputError(
-                f"{SEMANTICS / name}.yaml, weights: an encoder's checkpoint is made by the workflow. Name a file of "
-                "pretrained weights in `parameters`: `pretrained`."
-            )
-        return spec
+    @property
+    def encoders(self) -> dict[str, Spec]:
+        """Specifications of all semantic encoders by name."""
+        return self.registry.encoders
 
-    def method(self, name: str) -> dict[str, Any]:
-        """A method's specification.
+    def method(self, name: str) -> Spec:
+        """Return a method's specification.
 
         Raises:
             InputError: an unknown name; the message lists the near ones.
         """
-        if name not in self.methods:
-            raise InputError(f"unknown method {name!r}: there is no {METHODS / name}.yaml. {near(name, self.methods)}")
-        return self.methods[name]
+        return self.registry.method(name)
 
-    @property
-    def deciding(self) -> dict[str, Any]:
-        """The config without what changes no result, for rules that print from it."""
-        config = {key: value for key, value in self.config.items() if key not in ("shards", "variant", "against")}
-        config["training"] = _without_upkeep(config["training"])
-        # Which method was changed in what way is part of the methods' specifications.
-        config.pop("methods", None)
-        return dict(sorted(config.items()))  # a key of a --configfile comes before those of config.yaml
+    def is_trained(self, name: str) -> bool:
+        """Whether the workflow trains this method."""
+        return self.method(name)["training"] is not None
 
-    def recipe(self, spec: dict[str, Any]) -> dict[str, Any]:
-        """Return the part of a specification that decides what it computes; its labels and places do not."""
-        return {key: spec[key] for key in RECIPE}
+    def seeds(self, name: str) -> list[int]:
+        """Return the training seeds of a method; one that is not trained has only the first."""
+        return self.config["seeds"] if self.is_trained(name) else self.config["seeds"][:1]
+
+    def training_threads(self, name: str) -> int:
+        """Return the number of threads of a method's training: one for each of its processes."""
+        return max(1, processes(self.method(name)))
 
     def upkeep(self, kind: str, name: str, key: str) -> int:
         """Return a setting of a ``method``'s or ``encoder``'s training that decides no weight; 0 without training."""
-        return self._upkeep[kind][name].get(key, 0)
+        return self.registry.upkeep(kind, name, key)
 
-    def inputs(self, spec: dict[str, Any]) -> list[str]:
+    def predictor(self, name: str) -> Spec:
+        """Return what prediction builds a method from: its specification, or {} if the checkpoint holds everything."""
+        return {} if self.is_trained(name) else self.method(name)
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # What makes a job run again
+
+    @property
+    def deciding(self) -> dict[str, Any]:
+        """The config without the settings that change no result, for rules that print from it."""
+        config = {key: value for key, value in self.config.items() if key not in ("shards", "variant", "against")}
+        config["training"] = {key: value for key, value in config["training"].items() if key not in UPKEEP}
+        # The changes to methods are already part of the methods' specifications.
+        config.pop("methods", None)
+        return dict(sorted(config.items()))  # a key of a --configfile comes before those of config.yaml
+
+    def recipe(self, spec: Spec) -> Spec:
+        """Return the part of a specification that decides what it computes, without its label and tables."""
+        return {key: spec[key] for key in RECIPE}
+
+    def inputs(self, spec: Spec) -> list[str]:
         """Return the files and folders that a specification's parameters name; {} names none."""
         return named_inputs(spec.get("parameters", {}))
 
-    def content(self, spec: dict[str, Any]) -> dict[str, str]:
+    def content(self, spec: Spec) -> dict[str, str]:
         """Return digests of all that a specification names: its inputs, weights and checkouts of foreign code."""
         over = [self.method(spec["over"])] if spec.get("over") else []
         weights = [given["weights"] for given in (spec, *over) if given.get("weights")]
@@ -127,40 +129,51 @@ class Project:
         """Return the folders of foreign code that the method files name."""
         return sorted({folder for spec in self.methods.values() for folder in checkouts(spec["parameters"])})
 
-    def predictor(self, name: str) -> dict[str, Any]:
-        """Return what prediction builds a method from: its specification, or {} where that is all in its checkpoint."""
-        return {} if self.learns(name) else self.method(name)
+    def code_fingerprint(self, script: str, *methods: str, encoder: str | None = None) -> str:
+        """Return the fingerprint of a rule's code, so that the rule runs again when that code changes.
 
-    def learns(self, name: str) -> bool:
-        """Whether a method has to be trained."""
-        return self.method(name)["training"] is not None
+        Args:
+            script: the rule's script, by its name in ``workflow/scripts``.
+            methods: also the classes of these methods, of the methods that they are over, and of their encoders.
+            encoder: also the class of this semantic encoder.
+        """
+        specs = [self.method(name) for name in methods]
+        names = [encoder, *(spec["semantics"] for spec in specs)]
+        specs += [self.encoders[name] for name in names if name is not None]
+        return fingerprint(ROOT / "workflow/scripts" / f"{script}.py", chain.from_iterable(map(_classes, specs)))
 
-    def training_threads(self, name: str) -> int:
-        """Threads of a method's training: one for each of its processes."""
-        return max(1, processes(self.method(name)))
+    # ----------------------------------------------------------------------------------------------------------------
+    # Paths
 
-    def rows(self, table: str) -> list[str]:
-        """Methods that a table shows."""
-        return [name for name, spec in self.methods.items() if table in spec["tables"]]
-
-    def tables(self, measure: str) -> list[str]:
-        """The config's tables whose claims are of this measure: ``quality`` of images, or ``segmentation``."""
-        return [
-            name for name, table in self.config["tables"].items() if all_claims()[table["claims"]]["measure"] == measure
-        ]
-
-    def seeds(self, name: str) -> list[int]:
-        """Training seeds of a method; one that learns nothing has one."""
-        return self.config["seeds"] if self.learns(name) else self.config["seeds"][:1]
-
-    def of(self, dataset: str, method: str, seed: int | str) -> str:
-        """Folder of one method's results."""
+    def run_folder(self, dataset: str, method: str, seed: int | str) -> str:
+        """Return the folder of one method's results on one dataset with one seed."""
         return f"{self.results}/{dataset}/{method}/seed{seed}"
+
+    def of_every_seed(self, dataset: str, method: str, file: str) -> list[str]:
+        """Return a file in the run folders of one method, one per seed."""
+        return [f"{self.run_folder(dataset, method, seed)}/{file}" for seed in self.seeds(method)]
+
+    def manifest(self, dataset: str) -> str:
+        """Return the manifest.csv of a dataset."""
+        return f"{self.results}/{dataset}/manifest.csv"
+
+    def checkpoint(self, name: str | None, dataset: str, seed: int | str) -> str | list[str]:
+        """Return a method's weights: trained here, or the file that it names; an empty list if there are none."""
+        if name is None:
+            return []
+        if self.is_trained(name):
+            return f"{self.run_folder(dataset, name, seed)}/checkpoint.safetensors"
+        return self.method(name)["weights"] or []
 
     @property
     def clip(self) -> str:
         """Folder of the CLIP that segments, and of its segmentation.csv."""
         return f"{self.results}/{self.config['semantics']['dataset']}/clip"
+
+    @property
+    def clip_segmentation(self) -> str:
+        """The CLIP's segmentation.csv."""
+        return f"{self.clip}/segmentation.csv"
 
     def map_encoder(self, dataset: str) -> str:
         """Return the checkpoint of the CLIP whose classes the figure of semantic maps compares with labels.
@@ -172,7 +185,7 @@ class Project:
         return f"{self.clip}/checkpoint.safetensors"
 
     def encoder(self, name: str) -> str | list[str]:
-        """Checkpoint of the semantic encoder that a method needs; an empty list for none."""
+        """Return the checkpoint of the semantic encoder that a method needs; an empty list if it needs none."""
         encoder = self.method(name)["semantics"]
         dataset = self.config["semantics"]["dataset"]
         return f"{self.results}/{dataset}/{encoder}/checkpoint.safetensors" if encoder else []
@@ -190,32 +203,55 @@ class Project:
         folders = all(self.config["datasets"][name]["source"] == "folder" for name in (dataset, source))
         return f"{self.results}/{source}/images.csv" if trained and folders and dataset != source else []
 
-    def checkpoint(self, name: str | None, dataset: str, seed: int | str) -> str | list[str]:
-        """A method's weights: trained here, or the file that it names; an empty list for what has none."""
-        if name is None:
+    def figures(self, kind: str, dataset: str) -> list[str]:
+        """Return the files of one of the config's figures, if it is drawn on this dataset."""
+        settings = self.config["figures"].get(kind)
+        if settings is None or settings["dataset"] != dataset:
             return []
-        if self.learns(name):
-            return f"{self.of(dataset, name, seed)}/checkpoint.safetensors"
-        return self.method(name)["weights"] or []
+        numbers = [f"_{n}" for n in range(1, settings["images"] + 1)] if kind == "qualitative" else [""]
+        return [f"{self.results}/figures/{kind}_{dataset}{number}.png" for number in numbers]
+
+    # ----------------------------------------------------------------------------------------------------------------
+    # Tables
+
+    def layout(self, table: str) -> Layout:
+        """Return what a table shows."""
+        return layout(self.config, table)
+
+    def tables(self, measure: str) -> list[str]:
+        """Return the config's tables of one measure: ``quality`` of images, or ``segmentation``."""
+        return [name for name in self.config["tables"] if self.layout(name).measure == measure]
+
+    def rows(self, table: str) -> list[str]:
+        """Return the methods that a table shows: those that the config names, then those whose files name the table."""
+        named = self.config["tables"][table].get("methods", [])
+        return list(dict.fromkeys([*named, *(name for name, spec in self.methods.items() if table in spec["tables"])]))
+
+    def specifications(self, table: str) -> dict[str, Spec]:
+        """Return the specifications of the methods that a table shows, in the table's order."""
+        return {name: self.method(name) for name in self.rows(table)}
 
     def measured(self, table: str) -> dict[str, list[str]]:
-        """Return what a table is made from, by method: its score files or its segmentation.csv, one per seed."""
-        dataset = self.config["tables"][table]["dataset"]
-        file = "scores.csv" if table in self.tables("quality") else "segmentation.csv"
-        return {m: [f"{self.of(dataset, m, seed)}/{file}" for seed in self.seeds(m)] for m in self.rows(table)}
+        """Return what a table shows of each method: its scores.csv or its segmentation.csv, one per seed."""
+        shown = self.layout(table)
+        file = "scores.csv" if shown.measure == QUALITY else "segmentation.csv"
+        return {method: self.of_every_seed(shown.dataset, method, file) for method in self.rows(table)}
 
     def distances(self, table: str) -> dict[str, list[str]]:
-        """FID and KID of a table of qualities by method, a file a seed."""
-        dataset = self.config["tables"][table]["dataset"]
-        return {m: [f"{self.of(dataset, m, seed)}/fid.csv" for seed in self.seeds(m)] for m in self.rows(table)}
+        """Return the fid.csv of each method of a table of quality, one per seed."""
+        dataset = self.layout(table).dataset
+        return {method: self.of_every_seed(dataset, method, "fid.csv") for method in self.rows(table)}
 
     @property
     def has_distances(self) -> bool:
-        """Whether FID and KID are wanted, and their network's weights are on this machine."""
+        """Whether the config asks for FID and KID, and their network's weights are on this machine."""
         return self.config["fid"] and bool(local(entry("inception")))
 
+    # ----------------------------------------------------------------------------------------------------------------
+    # The regression check
+
     def against(self, variant: str) -> list[str]:
-        """What a variant may be compared with in the reference, in order of preference."""
+        """Return the methods of the reference that a variant may be compared with, in order of preference."""
         if self.config.get("against"):
             return [self.config["against"]]
         return [variant, *ancestors(variant, METHODS)]
@@ -229,73 +265,6 @@ class Project:
         folder = self.config["regression"]["reference"]
         files = [facts_file(folder), *score_files(folder, counterpart(self.against(variant), folder))]
         return [str(path) for path in files]
-
-    @property
-    def conventions_dataset(self) -> str:
-        """Dataset whose images the table of conventions is about."""
-        return self.config["tables"][self.config["conventions"]["table"]]["dataset"]
-
-    def conventions(self) -> dict[str, list[str]]:
-        """Return what the table of conventions is made from, by method: its conventions.csv, one per seed."""
-        rows, dataset = self.rows(self.config["conventions"]["table"]), self.conventions_dataset
-        return {m: [f"{self.of(dataset, m, seed)}/conventions.csv" for seed in self.seeds(m)] for m in rows}
-
-    def figures(self, kind: str, dataset: str) -> list[str]:
-        """Files of one of the config's figures, if it is drawn on this dataset."""
-        settings = self.config["figures"].get(kind)
-        if settings is None or settings["dataset"] != dataset:
-            return []
-        numbers = [f"_{n}" for n in range(1, settings["images"] + 1)] if kind == "qualitative" else [""]
-        return [f"{self.results}/figures/{kind}_{dataset}{number}.png" for number in numbers]
-
-    def report(self) -> dict[str, Any]:
-        """What the report is made from (``sair.reporting.report.Sources``)."""
-        dataset, seed = self.config["report"]["dataset"], self.config["seeds"][0]
-        tables = self.tables("quality")
-        rows = [m for t in tables if self.config["tables"][t]["dataset"] == dataset for m in self.rows(t)]
-        methods = [m for m in dict.fromkeys(rows) if not self.method(m)["sees_truth"]]
-        maps = self.config["figures"].get("semantic_maps")
-        return {
-            "tables": {table: f"{self.results}/{table}.csv" for table in self.config["tables"]},
-            "claims": f"{self.results}/claims.csv",
-            "logs": {m: f"{self.of(dataset, m, seed)}/train.csv" for m in methods if self.learns(m)},
-            "maps": self.figures("semantic_maps", maps["dataset"]) if maps else [],
-            "images": f"{self.results}/{dataset}/images.csv",
-            "manifest": f"{self.results}/{dataset}/manifest.csv",
-            "scores": {m: f"{self.of(dataset, m, seed)}/scores.csv" for m in methods},
-            "predictions": {m: f"{self.of(dataset, m, seed)}/predictions" for m in methods},
-        }
-
-    def reported(self) -> list[str]:
-        """Every file and folder that a complete report is made from."""
-        files: list[str] = []
-        for part in self.report().values():
-            files += [part] if isinstance(part, str) else part.values() if isinstance(part, dict) else part
-        return files
-
-    def code(self, script: str, *methods: str, encoder: str | None = None) -> str:
-        """Return the fingerprint of a rule's code, so that it runs again when what it computes with changed.
-
-        Args:
-            script: the rule's script, by its name in ``workflow/scripts``.
-            methods: also the classes of these methods, of what they are built over, and of their semantic encoders.
-            encoder: also the class of this semantic encoder.
-        """
-        specs = [self.method(name) for name in methods]
-        names = [encoder, *(spec["semantics"] for spec in specs)]
-        specs += [self.encoders[name] for name in names if name is not None]
-        return fingerprint(ROOT / "workflow/scripts" / f"{script}.py", chain.from_iterable(map(_classes, specs)))
-
-
-def _take_upkeep(specs: dict[str, dict[str, Any]]) -> dict[str, dict[str, int]]:
-    """Take out of specifications what decides no weight, and return it by their names."""
-    return {
-        name: {key: spec["training"].pop(key) for key in UPKEEP if spec["training"]} for name, spec in specs.items()
-    }
-
-
-def _without_upkeep(training: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in training.items() if key not in UPKEEP}
 
 
 def _classes(value: Any) -> Iterator[str]:

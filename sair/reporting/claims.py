@@ -1,9 +1,9 @@
-"""Which of the paper's orderings appear here: claimed beside measured difference, paired by image."""
+"""The page of claims: the orderings that the paper states, with claimed and measured differences, paired by image."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -15,11 +15,12 @@ from tabulate import tabulate
 
 from sair.common.files import write_csv, write_text
 from sair.common.tabular import ANY, TEXT, read_csv
+from sair.data.buckets import ALL
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_DIFFERENCE, Decision, Difference, decide
 from sair.reporting import notes
+from sair.reporting.inputs import SEGMENTATION, ClaimsInputs, Files, Layout, layout
 from sair.reporting.measured import (
-    ALL,
     Key,
     least_of,
     quality_differences,
@@ -28,8 +29,8 @@ from sair.reporting.measured import (
     same_images,
     segmentation_differences,
 )
-from sair.reporting.paper import all_claims, claimed
-from sair.reporting.rows import claimants
+from sair.reporting.paper import claimed
+from sair.reporting.rows import AGAIN, check_metrics, claimants
 
 COLUMNS = [
     *("table", "dataset", "better", "worse", "method", "against", "bucket", "metric"),
@@ -39,11 +40,15 @@ COLUMNS = [
 NUMBERS = ("claimed", "difference", "low", "high", "p", "adjusted_p", "n", "clusters", "stated")
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 CONTRADICTED = "contradicted by the paper"
-CLIP = "clip"  # the dense CLIP, which is no method and stands in the paper's row without SIR
+CLIP = "clip"  # the dense CLIP, which is not a method, stands in for the paper's row without SIR
+SHOWN = ("psnr", "miou")  # metrics of the page; the CSV holds all
+
+# Of two methods: paired differences of the first minus the second, by column.
+Differences = Callable[[str, str, Sequence[Key]], dict[Key, Difference]]
 
 
 class Claim(NamedTuple):
-    """One cell of an ordering: what the paper says, who stands in for its two rows, and what was measured."""
+    """One cell of an ordering: the paper's two rows, the methods that stand in for them, and what was measured."""
 
     table: str
     dataset: str
@@ -69,7 +74,7 @@ class Claim(NamedTuple):
 
 
 def verdict(claim: Claim, decision: Decision | None) -> str:
-    """Say whether a claim holds: in the direction of its sentence "better > worse", by the metric's direction."""
+    """Return whether a claim holds: in the direction of its sentence "better > worse", by the metric's direction."""
     if claim.difference.n == 0:
         return NOT_RUN
     if decision is None:
@@ -79,148 +84,174 @@ def verdict(claim: Claim, decision: Decision | None) -> str:
     return HOLDS if (decision.sign > 0) == METRICS[claim.metric].higher_is_better else FAILS
 
 
-def write_orderings(
-    config: dict[str, Any],
-    methods: Mapping[str, dict[str, Any]],
-    measured: Mapping[str, Mapping[str, Sequence[str]]],
-    clip: str | Path,
-    markdown: str | Path,
-    csv: str | Path,
+def write_claims(
+    inputs: ClaimsInputs, config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], output: Any
 ) -> None:
     """Write every ordering that the paper prints beside what was measured.
 
     Args:
+        inputs: the files that it is made from.
         config: the whole config.
         methods: specifications of all methods.
-        measured: table -> method -> its score files, or its segmentation.csv, one per seed.
-        clip: segmentation.csv of the dense CLIP.
-        markdown, csv: files to write; the former shows PSNR and mIoU only.
+        output: paths to write, with the attributes ``markdown`` and ``csv``; the former shows PSNR and mIoU only.
+
+    Raises:
+        InputError: a file is missing or damaged; methods that scored different images.
     """
-    claims, slips = [], []
-    for table, files in measured.items():
-        own = {name: methods[name] for name in files}
-        claims += _claims(table, config["tables"][table], own, files, clip)
-        slips += [f"`{table}`: {slip}" for slip in all_claims()[config["tables"][table]["claims"]].get("slips", [])]
+    claims = [claim for table in inputs.measured for claim in _claims(layout(config, table), inputs, methods)]
     least = config["regression"]["least"]
     judged = [claim for claim in claims if claim.judged]
     family = decide([claim.difference for claim in judged], [least_of(claim.metric, least) for claim in judged])
     decisions = {id(claim): decision for claim, decision in zip(judged, family, strict=True)}
-    lines = []
-    for claim in claims:
-        decision = decisions.get(id(claim))
-        mean, low, high, p, n, clusters = claim.difference
-        adjusted, reason = (decision.adjusted_p, decision.reason) if decision else (math.nan, "")
-        numbers = mean, low, high, p, adjusted, n, clusters, verdict(claim, decision), reason
-        lines.append([*claim[:8], claim.printed, *numbers, claim.stated])
-    frame = pd.DataFrame(lines, columns=COLUMNS)
-    write_csv(frame, csv)
+    frame = pd.DataFrame([_line(claim, decisions.get(id(claim))) for claim in claims], columns=COLUMNS)
+    write_csv(frame, output.csv)
+    opposed = np.array([claim.contradicted for claim in claims], bool)
     rule = notes.rule(len(judged), "this page", list(dict.fromkeys(claim.metric for claim in judged)), least)
-    write_text(
-        markdown, _page(frame, slips, config, methods, rule, np.array([claim.contradicted for claim in claims], bool))
-    )
+    terms = [
+        *(f"The paper against itself, {slip}" for slip in _slips(inputs, config)),
+        *_summary(frame, int(opposed.sum()), rule),
+        *_trained(config, methods),
+    ]
+    write_text(output.markdown, _page(frame, opposed, terms))
 
 
-def read_orderings(path: str | Path) -> pd.DataFrame:
-    """Read a claims.csv (``write_orderings``)."""
+def read_claims(path: str | Path) -> pd.DataFrame:
+    """Read a claims.csv (``write_claims``).
+
+    Raises:
+        InputError: the file is missing or is not such a table.
+    """
     types = {column: ANY if column in NUMBERS else TEXT for column in COLUMNS}
-    return read_csv(path, types, remedy="Delete it and run again.")
+    frame = read_csv(path, types, remedy=AGAIN)
+    check_metrics(path, frame)
+    return frame
 
 
-def _claims(
-    table: str,
-    settings: Mapping[str, str],
-    methods: Mapping[str, dict[str, Any]],
-    files: Mapping[str, Sequence[str]],
-    clip: str | Path,
-) -> list[Claim]:
-    """Return every cell of a table's orderings, once for each pair of methods that stand in for its rows."""
-    claims = all_claims()[settings["claims"]]
-    segmented = claims["measure"] == "segmentation"
+def _claims(shown: Layout, inputs: ClaimsInputs, methods: Mapping[str, Mapping[str, Any]]) -> Iterator[Claim]:
+    """Yield every cell of a table's orderings, once for each pair of methods that stand in for its rows."""
+    claims, files = shown.claims, inputs.measured[shown.name]
     stated = {tuple(key): value for *key, value in claims.get("stated", [])}
     columns = [(bucket, metric) for bucket in claims["buckets"] for metric in claims["metrics"]]
-    by_row = claimants(table, methods)
-    read = cache(lambda name: read_scores(files[name], claims["metrics"]))  # most orderings have the same first row
-    found = []
+    by_row = claimants(shown, {name: methods[name] for name in files})
+    differences = _segmented(files, inputs.clip) if shown.measure == SEGMENTATION else _scored(files, claims["metrics"])
+    plain = [CLIP] if shown.measure == SEGMENTATION else []
     for better, worse in claims["orderings"]:
         first, second = (claimed(claims, row) for row in (better, worse))
-        rivals = [CLIP, *by_row.get(worse, [])] if segmented else by_row.get(worse, [""])
+        rivals = plain + by_row.get(worse, [] if plain else [""])
         for method, against in product(by_row.get(better, [""]), rivals):
-            differences: dict[Key, Difference] = {}
-            if method and against and segmented:
-                differences = segmentation_differences(*_overlaps(method, against, files, clip), columns)
-            elif method and against:
-                same_images({files[name][0]: read(name) for name in (method, against)})
-                differences = quality_differences(read(method), read(against), columns)
+            found = differences(method, against, columns) if method and against else {}
             for key in columns:
                 printed = first.get(key, math.nan) - second.get(key, math.nan)
                 words = stated.get((better, worse, *key), math.nan)
-                where = table, settings["dataset"], better, worse, method, against
-                found.append(Claim(*where, *key, printed, words, differences.get(key, NO_DIFFERENCE)))
-    return found
+                where = shown.name, shown.dataset, better, worse, method, against
+                yield Claim(*where, *key, printed, words, found.get(key, NO_DIFFERENCE))
 
 
-def _overlaps(
-    method: str, against: str, files: Mapping[str, Sequence[str]], clip: str | Path
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    rival = read_overlaps(clip, "masked") if against == CLIP else read_overlaps(files[against], "completed")
-    return read_overlaps(files[method], "completed"), rival
+def _scored(files: Files, metrics: Sequence[str]) -> Differences:
+    """Return the function that compares the scores of two methods."""
+    read = cache(lambda name: read_scores(files[name], metrics))  # most orderings have the same first row
+
+    def differences(method: str, against: str, columns: Sequence[Key]) -> dict[Key, Difference]:
+        same_images({files[name][0]: read(name) for name in (method, against)})
+        return quality_differences(read(method), read(against), columns)
+
+    return differences
 
 
-def _page(
-    frame: pd.DataFrame,
-    slips: Sequence[str],
-    config: dict[str, Any],
-    methods: Mapping[str, dict[str, Any]],
-    rule: str,
-    opposed: np.ndarray,
-) -> str:
-    shown = frame[frame.metric.isin(("psnr", "miou")) & ~opposed]
-    headers = ["table", "claim", "holes", "measure", "claimed", "measured", "95 % interval", "p (Holm)", "n", "verdict"]
-    several = _several(frame)
-    rows = [
-        [*_claim(line, several), _printed(line.claimed, line.metric), *_measured(line)] for line in shown.itertuples()
-    ]
-    stated = frame[frame.stated.notna()]
-    in_words = []
-    for line in stated.itertuples():
-        said, printed = (_printed(value, line.metric) for value in (line.stated, line.claimed))
-        in_words.append([*_claim(line, several), said, printed, "yes" if said == printed else "no", *_measured(line)])
-    words_headers = [*headers[:4], "in words", "its table", "agree", *headers[5:]]
-    against_itself = frame[opposed]
-    contradicted = [
-        [*_claim(line, several), _printed(line.claimed, line.metric), *_measured(line)[:-1]]
-        for line in against_itself.itertuples()
-    ]
+def _segmented(files: Files, clip: str | None) -> Differences:
+    """Return the function that compares the segmentations of two methods, or of one and the dense CLIP."""
+    assert clip is not None, "the plan gives the claims of a table of segmentation the dense CLIP"
+
+    def differences(method: str, against: str, columns: Sequence[Key]) -> dict[Key, Difference]:
+        rival = read_overlaps(clip, "masked") if against == CLIP else read_overlaps(files[against], "completed")
+        return segmentation_differences(read_overlaps(files[method], "completed"), rival, columns)
+
+    return differences
+
+
+def _line(claim: Claim, decision: Decision | None) -> list[Any]:
+    """Return a claim's line of the CSV."""
+    mean, low, high, p, n, clusters = claim.difference
+    adjusted, reason = (decision.adjusted_p, decision.reason) if decision else (math.nan, "")
+    numbers = mean, low, high, p, adjusted, n, clusters, verdict(claim, decision), reason
+    return [*claim[:8], claim.printed, *numbers, claim.stated]
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The page
+
+
+def _slips(inputs: ClaimsInputs, config: Mapping[str, Any]) -> Iterator[str]:
+    """Yield where the paper contradicts itself, by table."""
+    for table in inputs.measured:
+        yield from (f"`{table}`: {slip}" for slip in layout(config, table).claims.get("slips", []))
+
+
+def _summary(frame: pd.DataFrame, opposed: int, rule: str) -> Iterator[str]:
+    """Yield how many claims hold, what that means, and on which images they were judged."""
     counts = frame.verdict.value_counts()
     reasons = frame.reason[frame.verdict == UNDECIDED].value_counts()
     why = f" ({'; '.join(f'{count} {reason}' for reason, count in reasons.items())})" if len(reasons) else ""
     words = {HOLDS: HOLDS, FAILS: FAILS, UNDECIDED: f"{UNDECIDED}{why}", NOT_RUN: NOT_RUN}
-    summary = ", ".join(f"{counts.get(name, 0)} {said}" for name, said in words.items())
+    summary = ", ".join(f"{counts.get(name, 0)} {text}" for name, text in words.items())
+    yield (
+        f"Over all measures of the tables: {summary}; {opposed} cells, listed above, in which the "
+        "paper's number contradicts its sentence: these are not judged. SSIM, L1 and LPIPS: claims.csv."
+    )
+    yield (
+        'A claim is the sentence "better > worse" in the measure\'s own direction, whatever the size printed. It '
+        f"holds, or does not, if {rule}."
+    )
+    yield (
+        "Differences are the first minus the second (an image counts once where all mask ratios are together), with "
+        "a 95 % bootstrap interval."
+    )
+    for name, part in frame[frame.n > 0].groupby("dataset", sort=False):
+        n, clusters = part.n.max(), part.clusters.max()
+        yield f"Test images: `{name}`, n = {n} per bucket.{notes.clusters(n, clusters)}"
+
+
+def _trained(config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yield how the methods were trained."""
     budget = f"{config['training']['steps']} steps" if config["training"].get("steps") else "the config's epochs"
-    datasets = [
-        f"`{name}`, n = {part.n.max()} per bucket.{notes.clusters(part.n.max(), part.clusters.max())}"
-        for name, part in frame[frame.n > 0].groupby("dataset", sort=False)
+    yield (
+        f"Trained for {budget} unless a method's file says otherwise, preset `{config['preset']}`, seeds "
+        f"{', '.join(map(str, config['seeds']))}. The paper's figures are from CelebA-HQ and ADE20K."
+    )
+    yield notes.seeds(config["seeds"], list(methods.values()))
+
+
+def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str:
+    """Return the Markdown page: orderings, the figures that the text states, contradictions, terms."""
+    headers = ["table", "claim", "holes", "measure", "claimed", "measured", "95 % interval", "p (Holm)", "n", "verdict"]
+    several = _several(frame)
+    shown = [
+        [*_claim(line, several), _printed(line.claimed, line.metric), *_measured(line)]
+        for line in frame[frame.metric.isin(SHOWN) & ~opposed].itertuples()
+    ]
+    in_words = []
+    for line in frame[frame.stated.notna()].itertuples():
+        stated, printed = (_printed(value, line.metric) for value in (line.stated, line.claimed))
+        agree = "yes" if stated == printed else "no"
+        in_words.append([*_claim(line, several), stated, printed, agree, *_measured(line)])
+    contradicted = [
+        [*_claim(line, several), _printed(line.claimed, line.metric), *_measured(line)[:-1]]
+        for line in frame[opposed].itertuples()
     ]
     return (
         "# The paper's orderings, claimed and measured\n\n"
-        + tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
+        + _pipe(shown, headers)
         + "\n\n## Figures that the text states\n\n"
-        + tabulate(in_words, words_headers, tablefmt="pipe", disable_numparse=True)
+        + _pipe(in_words, [*headers[:4], "in words", "its table", "agree", *headers[5:]])
         + "\n\n## Cells in which the paper's own number contradicts its sentence\n\n"
-        + (tabulate(contradicted, headers[:-1], tablefmt="pipe", disable_numparse=True) if contradicted else "None.")
+        + (_pipe(contradicted, headers[:-1]) if contradicted else "None.")
         + "\n\n"
-        + "".join(f"- The paper against itself, {slip}\n" for slip in slips)
-        + f"- Over all measures of the tables: {summary}; {len(against_itself)} cells, listed above, in which the "
-        "paper's number contradicts its sentence: these are not judged. SSIM, L1 and LPIPS: claims.csv.\n"
-        '- A claim is the sentence "better > worse" in the measure\'s own direction, whatever the size printed. It '
-        f"holds, or does not, if {rule}.\n"
-        "- Differences are the first minus the second (an image counts once where all mask ratios are together), with "
-        "a 95 % bootstrap interval.\n"
-        + "".join(f"- Test images: {line}\n" for line in datasets)
-        + f"- Trained for {budget} unless a method's file says otherwise, preset `{config['preset']}`, seeds "
-        f"{', '.join(map(str, config['seeds']))}. The paper's figures are from CelebA-HQ and ADE20K.\n"
-        f"- {notes.seeds(config['seeds'], list(methods.values()))}\n"
+        + "".join(f"- {term}\n" for term in terms)
     )
+
+
+def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    return tabulate(rows, headers, tablefmt="pipe", disable_numparse=True)
 
 
 def _several(frame: pd.DataFrame) -> set[tuple[str, str, str]]:

@@ -1,4 +1,4 @@
-"""Under what a table's rows were computed: device, precision and library versions, as the records of their jobs say."""
+"""The conditions under which a table's rows were computed: device, precision, library versions, from their records."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 
 from sair.provenance.records import LIBRARIES, read_record
 
-# What a job does for a row, by the file that the row is read from and the rule's name (without `_shard`).
-STEPS = {
-    "scores.csv": {"train": "training", "predict": "prediction", "score": "scores"},
-    "segmentation.csv": {"train": "training", "segmentation": "segmentation"},
-}
+# What a job does for a row, by the file that the row is read from and the rule's name (without `_shard`). Renamed rules
+# keep their old name here, too, because the records of finished jobs hold it.
+_SCORES = {"train": "training", "predict": "prediction", "score_predictions": "scores", "score": "scores"}
+_SEGMENTATION = {"train": "training", "segment": "segmentation", "segmentation": "segmentation"}
+STEPS = {"scores.csv": _SCORES, "segmentation.csv": _SEGMENTATION}
 
 Facts = dict[str, list[str]]  # what was recorded of a row: a step, or a library -> its values
 
 
 def facts_of(files: Sequence[str | Path]) -> Facts:
-    """Read what made one row of a table; empty where nothing was recorded, as of results from elsewhere.
+    """Read the conditions of one row of a table; empty if nothing was recorded, as for results from elsewhere.
 
     Args:
-        files: its scores.csv or segmentation.csv, one a seed.
+        files: its scores.csv or segmentation.csv, one per seed.
     """
     found: dict[str, dict[str, None]] = {}
     for step, record in _records(files):
@@ -34,10 +34,10 @@ def facts_of(files: Sequence[str | Path]) -> Facts:
 
 
 def notes(rows: Mapping[str, Sequence[str | Path]]) -> list[str]:
-    """Say what made the rows of a table: what they share, in what they differ, and of which nothing was recorded.
+    """Return the conditions of a table's rows as notes: shared ones, different ones, and rows without records.
 
     Args:
-        rows: label -> its scores.csv or segmentation.csv, one a seed.
+        rows: label -> its scores.csv or segmentation.csv, one per seed.
     """
     facts = {label: facts_of(files) for label, files in rows.items()}
     shared, _ = _sorted_out(facts)
@@ -63,7 +63,7 @@ def notes(rows: Mapping[str, Sequence[str | Path]]) -> list[str]:
 
 
 def _expected(files: Sequence[str | Path]) -> set[str]:
-    """Return the steps that a row has: a training only where a checkpoint lies beside its numbers."""
+    """Return the steps that a row has: a training only if a checkpoint lies beside its numbers."""
     steps = {step for file in files for step in STEPS.get(Path(file).name, {}).values()}
     return (
         steps
@@ -73,10 +73,10 @@ def _expected(files: Sequence[str | Path]) -> set[str]:
 
 
 def differences(rows: Mapping[str, Sequence[str | Path]]) -> str:
-    """Name everything in which rows differ, and which rows have what; "" if they differ in nothing that was recorded.
+    """Return all recorded differences between rows, with the rows of each value; "" if there are none.
 
     Args:
-        rows: as of ``notes``.
+        rows: same as in ``notes``.
     """
     _, mixed = _sorted_out({label: facts_of(files) for label, files in rows.items()})
     sentences = []
@@ -87,7 +87,7 @@ def differences(rows: Mapping[str, Sequence[str | Path]]) -> str:
 
 
 def _sorted_out(facts: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, dict[tuple[str, ...], list[str]]]]:
-    """Return what all rows share, and of the rest which rows have which values; a row without a fact has no say."""
+    """Return what all rows share, and for the rest the rows of each value; rows without a record are left out."""
     shared, mixed = {}, {}
     for what in dict.fromkeys(what for found in facts.values() for what in found):
         groups: dict[tuple[str, ...], list[str]] = {}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -22,7 +21,8 @@ from sair.evaluation.conventions import CONVENTIONS, OURS, Compute, Measure, col
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import Decision, Difference, decide
 from sair.reporting import notes
-from sair.reporting.markup import MARKDOWN, in_cell
+from sair.reporting.inputs import ConventionsInputs, bucket_names, layout
+from sair.reporting.markup import MARKDOWN, in_markdown
 from sair.reporting.measured import (
     Key,
     least_in_unit,
@@ -31,7 +31,6 @@ from sair.reporting.measured import (
     read_scores,
     same_images,
 )
-from sair.reporting.paper import all_claims
 from sair.reporting.rows import Row, collect
 
 FAMILIES = tuple(CONVENTIONS[OURS].measures)
@@ -119,8 +118,8 @@ class Scored(NamedTuple):
     columns: Sequence[Column]
 
     def labels(self, names: Sequence[str]) -> list[str]:
-        """The methods' printed names."""
-        by_name = {row.method: row.label for row in self.rows}
+        """Return the methods' labels as Markdown shows them."""
+        by_name = {row.method: in_markdown(row.label) for row in self.rows}
         return [by_name[name] for name in names]
 
     def of(self, family: str) -> list[Column]:
@@ -199,7 +198,6 @@ def _lines(scored: Scored, bucket: str, column: Column) -> Iterator[tuple[Pair, 
 
 def _table(body: Sequence[Sequence[str]], headers: Sequence[str], words: int) -> str:
     align = ["left"] * words + ["right"] * (len(headers) - words)
-    headers, *body = [[in_cell(text) for text in line] for line in (headers, *body)]
     return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True) + "\n"
 
 
@@ -238,7 +236,8 @@ def means_table(scored: Scored, bucket: str) -> str:
     """Every method by every column; in parentheses its place, where that is another one than by ours."""
     body = []
     for row in scored.rows:
-        line = [row.label if row.group != "control" else f"*{row.label}*"]
+        label = in_markdown(row.label)
+        line = [label if row.group != "control" else f"*{label}*"]
         for column in scored.columns:
             place, ours = (scored.place(bucket, c).get(row.method) for c in (column, scored.of(column.kind)[0]))
             text = column.text(row.cells[bucket, column.name].mean)
@@ -268,13 +267,14 @@ def upside_down(scored: Scored, buckets: Sequence[str]) -> Iterator[str]:
     competing = [row for row in scored.rows if row.group != "control"]
     for bucket in buckets if len(competing) > 1 else ():
         first, *_, last = sorted(competing, key=lambda row: -row.cells[bucket, ours.name].mean)
+        labels = in_markdown(last.label), in_markdown(first.label)
         top = first.cells[bucket, ours.name].mean
         bottoms = [(last.cells[bucket, other.name].mean, other) for other in others]
         bottom, kindest = max((pair for pair in bottoms if math.isfinite(pair[0])), key=lambda pair: pair[0])
         if bottom > top:
             yield (
-                f"On holes of {bucket} %, {kindest.who}'s SSIM gives the last method ({last.label}) "
-                f"{kindest.text(bottom)}, more than ours gives the first ({first.label}), {ours.text(top)}."
+                f"On holes of {bucket} %, {kindest.who}'s SSIM gives the last method ({labels[0]}) "
+                f"{kindest.text(bottom)}, more than ours gives the first ({labels[1]}), {ours.text(top)}."
             )
 
 
@@ -310,30 +310,24 @@ def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], t
 
 
 def write_conventions(
-    config: dict[str, Any],
-    methods: Mapping[str, dict[str, Any]],
-    scores: Mapping[str, Sequence[str]],
-    manifest: str | Path,
-    markdown: str | Path,
-    csv: str | Path,
+    inputs: ConventionsInputs, config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], output: Any
 ) -> None:
     """Write the table of conventions.
 
     Args:
+        inputs: the files that it is made from (``sair.evaluation.score_conventions``).
         config: the whole config; its ``conventions`` name a table, whose methods are shown, and pairs of them.
         methods: specifications of that table's methods.
-        scores: their conventions.csv, one per seed (``sair.evaluation.score_conventions``).
-        manifest: manifest.csv of the table's dataset.
-        markdown, csv: files to write.
+        output: paths to write, with the attributes ``markdown`` and ``csv``.
 
     Raises:
         InputError: methods that scored different images, or none in one of the config's buckets.
     """
-    table = config["conventions"]["table"]
-    pairs = [tuple(pair) for pair in config["conventions"]["pairs"]]
-    buckets = [f"{low}-{high}" for low, high in config["buckets"]]
+    shown = layout(config, config["conventions"]["table"])
+    pairs = [(first, second) for first, second in config["conventions"]["pairs"]]
+    buckets = bucket_names(config)
     columns = all_columns()
-    frames = {name: read_scores(paths, [column.name for column in columns]) for name, paths in scores.items()}
+    frames = {name: read_scores(paths, [column.name for column in columns]) for name, paths in inputs.measured.items()}
     same_images(frames)
     scored_in = set(next(iter(frames.values())).bucket)
     if missing := [bucket for bucket in buckets if bucket not in scored_in]:
@@ -342,25 +336,24 @@ def write_conventions(
             "snakemake, which scores the images again."
         )
     measured = {name: quality(frame, [column.name for column in columns]) for name, frame in frames.items()}
-    claims = all_claims()[config["tables"][table]["claims"]]
-    seeds = {name: 1 if isinstance(paths, str) else len(paths) for name, paths in scores.items()}
-    rows = [row for row in collect(table, methods, measured, seeds, claims) if row.method]
+    seeds = {name: len(paths) for name, paths in inputs.measured.items()}
+    rows = [row for row in collect(shown, methods, measured, seeds) if row.method]
     least = config["regression"]["least"]
     scored = Scored(rows, measure_gains(pairs, frames, rows, least), columns)
     sample = next(iter(frames.values()))
     n, clusters = sample.groupby("bucket").id.count().max(), sample.cluster.nunique()
     terms = [
-        f"Composited 8-bit predictions of `{config['tables'][table]['dataset']}` by the methods of {table}, "
+        f"Composited 8-bit predictions of `{shown.dataset}` by the methods of {shown.name}, "
         f"{config['image_size']} pixels, n = {n} images per bucket.{notes.clusters(n, clusters)} "
-        f"Manifest {manifest_hash(manifest)[:12]}. How they were trained: {table}.md.",
+        f"Manifest {manifest_hash(inputs.manifest)[:12]}. How they were trained: {shown.name}.md.",
         notes.seeds(config["seeds"], list(methods.values())),
     ]
     apart = [row.label for row in rows if row.group == "control" and not any(row.method in pair for pair in pairs)]
     if perfect := notes.perfect({row.label: frames[row.method] for row in rows}, apart):
         terms.append(perfect)
-    write_csv(to_frame(scored, [*buckets, ALL]), csv)
+    write_csv(to_frame(scored, [*buckets, ALL]), output.csv)
     rule = notes.rule(len(scored.gains), "this page", FAMILIES, least)
-    write_text(markdown, to_markdown(scored, pairs, buckets, terms, rule))
+    write_text(output.markdown, to_markdown(scored, pairs, buckets, terms, rule))
 
 
 def _decided(scored: Scored) -> str:

@@ -1,4 +1,4 @@
-"""Image grids, drawn from the PNGs on disk, and training curves, drawn from train.csv."""
+"""Draw image grids from the PNGs on disk, and training curves from train.csv."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from PIL import Image, ImageDraw, ImageFont
 from sair.common.files import atomic
 from sair.common.images import read_rgb, write_png
 from sair.common.tabular import ANY, FINITE, read_csv
-from sair.data.manifest import ManifestRow, checked_mask, checked_rgb, read_manifest
+from sair.data.manifest import ManifestRow, read_manifest, read_pair
 from sair.evaluation.metrics.psnr import psnr
 
 TILE = 192  # smallest side of an image in a grid, in pixels
 GAP = 6
 LINE = 26
-HOLE_COLOUR = (255, 255, 255)
+HOLE_COLOUR = np.array((255, 255, 255), np.uint8)
 SMOOTH = 5  # logged losses averaged for the bold curve
 
-plt.switch_backend("agg")  # files only, whatever display there is
+plt.switch_backend("agg")  # writes files; needs no display
 
 
 def qualitative(manifest: str | Path, predictions: Mapping[str, str | Path], outputs: Sequence[str | Path]) -> None:
-    """Draw one grid an image: masked input, every method, ground truth; one row a bucket.
+    """Draw one grid per image: masked input, every method, ground truth; one row per bucket.
 
     Args:
         manifest: manifest.csv of the dataset.
@@ -44,9 +44,8 @@ def qualitative(manifest: str | Path, predictions: Mapping[str, str | Path], out
 
 
 def _line(row: ManifestRow, folder: Path, predictions: Mapping[str, str | Path]) -> list[tuple[np.ndarray, str]]:
-    truth = checked_rgb(folder / row.image, row.image_sha256)
-    hole = checked_mask(folder / row.mask, row.mask_sha256)
-    masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
+    truth, hole = read_pair(row, folder)
+    masked = np.where(hole[..., None], HOLE_COLOUR, truth)
     cells = [(masked, f"{100 * row.hole_pixels / row.pixels:.0f} % hole")]
     for path in predictions.values():
         image = read_rgb(Path(path) / "composited" / row.prediction)
@@ -60,12 +59,12 @@ def draw_grid(
     """Lay images out in a grid with column titles, row labels and a caption under each.
 
     Args:
-        titles: one a column.
-        labels: one a line.
+        titles: one per column.
+        labels: one per line.
         lines: images, uint8 (H, W, 3) of one size, with their captions.
 
     Returns:
-        uint8 (H, W, 3) on white. Images are enlarged by whole factors, so what is seen is what was scored.
+        uint8 (H, W, 3) on white. Images are enlarged by whole factors, so that every pixel is shown as it was scored.
     """
     height, width = lines[0][0][0].shape[:2]
     zoom = max(1, -(-TILE // width))
@@ -90,7 +89,7 @@ def draw_grid(
 
 
 def training_curves(logs: Mapping[str, str | Path], output: str | Path) -> None:
-    """Draw training loss and validation PSNR over the steps, one line a method (the paper's Fig. 5, right).
+    """Draw training loss and validation PSNR over the steps, one line per method (the paper's Fig. 5, right).
 
     Args:
         logs: legend -> a method's train.csv.
@@ -119,5 +118,5 @@ def read_log(path: str | Path) -> pd.DataFrame:
 
 
 def validations(log: pd.DataFrame) -> pd.DataFrame:
-    """The lines of a train.csv that hold a new validation; the log repeats the last one until the next."""
+    """Return the lines of a train.csv that hold a new validation; the log repeats the last one until the next."""
     return log[log.psnr.notna() & (log.psnr != log.psnr.shift())]

@@ -48,6 +48,7 @@ LATEX = Markup(
 )
 
 
+MARKDOWN_ESCAPES = str.maketrans({character: "\\" + character for character in "\\`*_<>|[]&~$"})
 # In one pass, or the escapes of one character would be escaped again.
 ESCAPES = str.maketrans(
     {character: "\\" + character for character in "%&_#${}"}
@@ -75,7 +76,7 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
                 text = number(row.cells[key].mean, decimals, markup.infinity)
                 if math.isfinite(row.spread.get(key, math.nan)):
                     text += f" {markup.spread} {row.spread[key]:.{decimals}f}"
-                mark = marks[key].get(row.method)
+                mark = marks[key].get(row.method, "")
                 text = {BEST: markup.best, TIED: markup.tied}.get(mark, "{}").format(text)
             if key in row.paper:
                 text = markup.paper.format(text, paper_number(row.paper[key], key[1]))
@@ -84,9 +85,9 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
     return lines
 
 
-def in_cell(text: str) -> str:
-    """Return a text as a cell of a Markdown table holds it: a bare bar would start another cell."""
-    return text.replace("|", r"\|")
+def in_markdown(text: str) -> str:
+    """Return a text escaped for Markdown, also for the cell of a table: it is shown as it is, and starts no markup."""
+    return text.translate(MARKDOWN_ESCAPES)
 
 
 def _header(metric: str, markup: Markup) -> str:
@@ -97,24 +98,15 @@ def _bucket(bucket: str, percent: str) -> str:
     return "all mask ratios" if bucket == ALL else f"{bucket}{percent}"
 
 
-def to_markdown(
-    title: str,
-    rows: Sequence[Row],
-    shape: Shape,
-    marks: Mapping[Key, Mapping[str, str]],
-    more: str,
-    notes: Sequence[str],
-    images: str,
-) -> str:
-    """Return a Markdown page: the table, what stands under it, the notes, the images."""
-    table = markdown_table(rows, shape, marks)
-    return f"# {title}\n\n{table}\n\n{more}" + "".join(f"- {note}\n" for note in notes) + images
+def to_markdown(title: str, body: str, notes: Sequence[str], images: str) -> str:
+    """Return a Markdown page: the heading, the tables, the notes as a list, the images."""
+    return f"# {title}\n\n{body}" + "".join(f"- {note}\n" for note in notes) + images
 
 
 def markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]]) -> str:
     """Return the table alone; arguments same as in ``grid``."""
     headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
-    labels = [in_cell(row.label) for row in rows]
+    labels = [in_markdown(row.label) for row in rows]
     labels = [label if row.group != "control" else f"*{label}*" for row, label in zip(rows, labels, strict=True)]
     body = [[label, *line] for label, line in zip(labels, grid(rows, shape, marks, MARKDOWN), strict=True)]
     align = ["left", *["right"] * (len(headers) - 1)]
@@ -132,7 +124,7 @@ def to_latex(
         rf"\cmidrule(lr){{{2 + i * width}-{1 + (i + 1) * width}}}" for i in range(len(shape.buckets))
     )  # fmt: skip
     header = " & ".join(["Method"] + [_header(metric, LATEX) for _, metric in shape.columns])
-    lines, previous = [], "paper"
+    lines, previous = [], rows[0].group if rows else ""
     for row, cells in zip(rows, grid(rows, shape, marks, LATEX), strict=True):
         if row.group != previous:
             lines.append(r"\midrule")

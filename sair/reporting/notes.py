@@ -1,4 +1,4 @@
-"""Sentences that several pages print under their numbers: on what data, by which rule, and what they cannot say."""
+"""Sentences that several pages print under their numbers: the data, the rule of decision, and the limits of both."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sair.reporting.measured import family_of, least_of
 
 
 def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]) -> str:
-    """Say when a difference counts: both conditions of ``decide``, with their numbers.
+    """State when a difference counts: both conditions of ``decide``, with their numbers.
 
     Args:
-        count: comparisons that Holm's correction is for.
-        of: whose they are, such as ``this table``.
+        count: number of comparisons that Holm's correction is for.
+        of: the place of these comparisons, such as ``this table``.
         metrics: the measures that are judged.
         least: by metric, what another training seed moves by itself.
     """
@@ -39,7 +39,7 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
 
 
 def reasons(decisions: Iterable[Decision]) -> str:
-    """Count the comparisons that the rule decides, and why it does not decide the others."""
+    """Return how many comparisons the rule decides, and for which reasons it does not decide the others."""
     counts = Counter(decision.reason for decision in decisions)
     decided = counts.pop("", 0)
     ties = "; ".join(f"{count} {reason}" for reason, count in counts.most_common())
@@ -47,7 +47,7 @@ def reasons(decisions: Iterable[Decision]) -> str:
 
 
 def clusters(n: int, count: int) -> str:
-    """Say of how many independent clusters images are; nothing where every image is its own and there are enough."""
+    """Return how many independent clusters images form; "" if each is its own cluster and there are enough of them."""
     text = ""
     if n == 0:
         return text
@@ -68,7 +68,7 @@ def clusters(n: int, count: int) -> str:
 
 
 def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]], spread: bool = False) -> str:
-    """Say what a page of so many training seeds can tell, and what its numbers leave out.
+    """State what the numbers of a page include and leave out, given its training seeds.
 
     Args:
         used: seeds of the config.
@@ -91,7 +91,7 @@ def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]], spread: b
 
 
 def departures(methods: Iterable[Mapping[str, Any]]) -> str:
-    """Name the parameters in which trained methods depart from what their authors trained with; "" if none does.
+    """Return the parameters in which trained methods differ from their authors' training; "" if none does.
 
     Args:
         methods: specifications; their ``published`` holds the authors' values.
@@ -105,12 +105,12 @@ def departures(methods: Iterable[Mapping[str, Any]]) -> str:
 
 
 def perfect(frames: Mapping[str, pd.DataFrame], apart: Collection[str] = ()) -> str:
-    """Name the methods that filled some images without an error, and say what these count as; "" if there are none.
+    """Return the methods that filled some images without an error, and how these count; "" if there are none.
 
     Args:
         frames: scores by label.
-        apart: labels that are compared with no other, such as the ground truth's, which goes without saying: they are
-            left out if all of their images are perfect.
+        apart: labels that are not compared with others, such as the ground truth's. They are left out if all of their
+            images are perfect, which needs no note.
     """
     found = {label: int((frame.perfect > 0).sum()) for label, frame in frames.items()}
     some = [

@@ -86,7 +86,7 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     return facts
 
 
-def check(
+def write_regression_report(
     variant: str,
     candidates: Sequence[str],
     scores: Sequence[str],
@@ -155,8 +155,8 @@ def _predictions(variant: str, against: str, own: Path) -> dict[str, Path]:
     return before | {variant: own / "predictions"}
 
 
-def demand(csv: str | Path | None, markdown: str | Path) -> str:
-    """The outcome of a check, in one sentence.
+def regression(csv: str | Path | None, markdown: str | Path) -> str:
+    """Return the outcome of a regression check, in one sentence.
 
     Raises:
         InputError: the variant is worse, or no variant was named.
@@ -175,7 +175,7 @@ def _grid(moved: pd.DataFrame, manifest: str | Path, predictions: Mapping[str, P
     for line in moved.itertuples():
         row = rows[line.bucket, line.id]
         truth, hole = read_pair(row, Path(manifest).parent)
-        masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
+        masked = np.where(hole[..., None], HOLE_COLOUR, truth)
         images = [read_rgb(folder / "composited" / row.prediction) for folder in predictions.values()]
         values = [f"{line.psnr_before:.2f} dB", f"{line.psnr_now:.2f} dB ({line.moved:+.2f})"][-len(images) :]
         lines.append([(masked, row.id), *zip(images, values, strict=True), (truth, "")])

@@ -1,4 +1,4 @@
-"""Rows of a table: whose they are, what was measured, and who leads a column."""
+"""The rows of a table: their methods, what was measured of them, and who leads a column."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from sair.common.errors import InputError
+from sair.common.errors import InputError, near
 from sair.common.tabular import ANY, FINITE, TEXT, read_csv
-from sair.evaluation.metrics.registry import METRICS
+from sair.evaluation.metrics.registry import MEASURES, METRICS
 from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estimate, decide
+from sair.reporting.inputs import Layout
 from sair.reporting.measured import Key, least_of
 from sair.reporting.paper import claimed
 
@@ -25,6 +26,7 @@ COLUMNS = [
 ]
 NUMBERS = ("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper")
 BEST, TIED = "best", "tied"
+AGAIN = "Delete it and run again."
 
 Compare = Callable[[str, str, Key], Difference]  # of two methods in a column, the first minus the second
 
@@ -62,39 +64,35 @@ def competes(spec: Mapping[str, Any]) -> bool:
     return not (spec.get("control", False) or spec.get("sees_truth", False))
 
 
-def claimants(table: str, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return, by row of the paper's table, the methods that compete for it; usually one."""
+def claimants(layout: Layout, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
+    """Return, by row of the paper's table, the methods that compete for it; usually one, none without such a table."""
     found: dict[str, list[str]] = {}
     for name, spec in methods.items():
-        row = spec["tables"].get(table)
-        if row and competes(spec):
+        row = spec["tables"].get(layout.name)
+        if row and competes(spec) and layout.has_claims:
             found.setdefault(row, []).append(name)
     return found
 
 
 def collect(
-    table: str,
-    methods: Mapping[str, dict[str, Any]],
+    layout: Layout,
+    methods: Mapping[str, Mapping[str, Any]],
     measured: Mapping[str, dict[Key, Estimate]],
     seeds: Mapping[str, int],
-    claims: dict[str, Any],
 ) -> list[Row]:
-    """Return all lines of a table: the paper's rows in its order, then variants, then what does not compete.
+    """Return all lines of a table: the paper's rows in its order, then variants, then the methods that do not compete.
 
     Where several methods name one row of the paper, the first has the paper's label and the others follow under their
-    own. A control, and a method that sees the ground truth, stand at the end, whatever row they name.
+    own. A control, and a method that sees the ground truth, stand at the end, whatever row they name. In a table
+    without a counterpart in the paper every method that competes is a variant.
 
     Args:
-        table: its name in the config.
-        methods: specifications of the methods it shows; ``tables[table]`` is the paper's row.
+        layout: what the table shows.
+        methods: specifications of its methods, in order; their ``tables[layout.name]`` is the paper's row.
         measured: their cells.
-        seeds: how many seeds each was trained with.
-        claims: the paper's table.
+        seeds: with how many seeds each was trained.
     """
-    by_row = claimants(table, methods)
-    unknown = {spec["tables"][table] for spec in methods.values()} - {None} - claims["rows"].keys()
-    if unknown:
-        raise InputError(f"methods name rows that the paper's table lacks: {', '.join(sorted(unknown))}.")
+    claims, by_row = layout.claims, claimants(layout, methods)
     rows = []
     for label in claims["rows"]:
         paper = claimed(claims, label)
@@ -142,10 +140,24 @@ def to_frame(
 
 
 def read_frame(path: str | Path) -> pd.DataFrame:
-    """Read a table's CSV (``to_frame``), in which a method may be called "NA"."""
+    """Read a table's CSV (``to_frame``), in which a method may be called "NA".
+
+    Raises:
+        InputError: the file is missing or is not such a table.
+    """
     types = {column: ANY if column in NUMBERS else TEXT for column in COLUMNS}
     types |= dict.fromkeys(("n", "clusters", "seeds"), FINITE)
-    return read_csv(path, types, remedy="Delete it and run again.")
+    frame = read_csv(path, types, remedy=AGAIN)
+    check_metrics(path, frame)
+    return frame
+
+
+def check_metrics(path: str | Path, frame: pd.DataFrame) -> None:
+    """Refuse a file whose column ``metric`` names an unknown metric."""
+    known = {*METRICS, *MEASURES}
+    for metric in dict.fromkeys(frame.metric):
+        if metric not in known:
+            raise InputError(f"{path}: there is no metric {metric!r}. {near(metric, known)} {AGAIN}")
 
 
 class Leaders(NamedTuple):

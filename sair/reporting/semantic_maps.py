@@ -1,4 +1,4 @@
-"""Semantic maps of masked images before and after SIR, in colour (the paper's Fig. 5, left)."""
+"""Draw semantic maps of masked images before and after SIR, in colour (the paper's Fig. 5, left)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from sair.common.errors import InputError
 from sair.common.images import write_png
-from sair.data.manifest import IMAGE_COLUMNS, checked_labels, checked_mask, checked_rgb, read_manifest, read_table
+from sair.data.manifest import IMAGE_COLUMNS, checked_labels, read_manifest, read_pair, read_table
 from sair.data.samples import to_tensor
 from sair.inference.segmentation import classify, completed_map, load_clip, load_semantic_method
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
@@ -29,7 +29,7 @@ def semantic_maps(
     *,
     count: int,
 ) -> None:
-    """Draw dense maps twice an image: as PCA colours, and as the classes that text finds in them.
+    """Draw dense maps twice per image: as PCA colours, and as the classes whose texts are nearest.
 
     Args:
         clip: checkpoint of a ``CLIP`` with class names.
@@ -51,8 +51,7 @@ def semantic_maps(
     folder = Path(manifest).parent
     drawn = []
     for row in rows:
-        truth = checked_rgb(folder / row.image, row.image_sha256)
-        hole = checked_mask(folder / row.mask, row.mask_sha256)
+        truth, hole = read_pair(row, folder)
         if not table.labels[row.image]:
             raise InputError(f"{images}: {row.id} has no labels, which `figures.semantic_maps` compares with.")
         labels = checked_labels(folder / table.labels[row.image], table.labels_sha256[row.image])
@@ -61,10 +60,10 @@ def semantic_maps(
         maps |= {title: completed_map(sir, image * (1 - mask), mask) for title, sir in sirs.items()}
         drawn.append((truth, hole, labels, {title: F.normalize(m, dim=1)[0] for title, m in maps.items()}))
     basis = _principal_axes([maps["Complete"] for *_, maps in drawn])
-    titles = ["Masked input", *drawn[0][-1], "Truth"]
+    titles = ["Masked input", *drawn[0][-1], "Ground truth"]
     lines, names = [], []
     for row, (truth, hole, labels, maps) in zip(rows, drawn, strict=True):
-        masked = np.where(hole[..., None], np.uint8(HOLE_COLOUR), truth)
+        masked = np.where(hole[..., None], HOLE_COLOUR, truth)
         colours = [(_pca_colours(dense, basis, truth.shape[:2]), "") for dense in maps.values()]
         lines.append([(masked, f"{row.bucket} %"), *colours, (truth, "")])
         found = [classify(dense[None], text, labels.shape)[0].numpy() for dense in maps.values()]
@@ -76,7 +75,7 @@ def semantic_maps(
 
 
 def _principal_axes(maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Mean and first three axes of all vectors of some (C, h, w) maps, and the ranges along them."""
+    """Return mean and first three axes of all vectors of some (C, h, w) maps, and the ranges along them."""
     vectors = torch.cat([dense.flatten(1).T for dense in maps])
     mean = vectors.mean(0)
     _, _, axes = torch.linalg.svd(vectors - mean, full_matrices=False)
@@ -95,5 +94,5 @@ def _pca_colours(dense: Tensor, basis: tuple[Tensor, Tensor, Tensor, Tensor], si
 
 
 def _class_colours(labels: np.ndarray) -> np.ndarray:
-    palette = np.array(matplotlib.colormaps["tab20"].colors)
+    palette = matplotlib.colormaps["tab20"](np.arange(20))[:, :3]
     return (palette[labels.astype(int) % len(palette)] * 255).round().astype(np.uint8)

@@ -1,28 +1,29 @@
-"""The tables: aggregate per-image scores, set the paper's numbers beside them, and say under what terms.
+"""The tables: aggregate per-image scores, set the paper's numbers beside them, and state the terms of both.
 
 The CSV holds everything (means, intervals, n, hole-only and raw columns, reasons for missing numbers); Markdown and
-LaTeX show the headline. Nothing is computed from anything but the scores on disk.
+LaTeX show the headline. Every number is computed from the scores on disk.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
 
 from sair.common.files import write_csv, write_text
+from sair.data.buckets import ALL
 from sair.data.manifest import manifest_hash
 from sair.evaluation.fid import ENOUGH, FEWEST
 from sair.evaluation.metrics.registry import MEASURES, METRICS, SET_METRICS
 from sair.evaluation.statistics import Difference, Estimate
 from sair.reporting import conditions, notes
+from sair.reporting.inputs import PRINTED, QUALITY, SEGMENTATION, Layout, TableInputs, bucket_names, layout
 from sair.reporting.markup import markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
-    ALL,
     Key,
     distances,
     quality,
@@ -35,7 +36,6 @@ from sair.reporting.measured import (
     segmentation_differences,
     segmentation_spread,
 )
-from sair.reporting.paper import all_claims
 from sair.reporting.rows import Leaders, Row, Shape, collect, leaders, to_frame
 from sair.weights.sources import entry
 
@@ -47,66 +47,183 @@ SWITCHED_OFF = "switched off by `fid: false`"
 TOO_FEW = f"fewer than {FEWEST} images"
 BIASED = f"biased upwards: fewer than {ENOUGH:,} images"
 
+Specs = Mapping[str, Mapping[str, Any]]  # method -> specification
 
-def describe(
-    table: str,
-    config: dict[str, Any],
-    methods: Mapping[str, dict[str, Any]],
-    rows: Sequence[Row],
-    claims: dict[str, Any],
-    manifest: str | Path,
-    clip: str | Path,
-) -> list[str]:
-    """Return the terms of a table in plain words, one string per note."""
-    name = config["tables"][table]["dataset"]
-    dataset = config["datasets"][name]
-    size = config["image_size"]
-    n, clusters = _counted(rows, claims["metrics"][0])
-    embedded = dataset["source"] != "folder"
-    result = [
-        f"Dataset `{name}` ({dataset['source']}), {size}x{size} pixels, masks `{dataset['masks']}`; "
-        f"n = {n} test images per bucket, each under one mask of every bucket.{notes.clusters(n, clusters)} "
-        f"Manifest {manifest_hash(manifest)[:12]}.",
-        f"In parentheses: {claims['title']}.",
-    ]
-    if embedded or config["preset"] != "paper":
-        result.append(
-            f"These rows are not the paper's experiment: small models (preset `{config['preset']}`) were trained "
-            f"for minutes on {'embedded ' if embedded else ''}{size}-pixel images. Compare methods within this "
-            "table; do not compare its numbers with the paper's."
+
+@dataclass(frozen=True)
+class _Lines:
+    """The measured lines of a table, and the scores that they were averaged from.
+
+    Attributes:
+        rows: the table's lines.
+        frames: method -> scores or overlaps.
+        compare: the paired differences of two methods' frames, by column.
+        stored: all columns that the CSV holds.
+    """
+
+    rows: Sequence[Row]
+    frames: Mapping[str, pd.DataFrame]
+    compare: Callable[[pd.DataFrame, pd.DataFrame, list[Key]], dict[Key, Difference]]
+    stored: Shape
+
+    def leaders(self, columns: Sequence[Key], least: Mapping[str, float]) -> Leaders:
+        """Return who leads each column, with the comparisons behind it."""
+
+        def compare(first: str, second: str, key: Key) -> Difference:
+            return self.compare(self.frames[first], self.frames[second], [key])[key]
+
+        return leaders(self.rows, columns, compare, least)
+
+
+@dataclass(frozen=True)
+class _Distances:
+    """FID and KID of a table: the table under it, the note on them, and by metric what the CSV says of them."""
+
+    table: str = ""
+    note: str = ""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+
+
+def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], methods: Specs, output: Any) -> None:
+    """Write a table of the config as Markdown, LaTeX and CSV.
+
+    A table of quality compares images with their ground truths. A table of segmentation (the paper's Table 5) shows
+    how well masked images are segmented, without SIR and with it.
+
+    Args:
+        table: its name in the config, such as ``table1``.
+        inputs: the files that it is made from.
+        config: the whole config.
+        methods: specifications of the methods that the table shows.
+        output: paths to write, with the attributes ``markdown``, ``latex`` and ``csv``.
+
+    Raises:
+        InputError: a file is missing or damaged; methods that scored different images.
+    """
+    shown = layout(config, table)
+    shape = Shape(shown.buckets, shown.metrics)
+    measure = _measure_quality if shown.measure == QUALITY else _measure_segmentation
+    lines = measure(shown, inputs, config, methods)
+    least = config["regression"]["least"]
+    marked = lines.leaders(shape.columns, least)
+    terms = list(_terms(shown, inputs, config, methods, lines.rows))
+    files = {row.label: inputs.measured[row.method] for row in lines.rows if row.method in inputs.measured}
+    terms += [*conditions.notes(files), _explain(table, marked, shape.metrics, least)]
+    found = _Distances()
+    if shown.measure == QUALITY:
+        terms += _perfect(lines)
+        found = _distances(lines.rows, shape.buckets, config["fid"])
+        terms.append(found.note)
+    title = f"{'Inpainting on' if shown.measure == QUALITY else 'Segmentation of masked images of'} {shown.dataset}"
+    write_csv(to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons), output.csv)
+    write_text(output.latex, to_latex(title, lines.rows, shape, marked.marks, terms))
+    images = _images(inputs.figures, Path(output.markdown).parent, config["seeds"][0])
+    page = markdown_table(lines.rows, shape, marked.marks)
+    write_text(output.markdown, to_markdown(f"{shown.title}: {title}", f"{page}\n\n{found.table}", terms, images))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# What was measured
+
+
+def _measure_quality(shown: Layout, inputs: TableInputs, config: Mapping[str, Any], methods: Specs) -> _Lines:
+    """Return the lines of a table of quality, from scores and, where they were computed, from FID and KID."""
+    frames = {name: read_scores(paths, MEASURES) for name, paths in inputs.measured.items()}
+    same_images({inputs.measured[name][0]: frame for name, frame in frames.items()})
+    measured = {name: quality(frame) for name, frame in frames.items()}
+    for name, paths in inputs.distances.items():
+        measured[name] |= _with_clusters(distances(paths), frames[name])
+    seeds = {name: len(paths) for name, paths in inputs.measured.items()}
+    rows = collect(shown, methods, measured, seeds)
+    rows = [row._replace(spread=seed_spread(inputs.measured.get(row.method, ()))) for row in rows]
+    stored = Shape([*bucket_names(config), ALL], [*MEASURES, *SET_METRICS])
+    return _Lines(rows, frames, quality_differences, stored)
+
+
+def _with_clusters(found: dict[Key, Estimate], scores: pd.DataFrame) -> dict[Key, Estimate]:
+    """Remove KID's interval if images are not independent: the jackknife leaves out one image, not a cluster."""
+    count = scores.cluster.nunique()
+    if count == scores.id.nunique():
+        return found
+    return {key: cell._replace(low=math.nan, high=math.nan, clusters=count) for key, cell in found.items()}
+
+
+def _measure_segmentation(shown: Layout, inputs: TableInputs, config: Mapping[str, Any], methods: Specs) -> _Lines:
+    """Return the lines of a table of segmentation; the dense CLIP is among them."""
+    assert inputs.clip is not None, "the plan gives every table of segmentation the dense CLIP"
+    # Plain CLIP is not a method: its read-out of masked images is the paper's first row, that of complete images a
+    # control.
+    plain: dict[str, Mapping[str, Any]] = {
+        "clip": {"label": "CLIP Encoder", "tables": {shown.name: "CLIP Encoder"}},
+        "clip_complete": {"label": "CLIP Encoder, complete images", "tables": {shown.name: None}, "control": True},
+    }
+    frames = {"clip": read_overlaps(inputs.clip, "masked"), "clip_complete": read_overlaps(inputs.clip, "complete")}
+    frames |= {name: read_overlaps(paths, "completed") for name, paths in inputs.measured.items()}
+    measured = {name: segmentation(frame) for name, frame in frames.items()}
+    seeds = dict.fromkeys(plain, 1) | {name: len(paths) for name, paths in inputs.measured.items()}
+    rows = collect(shown, plain | dict(methods), measured, seeds)
+    spread = {name: segmentation_spread(paths, "completed") for name, paths in inputs.measured.items()}
+    rows = [row._replace(spread=spread.get(row.method, {})) for row in rows]
+    return _Lines(rows, frames, segmentation_differences, Shape([ALL, *bucket_names(config)], PRINTED[SEGMENTATION]))
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The terms under a table
+
+
+def _terms(
+    shown: Layout, inputs: TableInputs, config: Mapping[str, Any], methods: Specs, rows: Sequence[Row]
+) -> Iterator[str]:
+    """Yield the terms of a table in plain words, one string per note."""
+    yield from _on_what(shown, inputs.manifest, config, rows)
+    yield from _trained(config, methods, rows)
+    if shown.measure == QUALITY:
+        yield (
+            "Whole image, composited, 8 bits, mean over images: "
+            + "; ".join(f"{METRICS[metric].label} {METRICS[metric].convention}" for metric in shown.metrics)
+            + "."
         )
-    trained = [row for row in rows if row.method in methods and methods[row.method]["training"]]
-    budgets = [f"{row.label} {_budget(methods[row.method]['training'])}" for row in trained]
-    if budgets:
-        result.append(f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}.")
-        result.append(notes.seeds(config["seeds"], list(methods.values()), spread=True))
-    if departures := notes.departures(methods[row.method] for row in trained):
-        result.append(departures)
-    if claims["measure"] == "segmentation":
-        result.append(
+    else:
+        yield (
             "Each pixel gets the class whose prompts are nearest to its embedding; mIoU: intersections and unions "
             "summed over images, then the mean over classes."
         )
-    else:
-        result.append(
-            "Whole image, composited, 8 bits, mean over images: "
-            + "; ".join(f"{METRICS[metric].label} {METRICS[metric].convention}" for metric in claims["metrics"])
-            + "."
-        )
     specs = [(row.label, methods.get(row.method, {})) for row in rows]
-    if shown := [label for label, spec in specs if spec.get("sees_truth") and not spec.get("control")]:
-        result.append(f"Sees the ground truth, and so stands among the controls: {', '.join(shown)}.")
+    if seeing := [label for label, spec in specs if spec.get("sees_truth") and not spec.get("control")]:
+        yield f"Sees the ground truth, and so stands among the controls: {', '.join(seeing)}."
     missing: dict[str, list[str]] = {}
     for row in rows:
         if row.reason:
             missing.setdefault(row.reason, []).append(row.label)
-    result += [f"–: {reason} ({', '.join(labels)})." for reason, labels in missing.items()]
-    complete = segmentation(read_overlaps(clip, "complete"))[ALL, "miou"]
-    result.append(
-        f"Semantics: the dense CLIP segments {complete.n} complete test images of "
-        f"`{config['semantics']['dataset']}` by class names with mIoU {complete.mean:.2f}."
+    yield from (f"–: {reason} ({', '.join(labels)})." for reason, labels in missing.items())
+    if inputs.clip is not None:
+        complete = segmentation(read_overlaps(inputs.clip, "complete"))[ALL, "miou"]
+        yield (
+            f"Semantics: the dense CLIP segments {complete.n} complete test images of "
+            f"`{config['semantics']['dataset']}` by class names with mIoU {complete.mean:.2f}."
+        )
+
+
+def _on_what(shown: Layout, manifest: str, config: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
+    """Yield on which images a table was measured, and how far it is from the paper's experiment."""
+    dataset = config["datasets"][shown.dataset]
+    size = config["image_size"]
+    n, clusters = _counted(rows, shown.metrics[0])
+    yield (
+        f"Dataset `{shown.dataset}` ({dataset['source']}), {size}x{size} pixels, masks `{dataset['masks']}`; "
+        f"n = {n} test images per bucket, each under one mask of every bucket.{notes.clusters(n, clusters)} "
+        f"Manifest {manifest_hash(manifest)[:12]}."
     )
-    return result
+    if not shown.has_claims:
+        return
+    yield f"In parentheses: {shown.claims['title']}."
+    embedded = dataset["source"] != "folder"
+    if embedded or config["preset"] != "paper":
+        yield (
+            f"These rows are not the paper's experiment: small models (preset `{config['preset']}`) were trained "
+            f"for minutes on {'embedded ' if embedded else ''}{size}-pixel images. Compare methods within this "
+            "table; do not compare its numbers with the paper's."
+        )
 
 
 def _counted(rows: Sequence[Row], metric: str) -> tuple[int, int]:
@@ -115,17 +232,18 @@ def _counted(rows: Sequence[Row], metric: str) -> tuple[int, int]:
     return max(found, default=(0, 0))
 
 
-def _explain(table: str, marked: Leaders, metrics: Sequence[str], least: Mapping[str, float]) -> str:
-    """Say what the marks of a table mean, and why what is tied is tied."""
-    decisions = list(marked.decisions.values())
-    return (
-        f"Bold: better than every other method, that is {notes.rule(len(decisions), 'this table', metrics, least)}. "
-        "Underlined: the best and what this rule does not tell from it. Of the comparisons with a column's best, "
-        f"{notes.reasons(decisions)}. Controls do not compete. Intervals, every bucket and measure: {table}.csv."
-    )
+def _trained(config: Mapping[str, Any], methods: Specs, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield how the methods of a table were trained."""
+    trained = [(row.label, methods[row.method]) for row in rows if methods.get(row.method, {}).get("training")]
+    if trained:
+        budgets = [f"{label} {_budget(spec['training'])}" for label, spec in trained]
+        yield f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}."
+        yield notes.seeds(config["seeds"], list(methods.values()), spread=True)
+    if departures := notes.departures(spec for _, spec in trained):
+        yield departures
 
 
-def _budget(training: dict[str, Any]) -> str:
+def _budget(training: Mapping[str, Any]) -> str:
     scale = training["scale"]
     length = (
         f"{math.ceil(scale * training['steps'])} steps"
@@ -135,159 +253,49 @@ def _budget(training: dict[str, Any]) -> str:
     return f"{length} of batch {training['batch']}"
 
 
-def _distances_reason(config: dict[str, Any], measured: Mapping[str, dict[Key, Estimate]]) -> dict[str, str]:
-    """By metric, why a table has no FID and KID, or what is the matter with them."""
-    estimates = [cell for cells in measured.values() for (_, metric), cell in cells.items() if metric in SET_METRICS]
-    if not estimates:
-        return dict.fromkeys(SET_METRICS, NO_INCEPTION if config["fid"] else SWITCHED_OFF)
-    fewest = min(cell.n for cell in estimates)
+def _explain(table: str, marked: Leaders, metrics: Sequence[str], least: Mapping[str, float]) -> str:
+    """Explain the marks of a table, and why tied methods are tied."""
+    decisions = list(marked.decisions.values())
+    return (
+        f"Bold: better than every other method, that is {notes.rule(len(decisions), 'this table', metrics, least)}. "
+        "Underlined: the best and what this rule does not tell from it. Of the comparisons with a column's best, "
+        f"{notes.reasons(decisions)}. Controls do not compete. Intervals, every bucket and measure: {table}.csv."
+    )
+
+
+def _perfect(lines: _Lines) -> list[str]:
+    """Return the note on images that were filled without an error, if there are any."""
+    controls = [row.label for row in lines.rows if row.group == "control"]
+    note = notes.perfect({row.label: lines.frames[row.method] for row in lines.rows if row.method}, controls)
+    return [note] if note else []
+
+
+def _distances(rows: Sequence[Row], buckets: Sequence[str], wanted: bool) -> _Distances:
+    """Return FID and KID as a second Markdown table and a note on them; no table if there are no numbers.
+
+    Args:
+        rows: the table's lines.
+        buckets: the printed buckets.
+        wanted: the config's ``fid``.
+    """
+    counts = [cell.n for row in rows for (_, metric), cell in row.cells.items() if metric in SET_METRICS]
+    fewest = min(counts, default=0)
     if fewest < FEWEST:
-        return dict.fromkeys(SET_METRICS, TOO_FEW)
-    return {"fid": BIASED} if fewest < ENOUGH else {}
-
-
-def _distances(rows: Sequence[Row], buckets: Sequence[str], reasons: Mapping[str, str]) -> tuple[str, str]:
-    """FID and KID as a second Markdown table and a note on them; no table where there are no numbers."""
-    if "kid" in reasons:
-        return "", f"–: FID and KID ({reasons['kid']})."
+        reason = TOO_FEW if counts else NO_INCEPTION if wanted else SWITCHED_OFF
+        return _Distances("", f"–: FID and KID ({reason}).", dict.fromkeys(SET_METRICS, reason))
     shape = Shape(buckets, SET_METRICS)
     have = [row for row in rows if shape.columns[0] in row.cells]
     table = markdown_table(have, shape, {key: {} for key in shape.columns})
-    flag = f" FID is {reasons['fid']}; KID is not." if "fid" in reasons else ""
+    flag = f" FID is {BIASED}; KID is not." if fewest < ENOUGH else ""
     head = f"Distance of distributions, n = {have[0].cells[shape.columns[0]].n}.{flag}"
     note = (
         f"FID {METRICS['fid'].convention}; KID {METRICS['kid'].convention}. No method is marked: a single image "
         "has no distance that a test could pair."
     )
-    return f"{head}\n\n{table}\n\n", note
+    return _Distances(f"{head}\n\n{table}\n\n", note, {"fid": BIASED} if flag else {})
 
 
-def write_quality_table(
-    table: str,
-    config: dict[str, Any],
-    methods: Mapping[str, dict[str, Any]],
-    scores: Mapping[str, Sequence[str]],
-    distance_files: Mapping[str, Sequence[str]],
-    manifest: str | Path,
-    clip: str | Path,
-    figures: Sequence[str],
-    output: Any,
-) -> None:
-    """Write one of the paper's comparison tables.
-
-    Args:
-        table: its name in the config, such as ``table1``.
-        config: the whole config.
-        methods: specifications of the methods that the table shows.
-        scores: their score files, one per seed.
-        distance_files: their fid.csv, one per seed; empty where FID and KID were not computed.
-        manifest: manifest.csv of the dataset.
-        clip: segmentation.csv of the dense CLIP (``sair.inference.segmentation``).
-        figures: image grids to show under the table.
-        output: paths to write, with the attributes ``markdown``, ``latex`` and ``csv``.
-    """
-    claims = all_claims()[config["tables"][table]["claims"]]
-    least = config["regression"]["least"]
-    buckets = [f"{low}-{high}" for low, high in config["buckets"]]
-    frames = {name: read_scores(paths, MEASURES) for name, paths in scores.items()}
-    same_images({scores[name][0]: frame for name, frame in frames.items()})
-    measured = {name: quality(frame) for name, frame in frames.items()}
-    for name, paths in distance_files.items():
-        measured[name] |= _with_clusters(distances(paths), frames[name])
-    seeds = {name: len(paths) for name, paths in scores.items()}
-    rows = collect(table, methods, measured, seeds, claims)
-    rows = [row._replace(spread=seed_spread(scores.get(row.method, ()))) for row in rows]
-    result = describe(table, config, methods, rows, claims, manifest, clip)
-    result += conditions.notes({row.label: scores[row.method] for row in rows if row.method in scores})
-    shape = Shape([ALL] if claims["buckets"] == [ALL] else buckets, claims["metrics"])
-    title = f"Inpainting on {config['tables'][table]['dataset']}"
-
-    def compare(first: str, second: str, key: Key) -> Difference:
-        return quality_differences(frames[first], frames[second], [key])[key]
-
-    marked = leaders(rows, shape.columns, compare, least)
-    result.append(_explain(table, marked, shape.metrics, least))
-    controls = [row.label for row in rows if row.group == "control"]
-    if perfect := notes.perfect({row.label: frames[row.method] for row in rows if row.method}, controls):
-        result.append(perfect)
-    reasons = _distances_reason(config, measured)
-    more, note = _distances(rows, shape.buckets, reasons)
-    stored = Shape([*buckets, ALL], [*MEASURES, *SET_METRICS])
-    _write(table, title, rows, stored, shape, marked.marks, [*result, note], figures, config, output, more, reasons)
-
-
-def _with_clusters(found: dict[Key, Estimate], scores: pd.DataFrame) -> dict[Key, Estimate]:
-    """Take KID's interval away where images are not independent: the jackknife leaves out one image, not a cluster."""
-    count = scores.cluster.nunique()
-    if count == scores.id.nunique():
-        return found
-    return {key: cell._replace(low=math.nan, high=math.nan, clusters=count) for key, cell in found.items()}
-
-
-def write_segmentation_table(
-    table: str,
-    config: dict[str, Any],
-    methods: Mapping[str, dict[str, Any]],
-    completed: Mapping[str, Sequence[str]],
-    manifest: str | Path,
-    clip: str | Path,
-    figures: Sequence[str],
-    output: Any,
-) -> None:
-    """Write the paper's Table 5: how well masked images are segmented, without SIR and with it.
-
-    Args:
-        completed: segmentation.csv of every method, one per seed.
-        table, config, methods, manifest, clip, figures, output: same as in ``write_quality_table``.
-    """
-    claims = all_claims()[config["tables"][table]["claims"]]
-    least = config["regression"]["least"]
-    buckets = [f"{low}-{high}" for low, high in config["buckets"]]
-    # CLIP without SIR is nobody's method: its two read-outs stand in as the paper's first row and as a control.
-    plain = {
-        "clip": {"label": "CLIP Encoder", "tables": {table: "CLIP Encoder"}},
-        "clip_complete": {"label": "CLIP Encoder, complete images", "tables": {table: None}, "control": True},
-    }
-    frames = {"clip": read_overlaps(clip, "masked"), "clip_complete": read_overlaps(clip, "complete")}
-    frames |= {name: read_overlaps(paths, "completed") for name, paths in completed.items()}
-    measured = {name: segmentation(frame) for name, frame in frames.items()}
-    seeds = dict.fromkeys(plain, 1) | {name: len(paths) for name, paths in completed.items()}
-    rows = collect(table, plain | dict(methods), measured, seeds, claims)
-    spread = {name: segmentation_spread(paths, "completed") for name, paths in completed.items()}
-    rows = [row._replace(spread=spread.get(row.method, {})) for row in rows]
-    result = describe(table, config, methods, rows, claims, manifest, clip)
-    result += conditions.notes({row.label: completed[row.method] for row in rows if row.method in completed})
-    metrics = ["miou", "miou_hole"]
-    shape = Shape([ALL, *buckets], metrics)
-    title = f"Segmentation of masked images of {config['tables'][table]['dataset']}"
-
-    def compare(first: str, second: str, key: Key) -> Difference:
-        return segmentation_differences(frames[first], frames[second], [key])[key]
-
-    marked = leaders(rows, shape.columns, compare, least)
-    result.append(_explain(table, marked, metrics, least))
-    _write(table, title, rows, shape, shape, marked.marks, result, figures, config, output)
-
-
-def _write(
-    table: str,
-    title: str,
-    rows: Sequence[Row],
-    stored: Shape,
-    shown: Shape,
-    marks: Mapping[Key, Mapping[str, str]],
-    terms: Sequence[str],
-    figures: Sequence[str],
-    config: dict[str, Any],
-    output: Any,
-    more: str = "",
-    reasons: Mapping[str, str] = MappingProxyType({}),
-) -> None:
-    folder = Path(output.markdown).parent
+def _images(figures: Sequence[str], folder: Path, seed: int) -> str:
+    """Return the figures of a Markdown page as links from its folder."""
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
-    if images:
-        images = f"\nFigures: seed {config['seeds'][0]}.\n{images}"
-    write_csv(to_frame(rows, stored.columns, marks, reasons), output.csv)
-    write_text(output.latex, to_latex(title, rows, shown, marks, terms))
-    heading = f"{table.replace('table', 'Table ')}: {title}"
-    write_text(output.markdown, to_markdown(heading, rows, shown, marks, more, terms, images))
+    return f"\nFigures: seed {seed}.\n{images}" if images else ""

@@ -212,7 +212,7 @@ class Registry:
     def method(self, name):
         return load_spec(name, "config/methods", "mini")
 
-    def learns(self, name):
+    def is_trained(self, name):
         return self.method(name)["training"] is not None
 
     def checkpoint(self, name, dataset, seed):

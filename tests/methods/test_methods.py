@@ -161,7 +161,7 @@ def test_a_faulty_change_is_refused(config, methods, message):
 
 def test_a_faulty_training_key_of_a_file_is_refused(config, tmp_path, monkeypatch):
     write(tmp_path, "mine", "label: Mine\nclass: m:c\ntraining: {stepz: 3}")
-    monkeypatch.setattr("sair.pipeline.project.METHODS", tmp_path)
+    monkeypatch.setattr("sair.pipeline.registry.METHODS", tmp_path)
     with pytest.raises(InputError, match=r"mine\.yaml, training: unknown key 'stepz'. Did you mean steps"):
         Project(config, "workflow/schemas/config.schema.yaml")
 
@@ -321,7 +321,8 @@ def test_a_method_over_itself_is_refused(tmp_path):
 def test_a_method_over_another_has_the_code_of_both(config):
     """A change in the generator that JPGNet paints with runs JPGNet again."""
     project = Project(config, "workflow/schemas/config.schema.yaml")
-    assert len({project.code("train", name) for name in ("edgeconnect", "jpgnet", "jpgnet_rfrnet", "misf")}) == 4
+    names = ("edgeconnect", "jpgnet", "jpgnet_rfrnet", "misf")
+    assert len({project.code_fingerprint("train", name) for name in names}) == 4
     assert set(_classes(project.method("jpgnet_rfrnet"))) == {"baselines.jpgnet:JPGNet", "baselines.rfrnet:RFRNet"}
 
 

@@ -131,7 +131,21 @@ WRONG = [
     ({"semantics": {"dataset": "face"}}, "semantics.dataset: there is no 'face'. Did you mean faces"),
     ({"tables": {"table5": {"dataset": "photos"}}}, "tables.table5.dataset: 'photos', but its labels are compared"),
     ({"tables": {"table9": {"dataset": "photos", "claims": "table5_segmentation"}}}, "tables.table9.dataset: 'photos'"),
-    ({"tables": {"mine": {"dataset": "faces", "claims": "table1_celebahq"}}}, "'mine' is not the name of a table"),
+    ({"tables": {"mine": {"dataset": "faces", "claims": "table1"}}}, "tables.mine.claims: there is no 'table1'. Did"),
+    *(
+        ({"tables": {name: {"dataset": "faces"}}}, f"'{name}' is not the name of a table")
+        for name in ("claims", "conventions", "report", "regression", "figures", "logs", "provenance", "a.b", "-a")
+    ),
+    ({"tables": {"photos": {"dataset": "faces"}}}, "tables.photos: a dataset has that name"),
+    ({"tables": {"clip": {"dataset": "faces"}}}, "tables.clip: config/semantics/clip.yaml has that name"),
+    ({"tables": {"mine": {}}}, "tables.mine: 'dataset' is a required property"),
+    ({"tables": {"mine": {"dataset": "faces", "methods": ["siar"]}}}, "tables.mine.methods: there is no 'siar'. Did"),
+    ({"tables": {"mine": {"dataset": "faces", "metrics": ["psnrr"]}}}, "tables.mine.metrics: there is no 'psnrr'. Did"),
+    ({"tables": {"mine": {"dataset": "faces", "metrics": ["miou"]}}}, "tables.mine.metrics: there is no 'miou'"),
+    ({"tables": {"mine": {"dataset": "faces", "buckets": ["0-30"]}}}, "tables.mine.buckets: there is no '0-30'"),
+    ({"tables": {"mine": {"dataset": "photos", "measure": "segmentation"}}}, "tables.mine.dataset: 'photos', but it"),
+    ({"tables": {"table1": {"measure": "segmentation"}}}, "tables.table1.measure: 'segmentation', but the paper's"),
+    ({"tables": {"table1": {"claims": "table6_semantics"}}}, "tables.table1: there is no row"),
     ({"sizes": 1}, "unknown key 'sizes'"),
 ]  # fmt: skip
 

@@ -11,9 +11,11 @@ from sair.common.errors import InputError
 from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.statistics import NO_SPREAD, Decision, Difference
+from sair.pipeline.pages import conventions_inputs
 from sair.pipeline.project import Project
 from sair.reporting import tables
-from sair.reporting.claims import CONTRADICTED, FAILS, HOLDS, NOT_RUN, UNDECIDED, Claim, verdict, write_orderings
+from sair.reporting.claims import CONTRADICTED, FAILS, HOLDS, NOT_RUN, UNDECIDED, Claim, verdict, write_claims
+from sair.reporting.inputs import ClaimsInputs, TableInputs
 from sair.reporting.measured import quality, read_overlaps, read_scores, segmentation
 from sair.reporting.reference import stored
 from sair.reporting.regression import keep
@@ -57,7 +59,8 @@ def method(row, label="A label", **more):
 
 
 def judge(config, tmp_path, methods, files, table="table1"):
-    write_orderings(config, methods, {table: files}, tmp_path / "clip.csv", tmp_path / "c.md", tmp_path / "c.csv")
+    output = SimpleNamespace(markdown=tmp_path / "c.md", csv=tmp_path / "c.csv")
+    write_claims(ClaimsInputs({table: files}, tmp_path / "clip.csv"), config, methods, output)
     return pd.read_csv(tmp_path / "c.csv", keep_default_na=False, na_values=[""]), (tmp_path / "c.md").read_text()
 
 
@@ -184,7 +187,7 @@ def test_overlaps_of_seeds_are_averaged_by_image(tmp_path):
 
 def test_every_table_is_made_of_every_seed(config):
     project = Project(config | {"seeds": [0, 1, 2]})
-    for files in (project.measured("table1"), project.measured("table5"), project.conventions()):
+    for files in (project.measured("table1"), project.measured("table5"), conventions_inputs(project).measured):
         assert [path.split("/")[-2] for path in files["sair"]] == ["seed0", "seed1", "seed2"]
 
 
@@ -201,7 +204,8 @@ def table(tmp_path, config, frozen_split):
 
     def write(methods, files, figures=(), distances=None, **changes):
         settings = config | changes
-        tables.write_quality_table("table1", settings, methods, files, distances or {}, manifest, clip, figures, output)
+        inputs = TableInputs(files, manifest, clip, distances or {}, figures)
+        tables.write_table("table1", inputs, settings, methods, output)
         frame = pd.read_csv(output.csv, keep_default_na=False, na_values=[""])
         return output.markdown.read_text(), frame, output.latex.read_text()
 
@@ -352,7 +356,7 @@ def test_latex_and_markdown_take_any_label(table, tmp_path):
     methods = {"sair": method("SAIR"), "liif": method(None, label)}
     text, _, latex = table(methods, {name: [scores(tmp_path / f"{name}.csv")] for name in methods})
     assert r"A\_b \$x\textasciicircum{}2\$ \{c\} \textasciitilde{} 50\% \textbackslash{}d \#1 \& $<$e$>$ | f" in latex
-    assert r"<e> \| f |" in text
+    assert r"| A\_b \$x^2\$ {c} \~ 50% \\d #1 \& \<e\> \| f |" in text
 
 
 def test_notes_say_what_several_seeds_carry(table, tmp_path, config):

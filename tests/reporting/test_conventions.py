@@ -21,6 +21,7 @@ from sair.methods.origins import merge
 from sair.methods.spec import load_spec
 from sair.pipeline.project import Project
 from sair.reporting.conventions import all_columns, swapped, write_conventions
+from sair.reporting.inputs import ConventionsInputs
 
 CASES = json.loads(Path("tests/golden/conventions.json").read_text())["cases"]
 
@@ -177,6 +178,14 @@ def scores(path, offset, grey_offset, images=30):
 OFFSETS = {"sair": (0.2, 0.2), "liif": (0.1, 0.1), "misf": (0.05, 0.0), "lama": (0.0, 0.05), "biharmonic": (0.3, 0.3)}
 
 
+def write(config, methods, paths, folder):
+    """Write the page and its CSV, whose paths are returned."""
+    output = SimpleNamespace(markdown=folder / "c.md", csv=folder / "c.csv")
+    measured = {name: [path] if isinstance(path, str) else path for name, path in paths.items()}
+    write_conventions(ConventionsInputs(measured, folder / "manifest.csv"), config, methods, output)
+    return output.markdown, output.csv
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, config):
     """A table of four methods and a control; in grey LaMa is before MISF, otherwise behind it."""
@@ -187,10 +196,9 @@ def made(tmp_path_factory, config):
         "id,bucket,image,mask,hole_pixels,pixels,image_sha256,mask_sha256\np0,0-20,a.png,b.png,9,99,x,y\n"
     )
     config = merge(config, {"conventions": {"pairs": [["sair", "liif"], ["misf", "lama"]]}})
-    output = tmp_path / "conventions.md", tmp_path / "conventions.csv"
-    write_conventions(config, methods, paths, tmp_path / "manifest.csv", *output)
-    frame = pd.read_csv(output[1], keep_default_na=False, na_values=[""], dtype={"minus": str})
-    return SimpleNamespace(markdown=output[0].read_text(), frame=frame, paths=paths)
+    page, csv = write(config, methods, paths, tmp_path)
+    frame = pd.read_csv(csv, keep_default_na=False, na_values=[""], dtype={"minus": str})
+    return SimpleNamespace(markdown=page.read_text(), frame=frame, paths=paths)
 
 
 def test_the_csv_holds_means_and_gains_of_every_convention(made):
@@ -256,8 +264,8 @@ def test_every_seed_counts_and_who_sees_the_ground_truth_does_not_compete(tmp_pa
     }
     (tmp_path / "manifest.csv").write_text("any\n")
     config = merge(config, {"conventions": {"pairs": [["sair", "liif"]]}, "seeds": [0, 1]})
-    write_conventions(config, methods, paths, tmp_path / "manifest.csv", tmp_path / "c.md", tmp_path / "c.csv")
-    page, frame = (tmp_path / "c.md").read_text(), pd.read_csv(tmp_path / "c.csv")
+    page, csv = write(config, methods, paths, tmp_path)
+    page, frame = page.read_text(), pd.read_csv(csv)
     gain = frame[frame.minus.notna() & (frame.convention == "ours") & (frame.measure == "ssim")]
     assert gain["mean"].tolist() == pytest.approx([0.2] * 4) and (gain.clusters == 30).all()
     assert "training seeds 0, 1" in page and "±" not in page and "**+" not in page, (
@@ -274,11 +282,10 @@ def test_last_by_the_kindest_before_first_by_ours_is_said(tmp_path, config):
         "id,bucket,image,mask,hole_pixels,pixels,image_sha256,mask_sha256\np0,0-20,a.png,b.png,9,99,x,y\n"
     )
     config = merge(config, {"conventions": {"pairs": [["sair", "liif"]]}})
-    page = tmp_path / "c.md"
-    write_conventions(config, methods, paths, tmp_path / "manifest.csv", page, tmp_path / "c.csv")
+    page, _ = write(config, methods, paths, tmp_path)
     assert "EdgeConnect's SSIM gives the last method (LIIF)" in page.read_text()
     paths["liif"] = scores(tmp_path / "l.csv", 0.0, 0.05)
-    write_conventions(config, methods, paths, tmp_path / "manifest.csv", page, tmp_path / "c.csv")
+    write(config, methods, paths, tmp_path)
     assert "gives the last method" not in page.read_text()
 
 
@@ -287,7 +294,7 @@ def test_scores_of_other_buckets_are_refused(tmp_path, config):
     paths = {name: scores(tmp_path / f"{name}.csv", 0, 0) for name in methods}
     config = merge(config, {"conventions": {"pairs": [["sair", "liif"]]}, "buckets": [[0, 30], [30, 60]]})
     with pytest.raises(InputError, match="sair: scored no image in the bucket 0-30, which the config asks for"):
-        write_conventions(config, methods, paths, tmp_path / "manifest.csv", tmp_path / "c.md", tmp_path / "c.csv")
+        write(config, methods, paths, tmp_path)
 
 
 @pytest.mark.parametrize(

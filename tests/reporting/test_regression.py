@@ -39,7 +39,9 @@ def run(tmp_path_factory, frozen_split):
 def check(run, variant, candidates, out, scores=None):
     output = SimpleNamespace(markdown=out / "v.md", csv=out / "v.csv", grid=out / "v.png")
     scores = scores or [run / variant / "seed0/scores.csv"]
-    regression.check(variant, candidates, scores, run / "manifest.csv", run / "reference", LEAST, output)
+    regression.write_regression_report(
+        variant, candidates, scores, run / "manifest.csv", run / "reference", LEAST, output
+    )
     return output
 
 
@@ -54,19 +56,19 @@ def test_the_reference_says_what_made_it(run):
 def test_an_identical_rerun_is_no_difference(run, tmp_path):
     output = check(run, "mean_fill", ["mean_fill"], tmp_path)
     assert set(pd.read_csv(output.csv).outcome) == {"no difference"}
-    assert regression.demand(output.csv, output.markdown).startswith("no difference")
+    assert regression.regression(output.csv, output.markdown).startswith("no difference")
 
 
 def test_worse_and_better_are_called_so_and_shown(run, tmp_path):
     output = check(run, "mean_fill", ["unknown", "biharmonic"], tmp_path)
     with pytest.raises(InputError, match=r"worse than the reference; .*v\.md says where"):
-        regression.demand(output.csv, output.markdown)
+        regression.regression(output.csv, output.markdown)
     text = output.markdown.read_text()
     assert text.startswith("# mean_fill against biharmonic of the reference: worse") and "(v.png)" in text
     # Masked input, both methods, truth: 2 + 2 columns of tiles, and a row for each image that moved most.
     both = read_rgb(output.grid).shape
     output = check(run, "biharmonic", ["mean_fill"], tmp_path)
-    assert regression.demand(output.csv, output.markdown).startswith("improved")
+    assert regression.regression(output.csv, output.markdown).startswith("improved")
     assert both == read_rgb(output.grid).shape and both[0] > 6 * 192 and both[1] > 4 * 192
 
 
@@ -93,7 +95,7 @@ def test_another_split_and_unknown_methods_are_refused(run, tmp_path):
     with pytest.raises(InputError, match=r"made on another test split \(manifest \w{12}, here \w{12}\)"):
         check(copy, "mean_fill", ["mean_fill"], tmp_path)
     with pytest.raises(InputError, match="name the method to check"):
-        regression.demand(None, None)
+        regression.regression(None, None)
 
 
 @pytest.mark.parametrize(

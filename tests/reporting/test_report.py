@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,9 +21,11 @@ from sair.common.images import read_mask, read_rgb, write_png
 from sair.data.manifest import ManifestRow, read_manifest
 from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS
 from sair.evaluation.score import SCORE_COLUMNS
+from sair.pipeline.pages import claims_inputs, report_inputs
 from sair.pipeline.project import Project
-from sair.reporting.claims import write_orderings
-from sair.reporting.report import Sources, choose, comparable, write_report
+from sair.reporting.claims import write_claims
+from sair.reporting.gallery import choose
+from sair.reporting.report import comparable, write_report
 
 pytestmark = pytest.mark.slow  # as a whole
 
@@ -41,7 +44,7 @@ def project(config, tmp_path_factory, frozen_split):
     settings["tables"] = {name: config["tables"][name] for name in ("table1", "table2")}
     settings["figures"]["qualitative"]["methods"] = ["sair"]
     found = Project(settings, "workflow/schemas/config.schema.yaml")
-    found.methods = {name: found.methods[name] for name in METHODS}
+    found.registry.methods = {name: found.methods[name] for name in METHODS}
     found.methods["liif"]["label"] = EVIL
     # The paper's row would name it; as a variant it goes by its own label.
     found.methods["liif"]["tables"] = {"table1": None}
@@ -66,8 +69,10 @@ def project(config, tmp_path_factory, frozen_split):
     verify._table(found, "table1", SimpleNamespace(
         markdown=folder / "table1.md", latex=folder / "table1.tex", csv=folder / "table1.csv"
     ))  # fmt: skip
-    measured = {"table1": found.measured("table1")}
-    write_orderings(found.config, found.methods, measured, "", folder / "claims.md", folder / "claims.csv")
+    inputs = claims_inputs(found)
+    inputs = replace(inputs, measured={"table1": inputs.measured["table1"]})
+    output = SimpleNamespace(markdown=folder / "claims.md", csv=folder / "claims.csv")
+    write_claims(inputs, found.config, found.methods, output)
     return found
 
 
@@ -79,7 +84,7 @@ def page(project, tmp_path_factory):
 
 
 def make(project, path, **changes):
-    write_report(project.config | changes, project.methods, Sources(**project.report()), path)
+    write_report(report_inputs(project), project.config | changes, project.methods, path)
 
 
 def data_of(page):
@@ -92,7 +97,7 @@ def pixels(uri):
 
 
 def scores_of(project, name, bucket):
-    frame = pd.read_csv(project.report()["scores"][name], dtype={"id": str})
+    frame = pd.read_csv(report_inputs(project).scores[name], dtype={"id": str})
     return frame[frame.bucket == bucket].set_index("id").psnr
 
 
@@ -130,7 +135,7 @@ def test_images_are_the_scored_ones(project, page):
             for name, uri in hole["of"].items():
                 part = pixels(uri)
                 seen = np.where(part[..., 3:] == 255, part[..., :3], truth)
-                path = f"{project.report()['predictions'][name]}/composited/{bucket}/{image['id']}.png"
+                path = f"{report_inputs(project).predictions[name]}/composited/{bucket}/{image['id']}.png"
                 assert (seen == read_rgb(path)).all()
                 assert (part[..., 3] == pixels(hole["hole"])[..., 3]).all()
 
@@ -149,9 +154,9 @@ def test_what_is_missing_is_said_with_its_command(project, page, tmp_path):
     targets = {entry["part"]: entry["target"] for entry in data_of(page)["missing"]}
     assert targets["Table 2"] == "table2.md"
     assert targets["Semantic maps"].endswith("semantic_maps_faces.png")
-    nothing = project.report() | {"tables": {"table1": str(tmp_path / "table1.csv")}}
+    nothing = replace(report_inputs(project), tables={"table1": str(tmp_path / "table1.csv")})
     with pytest.raises(InputError, match=r"no table.*snakemake --cores all .*table1\.md"):
-        write_report(project.config, project.methods, Sources(**nothing), tmp_path / "report.html")
+        write_report(nothing, project.config, project.methods, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
@@ -216,14 +221,14 @@ def test_a_table_whose_page_was_deleted_is_not_backed(project):
     try:
         page.unlink()
         found = {finding.file: finding for finding in verify.verify(project)}
-        assert found[str(page)][::2] == (verify.NOT_BACKED, "is not there")
+        assert found[str(page)][::2] == (verify.NOT_BACKED, "is missing")
         assert found[str(page.with_suffix(".csv"))].state == verify.BACKED
     finally:
         page.write_bytes(whole)
 
 
 def test_a_prediction_of_another_size_is_named(project, tmp_path):
-    folder = Path(project.report()["predictions"]["sair"]) / "composited"
+    folder = Path(report_inputs(project).predictions["sair"]) / "composited"
     whole = {path: path.read_bytes() for path in folder.rglob("*.png")}
     try:
         for path in whole:
@@ -257,33 +262,33 @@ def select(browser, name, value):
 
 @needs_browser
 def test_a_column_sorts_the_table(project, desk):
-    labels = "[...document.querySelectorAll('#table1 tbody th')].map(e => e.textContent)"
+    labels = "[...document.querySelectorAll('#table-table1 tbody th')].map(e => e.textContent)"
     start = desk.run(labels)
     frame = pd.read_csv(f"{project.results}/table1.csv").dropna(subset="mean")
     frame = frame[(frame.bucket == "40-60") & (frame.metric == "psnr")]
     best_first = list(frame.sort_values("mean", ascending=False).label)
-    head = "#table1 thead tr:last-child th:nth-child(10)"
+    head = "#table-table1 thead tr:last-child th:nth-child(10)"
     desk.click(f"{head} button")
     assert desk.run(labels)[: len(best_first)] == best_first != start[: len(best_first)]
     assert desk.run(f"document.querySelector('{head}').ariaSort") == "descending"
     desk.click(f"{head} button")
     assert desk.run(labels)[: len(best_first)] == best_first[::-1]  # what has no number stays below
-    desk.click("#table1 thead tr:last-child th:first-child button")
+    desk.click("#table-table1 thead tr:last-child th:first-child button")
     assert desk.run(labels) == start
 
 
 @needs_browser
 def test_interval_and_n_by_keyboard_and_mouse(desk):
-    desk.run("document.querySelector('#table1 thead [tabindex=\"0\"]').focus()")
+    desk.run("document.querySelector('#table-table1 thead [tabindex=\"0\"]').focus()")
     desk.press("down", "right", "end")
     assert desk.run("document.activeElement.closest('tbody') !== null && document.activeElement.cellIndex") == 12
-    row = "[...document.querySelectorAll('#table1 tbody th')].findIndex(e => e.textContent === 'SAIR')"
-    desk.run(f"document.querySelectorAll('#table1 tbody tr')[{row}].cells[1].focus()")
+    row = "[...document.querySelectorAll('#table-table1 tbody th')].findIndex(e => e.textContent === 'SAIR')"
+    desk.run(f"document.querySelectorAll('#table-table1 tbody tr')[{row}].cells[1].focus()")
     said = desk.run("document.getElementById('tip').innerText")
     assert "SAIR: PSNR" in said and "95 % interval" in said and f"n = {IMAGES}" in said and "claims 37.97" in said
     desk.press("\ue00c")
     assert desk.run("document.getElementById('tip').hidden")
-    desk.point("#table1 tbody tr:last-child td:nth-child(2)", (0.5, 0.5))
+    desk.point("#table-table1 tbody tr:last-child td:nth-child(2)", (0.5, 0.5))
     desk.wait("!document.getElementById('tip').hidden")
 
 
@@ -311,7 +316,7 @@ def test_the_stage_shows_the_images_and_their_difference(project, desk):
     rgba = "[...document.getElementById(arguments[0]).getContext('2d').getImageData(0, 0, 32, 32).data]"
     canvases = ("over", "under", "difference")
     seen = {name: np.array(desk.run(rgba, name)).reshape(32, 32, 4)[..., :3] for name in canvases}
-    paths = [f"{project.report()['predictions'][name]}/composited/40-60/{one}.png" for name in ("sair", "lama")]
+    paths = [f"{report_inputs(project).predictions[name]}/composited/40-60/{one}.png" for name in ("sair", "lama")]
     left, right = (read_rgb(path).astype(int) for path in paths)
     assert (seen["over"] == left).all() and (seen["under"] == right).all()
     assert (seen["difference"] == np.minimum(4 * abs(left - right), 255)).all()
@@ -346,7 +351,7 @@ def test_the_gallery_sorts_by_disagreement(project, page, desk):
 @needs_browser
 def test_nothing_went_wrong_or_was_run(page, desk):
     assert desk.run("document.title") == "Image inpainting: faces"
-    assert EVIL in desk.run("[...document.querySelectorAll('#table1 th')].map(e => e.textContent)")
+    assert EVIL in desk.run("[...document.querySelectorAll('#table-table1 th')].map(e => e.textContent)")
     assert desk.errors() == []
 
 
@@ -357,7 +362,7 @@ def test_on_a_phone_in_the_dark_without_motion(page, tmp_path):
         assert phone.run("[innerWidth, document.documentElement.scrollWidth]") == [390, 390]
         assert phone.run("getComputedStyle(document.body).backgroundColor") == "rgb(22, 22, 21)"
         assert phone.run("getComputedStyle(document.documentElement).scrollBehavior") == "auto"
-        phone.point("#table1 tbody tr td:nth-child(2)", (0.5, 0.5), (0.5, 0.5), kind="touch")
+        phone.point("#table-table1 tbody tr td:nth-child(2)", (0.5, 0.5), (0.5, 0.5), kind="touch")
         phone.wait("!document.getElementById('tip').hidden")
         phone.point("#stage", (0.5, 0.5), (0.6, 0.5), (0.75, 0.5), kind="touch")
         phone.wait("Math.abs(document.getElementById('slider').value - 75) <= 2")

@@ -16,8 +16,9 @@ from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS, mean_iou, mean_io
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.statistics import estimate, paired
 from sair.reporting import tables
-from sair.reporting.claims import write_orderings
+from sair.reporting.claims import write_claims
 from sair.reporting.figures import draw_grid, qualitative
+from sair.reporting.inputs import ClaimsInputs, TableInputs
 from sair.reporting.measured import read_scores
 from sair.reporting.paper import all_claims, claimed
 from sair.reporting.rows import NOT_IMPLEMENTED, Row, leaders
@@ -67,10 +68,8 @@ def made(tmp_path, config, frozen_split):
 
     def write(distances):
         figures = [tmp_path / "figures/a.png"]
-        manifest = data / "manifest.csv"
-        tables.write_quality_table(
-            "table1", config, methods, scores, distances, manifest, tmp_path / "seg.csv", figures, output
-        )
+        inputs = TableInputs(scores, data / "manifest.csv", tmp_path / "seg.csv", distances, figures)
+        tables.write_table("table1", inputs, config, methods, output)
 
     write({})
     output.write = write
@@ -149,10 +148,10 @@ def test_order_marks_and_the_papers_numbers(made):
     rows = rows_of(text)
     assert [name for name in rows if name not in ("Method", ":-----------------") and "-" not in name[:2]] == [
         *("StructureFlow", "EdgeConnect", "RFRNet", "JPGNet", "LaMa", "MISF", "LIIF", "SAIR"),
-        *("My_variant", "*Ground truth*"),
+        *(r"My\_variant", "*Ground truth*"),
     ]
     assert rows["SAIR"][0] == "**31.80 ± 0.71** (37.97)"
-    assert rows["My_variant"][0] == "31.30"  # a program of somebody's competes, although nothing was trained
+    assert rows[r"My\_variant"][0] == "31.30"  # a program competes, although nothing was trained
     assert rows["LIIF"][0] == "30.30 (35.27)"
     assert rows["*Ground truth*"][0] == "∞"  # perfect, and not marked as best
     assert rows["Method"][0] == "PSNR ↑ 0-20 %" and rows["Method"][2] == "L1 ↓ 0-20 %"
@@ -160,8 +159,8 @@ def test_order_marks_and_the_papers_numbers(made):
 
 def test_equal_methods_are_tied_and_none_is_best(made):
     rows = rows_of(made.markdown.read_text())
-    cells = {name: rows[name][2].partition(" (")[0] for name in ("SAIR", "LIIF", "My_variant")}
-    assert cells == {"SAIR": "<u>0.100 ± 0.000</u>", "LIIF": "<u>0.100</u>", "My_variant": "<u>0.100</u>"}
+    cells = {name: rows[name][2].partition(" (")[0] for name in ("SAIR", "LIIF", r"My\_variant")}
+    assert cells == {"SAIR": "<u>0.100 ± 0.000</u>", "LIIF": "<u>0.100</u>", r"My\_variant": "<u>0.100</u>"}
 
 
 @pytest.mark.parametrize(("gap", "best"), [(1.0, {"a": "best"}), (0.02, {"a": "tied", "b": "tied"})])
@@ -294,7 +293,7 @@ def test_the_segmentation_table_shows_clip_without_and_with_sir(config, made, tm
     manifest = tmp_path / "faces/manifest.csv"
     for least, best in ((LEAST, "0.500"), (LEAST | {"miou": 0.05}, "**0.500**")):
         settings = config | {"regression": config["regression"] | {"least": least}}
-        tables.write_segmentation_table("table5", settings, methods, completed, manifest, clip, [], output)
+        tables.write_table("table5", TableInputs(completed, manifest, clip), settings, methods, output)
         text = output.markdown.read_text()
         rows = rows_of(text)
         assert rows["CLIP Encoder"][0] == "0.200 (0.17)" and rows["CLIP Encoder + SIR"][0] == "0.400 (0.45)"
@@ -356,7 +355,8 @@ def test_orderings_are_paired_and_judged(config, tmp_path):
             ]
         pd.DataFrame(rows)[list(SCORE_COLUMNS)].to_csv(tmp_path / f"{name}.csv", index=False)
         measured[name] = [str(tmp_path / f"{name}.csv")]
-    write_orderings(config, METHODS, {"table1": measured}, "none", tmp_path / "claims.md", tmp_path / "claims.csv")
+    output = SimpleNamespace(markdown=tmp_path / "claims.md", csv=tmp_path / "claims.csv")
+    write_claims(ClaimsInputs({"table1": measured}), config, METHODS, output)
     frame = pd.read_csv(tmp_path / "claims.csv")
     liif = frame[(frame.worse == "LIIF") & (frame.metric == "psnr")]
     assert liif.verdict.tolist() == ["holds", "does not hold", "undecided"]

@@ -6,7 +6,7 @@ rule freeze_images:
         table=f"{RESULTS}/{{dataset}}/images.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/images.log",
-    priority: 2  # what is wrong with a set is said before anything is trained
+    priority: 2  # faults of a data set are reported before anything is trained
     conda:
         "../envs/sair.yaml"
     threads: 8  # at most: processes that make images
@@ -14,7 +14,7 @@ rule freeze_images:
         dataset=lambda w: config["datasets"][w.dataset],
         content=lambda w: digests(named_files(config["datasets"][w.dataset])),
         size=config["image_size"],
-        code=project.code("freeze_images"),
+        code=project.code_fingerprint("freeze_images"),
     script:
         "../scripts/freeze_images.py"
 
@@ -35,13 +35,13 @@ rule freeze_manifest:
     params:
         masks=lambda w: config["masks"][config["datasets"][w.dataset]["masks"]],
         buckets=config["buckets"],
-        code=project.code("freeze_manifest"),
+        code=project.code_fingerprint("freeze_manifest"),
     script:
         "../scripts/freeze_manifest.py"
 
 
 rule truth_features:
-    """Inception features of the true test images, for FID and KID of every method."""
+    """Compute Inception features of the ground truths of the test, for FID and KID of every method."""
     input:
         manifest=rules.freeze_manifest.output.manifest,
     output:
@@ -50,9 +50,8 @@ rule truth_features:
         f"{RESULTS}/logs/{{dataset}}/truth_features.log",
     conda:
         "../envs/sair.yaml"
-    threads: 1
     params:
         device=config["device"],
-        code=project.code("truth_features"),
+        code=project.code_fingerprint("truth_features"),
     script:
         "../scripts/truth_features.py"

@@ -1,78 +1,6 @@
-# Every job computes with one thread: jobs side by side get more done than one with all cores, and their number changes no
-# result. `--set-threads train=4` gives a training more where there are cores to spare.
+# Jobs compute with one thread, Snakemake's default, unless a rule says otherwise: jobs side by side get more done than one
+# with all cores, and their number changes no result. `--set-threads train=4` gives trainings more if there are idle cores.
 SEMANTICS = config["semantics"]["dataset"]
-CLIP = project.clip
-
-
-rule semantic_encoder:
-    """Train a small semantic encoder, or take a pretrained one."""
-    input:
-        images=f"{RESULTS}/{SEMANTICS}/images.csv",
-        masks=f"{RESULTS}/{SEMANTICS}/training_masks.csv",
-        named=lambda w: named(project.inputs(project.encoders[w.encoder])),
-    output:
-        checkpoint=f"{RESULTS}/{SEMANTICS}/{{encoder}}/checkpoint.safetensors",
-        log=f"{RESULTS}/{SEMANTICS}/{{encoder}}/train.csv",
-    log:
-        f"{RESULTS}/logs/{{encoder}}.log",
-    priority: 1  # most methods wait for it
-    conda:
-        "../envs/sair.yaml"
-    threads: 1
-    resources:  # which Snakemake does not compare: no weight depends on them
-        workers=lambda w: project.upkeep("encoder", w.encoder, "workers"),
-        save_every=lambda w: project.upkeep("encoder", w.encoder, "save_every"),
-        validate_every=lambda w: project.upkeep("encoder", w.encoder, "validate_every"),
-    params:
-        spec=lambda w: project.recipe(project.encoders[w.encoder]),
-        content=lambda w: project.content(project.encoders[w.encoder]),
-        seed=0,
-        device=config["device"],
-        code=lambda w: project.code("train", encoder=w.encoder),
-    script:
-        "../scripts/train.py"
-
-
-rule segmentation_by_clip:
-    """Segment complete and masked test images with the dense CLIP."""
-    input:
-        clip=f"{CLIP}/checkpoint.safetensors",
-        images=f"{RESULTS}/{SEMANTICS}/images.csv",
-        manifest=f"{RESULTS}/{SEMANTICS}/manifest.csv",
-    output:
-        table=f"{CLIP}/segmentation.csv",
-    log:
-        f"{RESULTS}/logs/segmentation_by_clip.log",
-    conda:
-        "../envs/sair.yaml"
-    threads: 1
-    params:
-        device=config["device"],
-        code=project.code("segmentation", encoder="clip"),
-    script:
-        "../scripts/segmentation.py"
-
-
-rule segmentation:
-    """Segment masked test images with what a method's SIR completes."""
-    input:
-        # The method's own encoder: another's words mean nothing to its embeddings.
-        clip=lambda w: project.encoder(w.method) or f"{CLIP}/checkpoint.safetensors",
-        images=f"{RESULTS}/{{dataset}}/images.csv",
-        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
-        method=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
-    output:
-        table=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/segmentation.csv",
-    log:
-        f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/segmentation.log",
-    conda:
-        "../envs/sair.yaml"
-    threads: 1
-    params:
-        device=config["device"],
-        code=lambda w: project.code("segmentation", w.method),
-    script:
-        "../scripts/segmentation.py"
 
 
 rule train:
@@ -102,9 +30,66 @@ rule train:
         content=lambda w: project.content(project.method(w.method)),
         seed=lambda w: int(w.seed),
         device=config["device"],
-        code=lambda w: project.code("train", w.method),
+        code=lambda w: project.code_fingerprint("train", w.method),
     script:
         "../scripts/train.py"
+
+
+use rule train as train_encoder with:
+    input:
+        images=f"{RESULTS}/{SEMANTICS}/images.csv",
+        masks=f"{RESULTS}/{SEMANTICS}/training_masks.csv",
+        named=lambda w: named(project.inputs(project.encoders[w.encoder])),
+    output:
+        checkpoint=f"{RESULTS}/{SEMANTICS}/{{encoder}}/checkpoint.safetensors",
+        log=f"{RESULTS}/{SEMANTICS}/{{encoder}}/train.csv",
+    log:
+        f"{RESULTS}/logs/{{encoder}}.log",
+    priority: 1  # most methods wait for it
+    threads: 1
+    resources:
+        workers=lambda w: project.upkeep("encoder", w.encoder, "workers"),
+        save_every=lambda w: project.upkeep("encoder", w.encoder, "save_every"),
+        validate_every=lambda w: project.upkeep("encoder", w.encoder, "validate_every"),
+    params:
+        spec=lambda w: project.recipe(project.encoders[w.encoder]),
+        content=lambda w: project.content(project.encoders[w.encoder]),
+        seed=0,
+        code=lambda w: project.code_fingerprint("train", encoder=w.encoder),
+
+
+rule segment:
+    """Segment masked test images from the embeddings that a method's SIR completes."""
+    input:
+        # The method's own encoder: the words of another one do not match its embeddings.
+        clip=lambda w: project.encoder(w.method) or f"{project.clip}/checkpoint.safetensors",
+        images=f"{RESULTS}/{{dataset}}/images.csv",
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        method=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
+    output:
+        table=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/segmentation.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/segmentation.log",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        device=config["device"],
+        code=lambda w: project.code_fingerprint("segment", w.method),
+    script:
+        "../scripts/segment.py"
+
+
+use rule segment as segment_by_clip with:
+    input:
+        clip=f"{project.clip}/checkpoint.safetensors",
+        images=f"{RESULTS}/{SEMANTICS}/images.csv",
+        manifest=f"{RESULTS}/{SEMANTICS}/manifest.csv",
+    output:
+        table=project.clip_segmentation,
+    log:
+        f"{RESULTS}/logs/segmentation_by_clip.log",
+    params:
+        code=project.code_fingerprint("segment", encoder="clip"),
 
 
 rule predict:
@@ -121,18 +106,17 @@ rule predict:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/predict.log",
     conda:
         "../envs/sair.yaml"
-    threads: 1
     params:
         spec=lambda w: project.recipe(project.method(w.method)),
         content=lambda w: project.content(project.predictor(w.method)),
         device=config["device"],
-        code=lambda w: project.code("predict", w.method),
+        code=lambda w: project.code_fingerprint("predict", w.method),
     script:
         "../scripts/predict.py"
 
 
-rule score:
-    """Score one method's images on disk, one row an image."""
+rule score_predictions:
+    """Score one method's images on disk, one row per image."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=rules.predict.output.predictions,
@@ -142,15 +126,14 @@ rule score:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/score.log",
     conda:
         "../envs/sair.yaml"
-    threads: 1
     params:
-        code=project.code("score"),
+        code=project.code_fingerprint("score_predictions"),
     script:
-        "../scripts/score.py"
+        "../scripts/score_predictions.py"
 
 
 rule fid:
-    """FID and KID of one method in every bucket, from Inception features that are kept."""
+    """Measure FID and KID of one method in every bucket, from Inception features that are kept."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         truth=f"{RESULTS}/{{dataset}}/truth_features.safetensors",
@@ -162,16 +145,15 @@ rule fid:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/fid.log",
     conda:
         "../envs/sair.yaml"
-    threads: 1
     params:
         device=config["device"],
-        code=project.code("fid"),
+        code=project.code_fingerprint("fid"),
     script:
         "../scripts/fid.py"
 
 
 rule score_conventions:
-    """Score one method's images on disk as published evaluation codes do, one row an image."""
+    """Score one method's images on disk as published evaluation codes do, one row per image."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=rules.predict.output.predictions,
@@ -181,8 +163,7 @@ rule score_conventions:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/conventions.log",
     conda:
         "../envs/sair.yaml"
-    threads: 1
     params:
-        code=project.code("score_conventions"),
+        code=project.code_fingerprint("score_conventions"),
     script:
         "../scripts/score_conventions.py"

@@ -21,7 +21,7 @@ rule regression_report:
     """Compare a variant with the reference, image by image."""
     input:
         scores=lambda w: [
-            f"{project.of(CHECK['dataset'], w.method, seed)}/scores.csv"
+            f"{project.run_folder(CHECK['dataset'], w.method, seed)}/scores.csv"
             for seed in project.seeds(w.method)
         ],
         manifest=f"{RESULTS}/{CHECK['dataset']}/manifest.csv",
@@ -39,6 +39,6 @@ rule regression_report:
         reference=CHECK["reference"],
         content=lambda w: digests(project.reference(w.method)),
         least=CHECK["least"],
-        code=project.code("regression_report"),
+        code=project.code_fingerprint("regression_report"),
     script:
         "../scripts/regression_report.py"

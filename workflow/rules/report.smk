@@ -1,11 +1,7 @@
-rule quality_table:
-    """Aggregate the scores of all rows, beside the paper's numbers."""
+rule table:
+    """Aggregate the scores of all rows of a table, beside the paper's numbers if it has a counterpart there."""
     input:
-        measured=lambda w: flat(project.measured(w.table)),
-        manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
-        clip=rules.segmentation_by_clip.output.table,
-        distances=lambda w: flat(distances(w.table)),
-        figures=lambda w: project.figures("qualitative", dataset_of(w.table)),
+        lambda w: pages.table_inputs(project, w.table).files(),
     output:
         markdown=f"{RESULTS}/{{table}}.md",
         latex=f"{RESULTS}/{{table}}.tex",
@@ -16,52 +12,19 @@ rule quality_table:
         ),
     log:
         f"{RESULTS}/logs/{{table}}.log",
-    wildcard_constraints:
-        table="|".join(project.tables("quality")) or "none",
     conda:
         "../envs/sair.yaml"
     params:
         config=project.deciding,
-        measured=lambda w: project.measured(w.table),
-        distances=lambda w: distances(w.table),
-        methods=lambda w: specifications(w.table),
-        code=project.code("quality_table"),
+        inputs=lambda w: asdict(pages.table_inputs(project, w.table)),
+        methods=lambda w: project.specifications(w.table),
+        code=project.code_fingerprint("table"),
     script:
-        "../scripts/quality_table.py"
-
-
-rule segmentation_table:
-    """Does SIR know what is in the hole? mIoU of masked images without it and with it."""
-    input:
-        measured=lambda w: flat(project.measured(w.table)),
-        manifest=lambda w: f"{RESULTS}/{dataset_of(w.table)}/manifest.csv",
-        clip=rules.segmentation_by_clip.output.table,
-        figures=lambda w: project.figures("semantic_maps", dataset_of(w.table)),
-    output:
-        markdown=f"{RESULTS}/{{table}}.md",
-        latex=f"{RESULTS}/{{table}}.tex",
-        csv=report(
-            f"{RESULTS}/{{table}}.csv",
-            caption="../report/table.rst",
-            category="Tables",
-        ),
-    log:
-        f"{RESULTS}/logs/{{table}}.log",
-    wildcard_constraints:
-        table="|".join(project.tables("segmentation")) or "none",
-    conda:
-        "../envs/sair.yaml"
-    params:
-        config=project.deciding,
-        measured=lambda w: project.measured(w.table),
-        methods=lambda w: specifications(w.table),
-        code=project.code("segmentation_table"),
-    script:
-        "../scripts/segmentation_table.py"
+        "../scripts/table.py"
 
 
 rule qualitative:
-    """Draw masked input, methods and truth of a few test images, one row a bucket (the paper's Fig. 3)."""
+    """Draw masked input, predictions and ground truth of a few test images, one row per bucket (the paper's Fig. 3)."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=lambda w: expand(
@@ -89,7 +52,7 @@ rule qualitative:
             for name in config["figures"].get("qualitative", {}).get("methods", [])
         ],
         shown=config["figures"].get("qualitative", {}).get("images", 0),
-        code=project.code("qualitative"),
+        code=project.code_fingerprint("qualitative"),
     script:
         "../scripts/qualitative.py"
 
@@ -114,14 +77,13 @@ rule semantic_maps:
         f"{RESULTS}/logs/{{dataset}}/semantic_maps.log",
     conda:
         "../envs/sair.yaml"
-    threads: 1
     params:
         labels=[
             project.method(name)["label"]
             for name in config["figures"].get("semantic_maps", {}).get("methods", [])
         ],
         shown=config["figures"].get("semantic_maps", {}).get("images", 0),
-        code=lambda w: project.code(
+        code=lambda w: project.code_fingerprint(
             "semantic_maps",
             *config["figures"]["semantic_maps"]["methods"],
             encoder="clip",
@@ -152,41 +114,43 @@ rule training_curves:
             project.method(name)["label"]
             for name in config["figures"].get("training_curves", {}).get("methods", [])
         ],
-        code=project.code("training_curves"),
+        code=project.code_fingerprint("training_curves"),
     script:
         "../scripts/training_curves.py"
 
 
-rule claims:
-    """Which of the paper's orderings appear: claimed beside measured differences, paired by image."""
-    input:
-        measured=[flat(project.measured(table)) for table in config["tables"]],
-        clip=rules.segmentation_by_clip.output.table,
-    output:
-        markdown=f"{RESULTS}/claims.md",
-        csv=report(
-            f"{RESULTS}/claims.csv",
-            caption="../report/claims.rst",
-            category="Claims",
-        ),
-    log:
-        f"{RESULTS}/logs/claims.log",
-    conda:
-        "../envs/sair.yaml"
-    params:
-        config=project.deciding,
-        methods=project.methods,
-        measured={table: project.measured(table) for table in config["tables"]},
-        code=project.code("claims"),
-    script:
-        "../scripts/claims.py"
+CLAIMS = pages.claims_inputs(project)
+
+if CLAIMS:
+
+    rule claims:
+        """Judge the orderings that the paper states: claimed and measured differences, paired by image."""
+        input:
+            CLAIMS.files(),
+        output:
+            markdown=f"{RESULTS}/claims.md",
+            csv=report(
+                f"{RESULTS}/claims.csv",
+                caption="../report/claims.rst",
+                category="Claims",
+            ),
+        log:
+            f"{RESULTS}/logs/claims.log",
+        conda:
+            "../envs/sair.yaml"
+        params:
+            config=project.deciding,
+            inputs=asdict(CLAIMS),
+            methods=project.methods,
+            code=project.code_fingerprint("claims"),
+        script:
+            "../scripts/claims.py"
 
 
 rule conventions:
-    """How much of a gain is convention? The same images under every published metric convention."""
+    """Show how much of a gain is convention: the same images under every published metric convention."""
     input:
-        measured=list(project.conventions().values()),
-        manifest=f"{RESULTS}/{project.conventions_dataset}/manifest.csv",
+        pages.conventions_inputs(project).files(),
     output:
         markdown=f"{RESULTS}/conventions.md",
         csv=f"{RESULTS}/conventions.csv",
@@ -196,9 +160,9 @@ rule conventions:
         "../envs/sair.yaml"
     params:
         config=project.deciding,
-        methods=specifications(config["conventions"]["table"]),
-        measured=project.conventions(),
-        code=project.code("conventions"),
+        inputs=asdict(pages.conventions_inputs(project)),
+        methods=project.specifications(config["conventions"]["table"]),
+        code=project.code_fingerprint("conventions"),
     script:
         "../scripts/conventions.py"
 
@@ -206,7 +170,7 @@ rule conventions:
 rule report:
     """Put everything that was measured on one self-contained page."""
     input:
-        project.reported(),
+        pages.report_inputs(project).files(),
     output:
         report(
             f"{RESULTS}/report.html",
@@ -219,8 +183,8 @@ rule report:
         "../envs/sair.yaml"
     params:
         config=project.deciding,
+        inputs=asdict(pages.report_inputs(project)),
         methods=project.methods,
-        sources=project.report(),
-        code=project.code("report"),
+        code=project.code_fingerprint("report"),
     script:
         "../scripts/report.py"

@@ -9,7 +9,7 @@ scattergather:
 
 
 ruleorder: gather_predictions > predict
-ruleorder: gather_scores > score
+ruleorder: gather_scores > score_predictions
 
 
 use rule predict as predict_shard with:
@@ -30,12 +30,12 @@ rule gather_predictions:
     conda:
         "../envs/sair.yaml"
     params:
-        code=project.code("gather_predictions"),
+        code=project.code_fingerprint("gather_predictions"),
     script:
         "../scripts/gather_predictions.py"
 
 
-use rule score as score_shard with:
+use rule score_predictions as score_shard with:
     output:
         scores=temp(f"{OF_METHOD}/scores.{{scatteritem}}.csv"),
     log:
@@ -54,6 +54,6 @@ rule gather_scores:
     conda:
         "../envs/sair.yaml"
     params:
-        code=project.code("gather_scores"),
+        code=project.code_fingerprint("gather_scores"),
     script:
         "../scripts/gather_scores.py"

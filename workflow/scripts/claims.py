@@ -1,13 +1,8 @@
 from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.reporting.claims import write_orderings
+    from sair.reporting.claims import write_claims
+    from sair.reporting.inputs import ClaimsInputs
 
-    write_orderings(
-        snakemake.params.config,
-        snakemake.params.methods,
-        snakemake.params.measured,
-        snakemake.input.clip,
-        snakemake.output.markdown,
-        snakemake.output.csv,
-    )
+    inputs = ClaimsInputs(**snakemake.params.inputs)
+    write_claims(inputs, snakemake.params.config, snakemake.params.methods, snakemake.output)

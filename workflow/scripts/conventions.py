@@ -2,12 +2,7 @@ from sair.pipeline.job import job
 
 with job(snakemake):
     from sair.reporting.conventions import write_conventions
+    from sair.reporting.inputs import ConventionsInputs
 
-    write_conventions(
-        snakemake.params.config,
-        snakemake.params.methods,
-        snakemake.params.measured,
-        snakemake.input.manifest,
-        snakemake.output.markdown,
-        snakemake.output.csv,
-    )
+    inputs = ConventionsInputs(**snakemake.params.inputs)
+    write_conventions(inputs, snakemake.params.config, snakemake.params.methods, snakemake.output)

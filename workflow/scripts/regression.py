@@ -3,6 +3,6 @@ from sair.pipeline.job import job
 with job(snakemake):
     import sys
 
-    from sair.reporting.regression import demand
+    from sair.reporting.regression import regression
 
-    print(demand(*(snakemake.input or (None, None))), file=sys.stderr)
+    print(regression(*(snakemake.input or (None, None))), file=sys.stderr)

@@ -1,9 +1,9 @@
 from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.reporting.regression import check
+    from sair.reporting.regression import write_regression_report
 
-    check(
+    write_regression_report(
         snakemake.wildcards.method,
         snakemake.params.against,
         snakemake.input.scores,

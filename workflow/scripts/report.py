@@ -1,8 +1,8 @@
 from sair.pipeline.job import job
 
 with job(snakemake):
-    from sair.reporting.report import Sources, write_report
+    from sair.reporting.inputs import ReportInputs
+    from sair.reporting.report import write_report
 
-    write_report(
-        snakemake.params.config, snakemake.params.methods, Sources(**snakemake.params.sources), snakemake.output[0]
-    )
+    inputs = ReportInputs(**snakemake.params.inputs)
+    write_report(inputs, snakemake.params.config, snakemake.params.methods, snakemake.output[0])

@@ -122,11 +122,11 @@ function qualityTable(table) {
   const render = () => list.replaceChildren(grid(table, region.value));
   region.addEventListener('change', render);
   render();
-  const heading = make('h3', {}, table.title, make('small', {}, `claims: ${table.claim}`));
+  const heading = make('h3', {}, table.title, table.claim ? make('small', {}, `claims: ${table.claim}`) : undefined);
   const choice = table.regions.length ? make('label', {}, 'Measured over ', region) : undefined;
   const notes = make('ul', {}, ...table.notes.map((note) => make('li', {}, ...prose(note))));
   const terms = make('details', {}, make('summary', {}, 'Data, training, metrics'), notes);
-  return make('div', { class: 'block', id: table.name }, make('header', {}, heading, choice), list, terms);
+  return make('div', { class: 'block', id: `table-${table.name}` }, make('header', {}, heading, choice), list, terms);
 }
 
 function grid(table, region) {
@@ -268,7 +268,7 @@ function claimLine(row, [low, high], plain, headings) {
   const values = [
     where(row.bucket), name, make('span', { class: `verdict ${VERDICTS[row.verdict]}`, title: row.reason || undefined }, row.verdict), number(row.claimed),
     run ? number(row.difference) : '–', run && row.low !== null ? `[${number(row.low)}, ${number(row.high)}]` : '–', plot,
-    row.adjusted_p !== null ? row.adjusted_p.toFixed(4) : '–', row.n || '–', row.table.replace('table', ''),
+    row.adjusted_p !== null ? row.adjusted_p.toFixed(4) : '–', row.n || '–', row.table.replace(/^table(?=\d+$)/, ''),
   ];
   const cells = values.map((value, k) => make('td', { class: plain.has(headings[k + 1]) && 'plain' }, value));
   return make('tr', {}, make('th', { scope: 'row' }, `${row.better} > ${row.worse}`), ...cells);
@@ -656,12 +656,14 @@ $('terms').hidden = about.embedded;
 
 for (const table of data.tables) $('tables').append(qualityTable(table));
 absent($('tables'), /^Table/);
+$('grey').hidden = !data.tables.some((table) => table.claim);
 if (data.gallery) gallery();
 else $('explorer').hidden = true;
 absent($('gallery'), /gallery$/);
 if (data.claims) claims($('claims'));
 else for (const part of $('claims').querySelectorAll('.lead, .controls')) part.hidden = true;
 absent($('claims'), /^Claims/);
+$('claims').hidden = !data.claims && !data.missing.some(({ part }) => part === 'Claims');
 if (data.curves.length) training($('training'));
 else $('training').hidden = true;
 for (const src of data.maps) $('maps').append(make('div', { class: 'wide' }, make('img', { src, alt: 'Semantic maps of masked images before and after completion' })));

@@ -1,0 +1,64 @@
+"""What each page is made from: the one place that the rules, their scripts and ``sair verify`` take it from."""
+
+from __future__ import annotations
+
+from sair.pipeline.project import Project
+from sair.reporting.inputs import QUALITY, SEGMENTATION, ClaimsInputs, ConventionsInputs, ReportInputs, TableInputs
+
+
+def table_inputs(project: Project, table: str) -> TableInputs:
+    """Return what a table of the config is made from.
+
+    FID and KID are among it where they can be measured on this machine. The dense CLIP is where the table is of
+    segmentation, or where a row uses a semantic encoder, whose quality the table then states.
+    """
+    shown = project.layout(table)
+    quality = shown.measure == QUALITY
+    semantic = any(spec["semantics"] for spec in project.specifications(table).values())
+    return TableInputs(
+        measured=project.measured(table),
+        manifest=project.manifest(shown.dataset),
+        clip=project.clip_segmentation if semantic or not quality else None,
+        distances=project.distances(table) if quality and project.has_distances else {},
+        figures=project.figures("qualitative" if quality else "semantic_maps", shown.dataset),
+    )
+
+
+def claims_inputs(project: Project) -> ClaimsInputs | None:
+    """Return what the page of claims is made from; None if no table of the config has a counterpart in the paper."""
+    claimed = [shown for shown in map(project.layout, project.config["tables"]) if shown.has_claims]
+    if not claimed:
+        return None
+    segmented = any(shown.measure == SEGMENTATION for shown in claimed)
+    return ClaimsInputs(
+        measured={shown.name: project.measured(shown.name) for shown in claimed},
+        clip=project.clip_segmentation if segmented else None,
+    )
+
+
+def conventions_inputs(project: Project) -> ConventionsInputs:
+    """Return what the page of conventions is made from."""
+    table = project.config["conventions"]["table"]
+    dataset = project.layout(table).dataset
+    measured = {m: project.of_every_seed(dataset, m, "conventions.csv") for m in project.rows(table)}
+    return ConventionsInputs(measured=measured, manifest=project.manifest(dataset))
+
+
+def report_inputs(project: Project) -> ReportInputs:
+    """Return what a complete report is made from."""
+    config = project.config
+    dataset, seed = config["report"]["dataset"], config["seeds"][0]
+    tables = [shown.name for shown in map(project.layout, project.tables(QUALITY)) if shown.dataset == dataset]
+    rows = dict.fromkeys(method for table in tables for method in project.rows(table))
+    folders = {m: project.run_folder(dataset, m, seed) for m in rows if not project.method(m)["sees_truth"]}
+    maps = config["figures"].get("semantic_maps")
+    return ReportInputs(
+        tables={table: f"{project.results}/{table}.csv" for table in config["tables"]},
+        claims=f"{project.results}/claims.csv" if claims_inputs(project) else None,
+        logs={m: f"{folder}/train.csv" for m, folder in folders.items() if project.is_trained(m)},
+        maps=project.figures("semantic_maps", maps["dataset"]) if maps else [],
+        images=f"{project.results}/{dataset}/images.csv",
+        manifest=project.manifest(dataset),
+        scores={m: f"{folder}/scores.csv" for m, folder in folders.items()},
+        predictions={m: f"{folder}/predictions" for m, folder in folders.items()},
+    )

@@ -1,0 +1,115 @@
+"""The methods and semantic encoders of a config: read from their files, checked, and joined with its tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sair.common.errors import InputError, near
+from sair.data.sources import classes_of
+from sair.methods.spec import METHODS, SEMANTICS, UPKEEP, load_spec, method_names, with_parameters
+from sair.pipeline.config import check_name, check_schema
+from sair.reporting.inputs import layout
+
+Spec = dict[str, Any]
+
+
+class Registry:
+    """Specifications of all methods and encoders, as a config sees them.
+
+    Attributes:
+        methods: method -> specification, without the settings that decide no weight.
+        encoders: the same of the semantic encoders.
+
+    Args:
+        config: the whole config, checked.
+        definitions: ``$defs`` of the config's schema.
+
+    Raises:
+        InputError: a file or the config names something that does not exist, or a value is not allowed.
+    """
+
+    def __init__(self, config: dict[str, Any], definitions: dict[str, Any]) -> None:
+        changes = config.get("methods", {})
+        for name in changes:
+            check_name("methods", name, method_names(METHODS))
+        self.methods = {
+            name: load_spec(name, METHODS, config["preset"], config["training"], changes)
+            for name in method_names(METHODS)
+        }
+        self.encoders = {
+            name: load_spec(name, SEMANTICS, config["preset"], config["training"]) for name in method_names(SEMANTICS)
+        }
+        self._check_files(definitions)
+        classes = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))
+        self.encoders = {name: with_parameters(spec, classes=classes) for name, spec in self.encoders.items()}
+        self._add_rows(config)
+        self._check_tables(config)
+        self._upkeep = {"method": _take_upkeep(self.methods), "encoder": _take_upkeep(self.encoders)}
+
+    def method(self, name: str) -> Spec:
+        """Return a method's specification.
+
+        Raises:
+            InputError: an unknown name; the message lists the near ones.
+        """
+        if name not in self.methods:
+            raise InputError(f"unknown method {name!r}: there is no {METHODS / name}.yaml. {near(name, self.methods)}")
+        return self.methods[name]
+
+    def upkeep(self, kind: str, name: str, key: str) -> int:
+        """Return a setting of a ``method``'s or ``encoder``'s training that decides no weight; 0 without training."""
+        return self._upkeep[kind][name].get(key, 0)
+
+    def _check_files(self, definitions: dict[str, Any]) -> None:
+        """Refuse method and encoder files with a name, a training or an encoder that is not allowed."""
+        for name in self.methods.keys() & self.encoders.keys():
+            raise InputError(
+                f"{METHODS / name}.yaml: {SEMANTICS / name}.yaml has that name, too, and their results would share a "
+                "folder. Rename one."
+            )
+        for folder, specs in ((METHODS, self.methods), (SEMANTICS, self.encoders)):
+            check_schema(str(folder), specs, {"propertyNames": definitions["method"]})
+            for name, spec in specs.items():
+                training = {"training": spec["training"] or {}}
+                check_schema(f"{folder / name}.yaml", training, {"properties": {"training": definitions["training"]}})
+        for name, spec in self.methods.items():
+            if spec["semantics"]:
+                check_name(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
+        for name, spec in self.encoders.items():
+            if spec["weights"]:
+                raise InputError(
+                    f"{SEMANTICS / name}.yaml, weights: an encoder's checkpoint is made by the workflow. Name a file "
+                    "of pretrained weights in `parameters`: `pretrained`."
+                )
+
+    def _add_rows(self, config: dict[str, Any]) -> None:
+        """Give the methods that a table names itself their place in it, as if their own files named the table."""
+        for table, settings in config["tables"].items():
+            for name in settings.get("methods", ()):
+                check_name(f"tables.{table}.methods", name, self.methods)
+                places = self.methods[name]["tables"]
+                self.methods[name]["tables"] = {table: None} | places
+
+    def _check_tables(self, config: dict[str, Any]) -> None:
+        """Refuse a table that is called like an encoder, whose logs lie in the same place, or rows of no table."""
+        for table in config["tables"]:
+            if table in self.encoders:
+                raise InputError(
+                    f"config, tables.{table}: {SEMANTICS / table}.yaml has that name, too, and their logs would share "
+                    "a file. Rename the table."
+                )
+            shown = layout(config, table)
+            for name, spec in self.methods.items() if shown.has_claims else ():
+                row = spec["tables"].get(table)
+                if row is not None and row not in shown.claims["rows"]:
+                    raise InputError(
+                        f"{METHODS / name}.yaml, tables.{table}: there is no row {row!r} in the paper's table "
+                        f"`{config['tables'][table]['claims']}`. {near(row, shown.claims['rows'])} Write null for none."
+                    )
+
+
+def _take_upkeep(specs: dict[str, Spec]) -> dict[str, dict[str, int]]:
+    """Take out of specifications what decides no weight, and return it by their names."""
+    return {
+        name: {key: spec["training"].pop(key) for key in UPKEEP if spec["training"]} for name, spec in specs.items()
+    }

@@ -1,0 +1,142 @@
+"""The report's gallery: scores of every test image, and some of the images with what each method put into the hole."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from sair.common.errors import InputError
+from sair.common.images import read_rgb
+from sair.data.manifest import IMAGE_COLUMNS, FrozenPair, ManifestRow, read_manifest, read_pair, read_table
+from sair.evaluation.checks import same_size
+from sair.evaluation.metrics.psnr import PSNR_CAP
+from sair.evaluation.metrics.registry import WHOLE_COLUMNS
+from sair.reporting.embedding import image_uri, json_number
+from sair.reporting.inputs import ReportInputs
+from sair.reporting.measured import read_scores
+from sair.reporting.rows import competes
+
+KEPT = 5  # decimals of a single image's score
+
+
+def gallery(
+    inputs: ReportInputs, config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]
+) -> dict[str, Any] | None:
+    """Return the scores of every test image, and some of the images; None if no method has both.
+
+    Args:
+        inputs: the files of the report.
+        config: the whole config.
+        methods: specifications of all methods.
+
+    Raises:
+        InputError: a file is damaged; scores or predictions are not those of the manifest.
+    """
+    names = [
+        name
+        for name, path in inputs.predictions.items()
+        if Path(path).is_dir() and Path(inputs.scores[name]).is_file() and Path(inputs.manifest).is_file()
+    ]
+    if not names:
+        return None
+    rows = read_manifest(inputs.manifest)
+    scores = {name: _scores(inputs.scores[name], rows) for name in names}
+    competing = [name for name in names if competes(methods[name])]
+    order = list(dict.fromkeys(row.id for row in rows))
+    buckets = list(dict.fromkeys(row.bucket for row in rows))
+    chosen = choose(rows, [scores[name].psnr.to_numpy() for name in competing or names], _room(config, rows, names))
+    return {
+        "methods": [
+            {"name": name, "label": methods[name]["label"], "control": name not in competing} for name in names
+        ],
+        "seed": config["seeds"][0],
+        "buckets": buckets,
+        "ids": order,
+        "ratios": {bucket: [_ratio(row) for row in rows if row.bucket == bucket] for bucket in buckets},
+        "scores": {
+            name: {
+                bucket: {
+                    metric: [json_number(value, KEPT) for value in frame.loc[frame.bucket == bucket, metric]]
+                    for metric in WHOLE_COLUMNS
+                }
+                for bucket in buckets
+            }
+            for name, frame in scores.items()
+        },
+        "images": list(_images(sorted(chosen, key=order.index), rows, inputs, names)),
+    }
+
+
+def _images(
+    chosen: Sequence[str], rows: Sequence[ManifestRow], inputs: ReportInputs, methods: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the chosen images: caption, ground truth, and what each method put into the holes."""
+    captions = read_table(inputs.images, IMAGE_COLUMNS).set_index("image").caption
+    folder = Path(inputs.manifest).parent
+    predictions = {method: inputs.predictions[method] for method in methods}
+    for name in chosen:
+        own = {row.bucket: (row, read_pair(row, folder)) for row in rows if row.id == name}
+        first, pair = next(iter(own.values()))
+        yield {
+            "id": name,
+            "caption": str(captions[first.image]),
+            "truth": image_uri(pair.ground_truth),
+            "holes": {bucket: _holes(row, frozen, folder, predictions) for bucket, (row, frozen) in own.items()},
+        }
+
+
+def _ratio(row: ManifestRow) -> float:
+    """Return the share of hole pixels in percent."""
+    return round(100 * row.hole_pixels / row.pixels, 1)
+
+
+def _scores(path: str, rows: Sequence[ManifestRow]) -> pd.DataFrame:
+    """Read a method's scores, which must be of the manifest's rows, in order."""
+    frame = read_scores(path, WHOLE_COLUMNS)
+    if list(zip(frame.bucket, frame.id, strict=True)) != [(row.bucket, row.id) for row in rows]:
+        raise InputError(f"{path}: its rows are not the manifest's. Delete it and run again.")
+    return frame
+
+
+def _room(config: Mapping[str, Any], rows: Sequence[ManifestRow], names: Sequence[str]) -> int:
+    """Return how many images the page shows: as many as the config says, or as have room."""
+    count = len({row.id for row in rows})
+    holes = 3 * sum(row.hole_pixels for row in rows) * len(names)
+    wholes = 3 * sum(row.pixels for row in rows) * count // len(rows)
+    fitting = int(config["report"]["megabytes"] * 1e6 * count / (holes + wholes))
+    return max(1, min(config["report"]["images"], count, fitting))
+
+
+def choose(rows: Sequence[ManifestRow], scores: Sequence[np.ndarray], count: int) -> list[str]:
+    """Return the images to show: half are those on which methods differ most, the others are spread over the rest.
+
+    Args:
+        rows: the manifest.
+        scores: one array of scores per method, in the manifest's order.
+        count: number of images, at most as many as there are.
+    """
+    capped = np.minimum(np.stack(scores), PSNR_CAP)  # a hole of few pixels may be filled without an error
+    spread = pd.Series(capped.std(0), [row.id for row in rows]).groupby(level=0, sort=False).mean()
+    most = list(spread.sort_values(ascending=False, kind="stable").index[: -(-count // 2)])
+    rest = [name for name in spread.index if name not in most]
+    others = count - len(most)
+    return most + [rest[(2 * k + 1) * len(rest) // (2 * others)] for k in range(others)]
+
+
+def _holes(row: ManifestRow, pair: FrozenPair, folder: Path, predictions: Mapping[str, str]) -> dict[str, Any]:
+    """Return the hole and what each method put into it; all else is transparent, so that the ground truth shows."""
+    alpha = pair.hole.astype(np.uint8)[..., None] * np.uint8(255)
+
+    def cut(pixels: np.ndarray) -> str:
+        return image_uri(np.concatenate([np.where(pair.hole[..., None], pixels, np.uint8(0)), alpha], 2))
+
+    images = {}
+    for name, path in predictions.items():
+        file = Path(path) / "composited" / row.prediction
+        images[name] = read_rgb(file)
+        same_size(file, images[name], folder / row.image, pair.hole, "delete the folder of predictions and run again")
+    return {"hole": cut(np.repeat(alpha, 3, 2)), "of": {name: cut(pixels) for name, pixels in images.items()}}

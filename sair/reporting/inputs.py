@@ -1,0 +1,179 @@
+"""What each page is made from, and what a table shows: read by the plan of a run, its jobs and ``sair verify`` alike.
+
+Nothing here is heavy (no pandas, no torch), because Snakemake imports it at every start.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from sair.data.buckets import ALL
+from sair.evaluation.metrics.registry import ENTRIES, WHOLE_COLUMNS
+from sair.reporting.paper import all_claims
+
+QUALITY, SEGMENTATION = "quality", "segmentation"
+PRINTED = {  # the metrics that a table may show
+    QUALITY: WHOLE_COLUMNS,
+    SEGMENTATION: [metric.name for metric in ENTRIES if metric.kind == "segmentation"],
+}
+NO_CLAIMS: dict[str, Any] = {"buckets": [], "metrics": [], "rows": {}, "orderings": []}
+
+Files = Mapping[str, Sequence[str]]  # method -> files, one per seed
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a table of the config shows.
+
+    Attributes:
+        name: its name in the config.
+        dataset: the dataset whose test images are measured.
+        measure: ``quality`` of images, or ``segmentation``.
+        buckets: printed buckets, such as ``20-40``, or ``all`` for every mask ratio together.
+        metrics: printed metrics.
+        claims: the paper's table beside it (``sair.reporting.paper``); without rows if it has no counterpart there.
+    """
+
+    name: str
+    dataset: str
+    measure: str
+    buckets: tuple[str, ...]
+    metrics: tuple[str, ...]
+    claims: Mapping[str, Any]
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether the paper has a counterpart of this table."""
+        return bool(self.claims["rows"])
+
+    @property
+    def title(self) -> str:
+        """The name as pages print it: ``Table 1`` for ``table1``, ``Table mine`` for ``mine``."""
+        return f"Table {self.number}"
+
+    @property
+    def number(self) -> str:
+        """``1`` for ``table1``; any other name as it is."""
+        return re.sub(r"\Atable(?=[0-9]+\Z)", "", self.name)
+
+
+def bucket_names(config: Mapping[str, Any]) -> list[str]:
+    """Return the names of the config's buckets, such as ``20-40``."""
+    return [f"{low}-{high}" for low, high in config["buckets"]]
+
+
+def layout(config: Mapping[str, Any], table: str) -> Layout:
+    """Return what a table shows: what the config says, else what the paper's table shows, else everything printed.
+
+    Args:
+        config: the whole config, checked.
+        table: a name in its ``tables``.
+    """
+    settings = config["tables"][table]
+    name = settings.get("claims")
+    claims = NO_CLAIMS if name is None else all_claims()[name]
+    measure = settings.get("measure") or claims.get("measure", QUALITY)
+    buckets, metrics = bucket_names(config), list(PRINTED[measure])
+    if measure == SEGMENTATION:
+        buckets = [ALL, *buckets]
+    elif name is not None:
+        buckets, metrics = ([ALL] if claims["buckets"] == [ALL] else buckets), claims["metrics"]
+    buckets, metrics = settings.get("buckets") or buckets, settings.get("metrics") or metrics
+    return Layout(table, settings["dataset"], measure, tuple(buckets), tuple(metrics), claims)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Inputs of pages
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The files that a page is made from."""
+
+    def files(self) -> list[str]:
+        """Return all of them, each once."""
+        return list(dict.fromkeys(path for part in fields(self) for path in _flat(getattr(self, part.name))))
+
+
+@dataclass(frozen=True)
+class TableInputs(Inputs):
+    """What a table is made from.
+
+    Attributes:
+        measured: method -> its scores.csv, or for a table of segmentation its segmentation.csv, one per seed.
+        manifest: manifest.csv of the table's dataset.
+        clip: segmentation.csv of the dense CLIP (``sair.inference.segmentation``); None if no row uses semantics.
+        distances: method -> its fid.csv, one per seed; empty if FID and KID are not shown.
+        figures: images that the page shows under the table.
+    """
+
+    measured: Files
+    manifest: str
+    clip: str | None = None
+    distances: Files = field(default_factory=dict)
+    figures: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class ClaimsInputs(Inputs):
+    """What the page of claims is made from.
+
+    Attributes:
+        measured: table -> method -> its scores.csv or segmentation.csv, one per seed; of tables with claims only.
+        clip: segmentation.csv of the dense CLIP; None if no claim is about segmentation.
+    """
+
+    measured: Mapping[str, Files]
+    clip: str | None = None
+
+
+@dataclass(frozen=True)
+class ConventionsInputs(Inputs):
+    """What the page of conventions is made from.
+
+    Attributes:
+        measured: method -> its conventions.csv, one per seed.
+        manifest: manifest.csv of the dataset.
+    """
+
+    measured: Files
+    manifest: str
+
+
+@dataclass(frozen=True)
+class ReportInputs(Inputs):
+    """What the report is made from. Any of the files may be missing, but not every table.
+
+    Attributes:
+        tables: table -> its CSV; its Markdown page lies beside it.
+        claims: claims.csv, with its Markdown page beside it; None if no table has claims.
+        logs: method -> train.csv.
+        maps: figures of semantic maps.
+        images: images.csv of the gallery's dataset.
+        manifest: manifest.csv of the gallery's dataset.
+        scores: method -> scores.csv.
+        predictions: method -> folder of predictions.
+    """
+
+    tables: Mapping[str, str]
+    claims: str | None
+    logs: Mapping[str, str]
+    maps: Sequence[str]
+    images: str
+    manifest: str
+    scores: Mapping[str, str]
+    predictions: Mapping[str, str]
+
+
+def _flat(value: Any) -> Iterator[str]:
+    """Yield the paths in nested mappings and lists; None is no path."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, str):
+        yield value
+    elif value is not None:
+        for part in value:
+            yield from _flat(part)
