@@ -106,8 +106,8 @@ def test_table_5_and_the_figures_come_from_what_is_there(finished):
     result = snakemake(finished, *targets)
     assert result.returncode == 0, result.stdout[-5000:]
     assert jobs(result.stdout) == {
-        "segmentation": 1,
-        "segmentation_table": 1,
+        "segment": 1,
+        "table": 1,
         "semantic_maps": 1,
         "training_curves": 1,
         "total": 4,
@@ -227,7 +227,7 @@ def add_distances(folder):
         fid.write_distances(manifest, truth, own / "features.safetensors", own / "fid.csv")
     (folder / "test.yaml").write_text(yaml.safe_dump(SETTINGS | {"fid": True}))
     result = snakemake(folder, SAIR_WEIGHTS=str(weights_in(folder)))
-    assert result.returncode == 0 and jobs(result.stdout) == {"quality_table": 1, "total": 1}, result.stdout[-5000:]
+    assert result.returncode == 0 and jobs(result.stdout) == {"table": 1, "total": 1}, result.stdout[-5000:]
 
 
 def weights_in(folder):
@@ -244,7 +244,7 @@ def test_fid_is_measured_where_the_weights_are(finished, tmp_path):
         jobs(snakemake(finished, options=["-n"], config=["fid=True"], **variables).stdout)
         for variables in (there, there | {"SAIR_WEIGHTS": ""})
     ]
-    table = {"quality_table": 1}
+    table = {"table": 1}
     assert found == [{"truth_features": 1, "fid": 4, **table, "total": 6}, {**table, "total": 1}]
 
 
@@ -263,7 +263,9 @@ def test_every_result_says_what_made_it(finished):
     results = Path("results/smoke")
     facts = json.loads((finished / results / "provenance/faces/sair/seed0/score.json").read_text())
     assert (
-        facts["rule"] == "score" and facts["threads"] == 1 and torch.__version__.startswith(facts["versions"]["torch"])
+        facts["rule"] == "score_predictions"
+        and facts["threads"] == 1
+        and torch.__version__.startswith(facts["versions"]["torch"])
     )
     assert facts["config"]["training"]["scale"] == SETTINGS["training"]["scale"] and len(facts["commit"]) >= 40
     assert facts["wall_seconds"] > 0 and facts["peak_memory_mib"] > 100 and facts["device"]
@@ -288,7 +290,9 @@ def test_a_variant_runs_only_its_own_jobs(finished):
         result = snakemake(finished, options=["-n"])
     finally:
         variant.unlink()
-    assert jobs(result.stdout) == {"train": 1, "predict": 1, "score": 1, "quality_table": 1, "total": 4}, result.stdout
+    assert jobs(result.stdout) == {"train": 1, "predict": 1, "score_predictions": 1, "table": 1, "total": 4}, (
+        result.stdout
+    )
 
 
 def test_a_changed_method_reruns_only_itself(finished):
@@ -302,8 +306,8 @@ def test_a_changed_method_reruns_only_itself(finished):
     finally:
         path.write_text(original)
     # SAIR extends LIIF, so both are trained again; a label is only printed.
-    assert changed["train"] == 2 and "semantic_encoder" not in changed and "manifest" not in changed
-    assert "train" not in renamed and "score" not in renamed and renamed["quality_table"] == 1
+    assert changed["train"] == 2 and "train_encoder" not in changed and "freeze_manifest" not in changed
+    assert "train" not in renamed and "score_predictions" not in renamed and renamed["table"] == 1
 
 
 @pytest.mark.parametrize(
@@ -329,7 +333,7 @@ def test_a_missing_truth_is_said_not_skipped(finished, tmp_path):
     shutil.copytree(finished, folder)
     image = next((folder / "results/smoke/faces/sair/seed0/predictions/composited").rglob("*.png"))
     image.unlink()
-    result = snakemake(folder, options=["--forcerun", "score"])
+    result = snakemake(folder, options=["--forcerun", "score_predictions"])
     assert result.returncode != 0 and image.name in result.stdout and "missing" in result.stdout
 
 
@@ -337,11 +341,11 @@ def test_two_runs_at_once_are_refused(finished, tmp_path):
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
     line = command()
-    line[3:3] = ["--forcerun", "score"]
+    line[3:3] = ["--forcerun", "score_predictions"]
     first = subprocess.Popen(line, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(_children_of(folder)) < 2 and first.poll() is None:  # it, and a job of it
         time.sleep(0.1)
-    second = snakemake(folder, options=["--forcerun", "quality_table"])
+    second = snakemake(folder, options=["--forcerun", "table"])
     assert second.returncode != 0 and "another run is writing here" in second.stdout
     assert first.wait() == 0
 

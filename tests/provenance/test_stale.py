@@ -198,19 +198,19 @@ def merged(change):
 
 
 CODE = added("\n\ndef new():\n    return 1\n")
-TABLES = ["quality_table *", "segmentation_table *", "claims", "conventions", "report"]
+TABLES = ["table *", "claims", "conventions", "report"]
 LAMAS = [f"{rule} * {name}" for name in ("lama", "tuned", "over") for rule in ("train", "predict")] + [
     "predict * authors"
 ]
 IMPLICIT = [f"{rule} * {name}" for name in ("liif", "sair", "sair_wide") for rule in ("train", "predict")]
-RESTORED = ["predict *", "segmentation*", "semantic_maps *"]  # what takes a method out of its checkpoint
+RESTORED = ["predict *", "segment *", "segment_by_clip", "semantic_maps *"]  # what takes a method out of its checkpoint
 FIGURES = ["qualitative *", "semantic_maps *", "training_curves *"]
-MEASURED = ["score *", "score_conventions *", "fid *", "truth_features *", *FIGURES]
-TRAINED = ["train *", "semantic_encoder *"]
+MEASURED = ["score_predictions *", "score_conventions *", "fid *", "truth_features *", *FIGURES]
+TRAINED = ["train *", "train_encoder *"]
 CASES = [
     # code and the data that it reads
     ("sair/reporting/paper.yaml", replaced("37.97", "99.99"), TABLES),
-    ("sair/common/runtime.py", CODE, ["* !images !manifest"]),
+    ("sair/common/runtime.py", CODE, ["* !freeze_images !freeze_manifest"]),
     ("sair/common/runtime.py", added("\n# a comment\n"), []),
     ("sair/methods/checkpoint.py", CODE, [*TRAINED, *RESTORED]),
     ("sair/methods/spec.py", CODE, [*TRAINED, *RESTORED]),
@@ -224,7 +224,7 @@ CASES = [
     ("sair/pipeline/driver.py", CODE, []),
     ("sair/pipeline/job.py", CODE, []),
     ("sair/reporting/page/style.css", added("a {}"), ["report"]),
-    ("sair/models/clip.py", CODE, ["semantic_encoder *", *IMPLICIT, *RESTORED[1:]]),
+    ("sair/models/clip.py", CODE, ["train_encoder *", *IMPLICIT, *RESTORED[1:]]),
     ("baselines/lama/losses.py", CODE, LAMAS),
     ("baselines/precomputed.py", CODE, ["predict * theirs"]),
     ("helper.py", replaced("1", "2"), ["predict * manifest"]),
@@ -238,9 +238,9 @@ CASES = [
     ("list.txt", added("2"), ["predict * program"]),
     ("files/lama.safetensors", added("2"), ["predict * authors", "train * over"]),
     ("files/g.pth", added("2"), ["train * tuned"]),
-    ("files/clip.safetensors", added("2"), ["semantic_encoder clip_wide"]),
-    ("files/test.txt", added("c\n"), ["images mine"]),
-    ("files/train.txt", added("c\n"), ["images mine"]),
+    ("files/clip.safetensors", added("2"), ["train_encoder clip_wide"]),
+    ("files/test.txt", added("c\n"), ["freeze_images mine"]),
+    ("files/train.txt", added("c\n"), ["freeze_images mine"]),
     ("reference/reference.yaml", added("b: 1\n"), ["regression_report *"]),
     ("reference/liif/seed0/scores.csv", added("2"), ["regression_report liif"]),
     ("reference/liif/seed1/scores.csv", added("2"), ["regression_report liif"]),
