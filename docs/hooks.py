@@ -70,7 +70,7 @@ def command_line() -> str:
     columns = os.environ.get("COLUMNS")
     os.environ["COLUMNS"] = "100"  # the width that argparse wraps to, whatever the terminal's is
     try:
-        parts += [f"## {parser.prog}\n\n```text\n{parser.format_help()}```\n" for parser in _parsers(_parser())]
+        parts += [f"## {parser.prog}\n\n```text\n{parser.format_help()}```\n" for parser in parsers(_parser())]
     finally:
         os.environ.pop("COLUMNS")
         if columns is not None:
@@ -78,13 +78,13 @@ def command_line() -> str:
     return "\n".join(parts)
 
 
-def _parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
     """Return a command's parser, followed by those of its subcommands."""
     found = [parser]
     for action in parser._actions:
         if isinstance(action, argparse._SubParsersAction):
             for inner in action.choices.values():
-                found += _parsers(inner)
+                found += parsers(inner)
     return found
 
 
