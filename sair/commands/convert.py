@@ -1,9 +1,9 @@
-"""Turn an author's checkpoint files into one of ours: safetensors with the specification inside, no pickle any more."""
+"""Turn an author's checkpoint files into one of this project: safetensors with the specification inside, no pickle."""
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from sair.common.errors import InputError
 from sair.methods import checkpoint
 from sair.methods.build import Built, build, find_class
 from sair.methods.loading import random_weights
+from sair.methods.spec import with_parameters
 
 HOW = "`sair convert --help` shows how files are named."
 
@@ -20,8 +21,8 @@ def convert(spec: dict[str, Any], files: Sequence[str], output: str | Path, imag
 
     Args:
         spec: the method's specification, at the published size.
-        files: what the method's parameter ``pretrained`` takes: one file, or a ``part=file`` for each network,
-            where a dot goes a part deeper (``generator.edge=EdgeModel_gen.pth``).
+        files: values of the method's parameter ``pretrained``: one file; or ``part=file`` for each part, where a dot
+            names a part inside a part (``generator.edge=EdgeModel_gen.pth``).
         output: checkpoint to write, for a method file's ``weights`` or for ``sair inpaint --checkpoint``.
         image_size: side of the images that the authors trained on.
 
@@ -31,23 +32,38 @@ def convert(spec: dict[str, Any], files: Sequence[str], output: str | Path, imag
     name = spec["name"]
     if spec.get("weights"):
         raise InputError(f"method {name} has its weights from {spec['weights']}. Name the method that it extends.")
-    if "pretrained" not in inspect.signature(find_class(spec["class"], name)).parameters:
-        raise InputError(
-            f"method {name} reads no author's files: its class has no parameter 'pretrained'. `sair weights list` "
-            "names the methods that do."
-        )
-    complete = {**spec, "parameters": {**spec["parameters"], "pretrained": _named(files)}}
+    cls = find_class(spec["class"], name)
     try:
-        method = build(complete)
-        left = random_weights(complete, method)
+        if "pretrained" in inspect.signature(cls).parameters:
+            built = _from_pretrained(spec, files, image_size)
+        elif hasattr(cls, "read_authors_file"):
+            built = _from_description(spec, cls.read_authors_file, files)
+        else:
+            raise InputError("its class has no parameter 'pretrained'. `sair weights list` names the methods that do.")
     except InputError as error:
         raise InputError(f"method {name} cannot be converted: {error} {HOW}") from error
-    if left:
+    checkpoint.save_method(output, built)
+
+
+def _from_pretrained(spec: dict[str, Any], files: Sequence[str], image_size: int) -> Built:
+    """Build a method whose class reads its authors' files itself, by its parameter ``pretrained``."""
+    complete = with_parameters(spec, pretrained=_named(files))
+    network = build(complete)
+    if left := random_weights(complete, network):
         parts = ", ".join(dict.fromkeys(weight.partition(".")[0] for weight in left))
-        raise InputError(
-            f"method {name}: the files given leave weights of {parts} random. Name all of its files. {HOW}"
-        )
-    checkpoint.save_method(output, Built(method, spec, image_size))
+        raise InputError(f"the files given leave weights of {parts} random. Name all of its files.")
+    return Built(network, spec, image_size)
+
+
+def _from_description(spec: dict[str, Any], read: Callable[..., Any], files: Sequence[str]) -> Built:
+    """Build a method from one file that also describes its network, whatever size the method's file has."""
+    if len(files) != 1:
+        raise InputError(f"one file is expected, but {', '.join(files)} is given.")
+    parameters, weights = read(files[0], spec["parameters"])
+    spec = {**spec, "parameters": parameters}
+    network = build(spec)
+    checkpoint.load_weights(network, weights, files[0])
+    return Built(network, spec)
 
 
 def _named(files: Sequence[str]) -> Any:

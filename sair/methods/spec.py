@@ -68,7 +68,9 @@ def method_names(folder: str | Path) -> list[str]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        raise InputError(f"there is no folder {folder} in {Path.cwd()}. Run this in the project's folder.")
+        raise InputError(
+            f"there is no folder {folder} in {Path.cwd()}. Change to the project's folder, or name a checkpoint's file."
+        )
     return sorted(path.stem for path in folder.glob("*.yaml") if not path.name.startswith("."))
 
 

@@ -11,6 +11,7 @@ SAM's image encoder for the dense CLIP "SAM Encoder"; with EDSR for AppEncoder E
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -31,6 +32,7 @@ from sair.models.implicit import (
     own_cells,
     pixel_centres,
 )
+from sair.models.published import read_published
 from sair.models.sam import DenseSAM
 
 SEMANTIC_ENCODERS = {"clip": dense_clip, "sam": DenseSAM}
@@ -127,6 +129,27 @@ class ImplicitInpainter(nn.Module):
             raise InputError("`align` holds SIR's output to a target: it needs `sir`.")
         self.air = _named(FUNCTIONS, air, channels, 3, extra=extra)
         self.lr, self.queries, self.hole_share, self.align = lr, queries, hole_share, align
+
+    @staticmethod
+    def read_authors_file(path: str | Path, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Read a checkpoint of LIIF's or LTE's authors (``sair convert``).
+
+        Args:
+            path: their ``.pth`` file.
+            parameters: those of the method's file.
+
+        Returns:
+            The parameters of the network that the file describes, and its weights.
+
+        Raises:
+            InputError: another kind of file, or one of another function than the method's.
+        """
+        if parameters.get("sir") or parameters["encoder"] is None:
+            raise InputError("LIIF's and LTE's files are of methods without semantics. Name liif or lte.")
+        described, weights = read_published(path)
+        if described["air"]["name"] != parameters["air"]["name"]:
+            raise InputError(f"{path}: a {described['air']['name']}. Name the method {described['air']['name']}.")
+        return described, weights
 
     def load_semantic(self, dense: nn.Module) -> None:
         """Take the frozen image tower from a trained ``CLIP.dense`` or ``SAM.dense``."""

@@ -12,7 +12,9 @@ from skimage import data as photographs
 from skimage.metrics import peak_signal_noise_ratio
 from torch.nn import functional
 
+from sair.commands.cli import main
 from sair.common.errors import InputError
+from sair.common.images import read_rgb, write_png
 from sair.data.samples import to_tensor
 from sair.inference.kinds import to_pixels
 from sair.methods.build import build
@@ -68,8 +70,9 @@ def authors_file(name, path, changes=()):
 
 
 def read(path):
-    spec, weights = read_published(path)
-    method = build(spec).eval()
+    parameters, weights = read_published(path)
+    method = build({"name": "published", "class": "sair.models.inpainter:ImplicitInpainter", "parameters": parameters})
+    method.eval()
     load_weights(method, weights, path)
     return method
 
@@ -87,6 +90,26 @@ def test_equals_the_authors_code(name, tmp_path):
         assert found.double().std().item() == pytest.approx(expected["std"], abs=1e-5)
         for pixel, colour in expected["pixels"].items():
             assert found.flatten(1)[:, int(pixel)].tolist() == pytest.approx(colour, abs=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["liif", "lte"])
+def test_a_converted_file_enlarges_images(name, tmp_path, capsys):
+    path, output = authors_file(name, tmp_path / "model.pth"), tmp_path / "weights.safetensors"
+    assert main(["convert", name, str(path), "-o", str(output)]) == 0
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 12, 3), dtype=np.uint8)
+    write_png(tmp_path / "a.png", pixels)
+    out = tmp_path / "large.png"
+    assert (
+        main(["inpaint", str(tmp_path / "a.png"), "-o", str(out), "--checkpoint", str(output), "--scale", "1.5"]) == 0
+    )
+    with torch.no_grad():
+        expected = read(path).inpaint(to_tensor(pixels)[None], torch.zeros(1, 1, 10, 12), size=(15, 18))
+    assert np.array_equal(read_rgb(out), to_pixels(expected[0]))
+    other = {"liif": "lte", "lte": "liif"}[name]
+    capsys.readouterr()
+    assert main(["convert", other, str(path), "-o", str(output)]) == 1
+    assert f"a {name}. Name the method {name}." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["liif", "lte"])
