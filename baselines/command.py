@@ -177,10 +177,10 @@ class Command:
         sizes = {tuple(answer.shape) for answer in answers}
         if len(sizes) > 1:
             raise InputError(f"the program left images of different sizes: {sorted(s[1:] for s in sizes)}.")
-        answers = torch.stack(answers)
-        if self.size is not None and answers.shape[-2:] != (self.size, self.size):
-            raise InputError(f"the program left images of {tuple(answers.shape[-2:])}, not of {self.size} (`size`).")
-        return answers
+        batch = torch.stack(answers)
+        if self.size is not None and batch.shape[-2:] != (self.size, self.size):
+            raise InputError(f"the program left images of {tuple(batch.shape[-2:])}, not of {self.size} (`size`).")
+        return batch
 
 
 def _placeholders(text: str) -> list[str]:

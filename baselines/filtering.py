@@ -1,4 +1,4 @@
-"""Predictive filtering: every pixel has its own 3x3 kernel, written by a network that looks at the image.
+"""Predictive filtering: every pixel has its own 3x3 kernel, which a network predicts from the image.
 
 Source: Guo et al., "EfficientDeRain", AAAI 2021, as MISF (Li et al., CVPR 2022) and JPGNet (Guo et al., ACM MM 2021)
 use it: no softmax over a kernel, no normalisation, no bias.
@@ -24,12 +24,13 @@ def predictive_filter(maps: Tensor, kernels: Tensor, dilation: int = 1) -> Tenso
         (B, C, H, W), sums that are not normalised.
     """
     shape = (len(maps), maps.shape[1], TAPS, *maps.shape[2:])
+    # `unfold` lists, for each channel, the nine neighbours of every position: (B, 9 C, H W), channel by channel.
     neighbours = functional.unfold(maps.float(), kernel_size=3, dilation=dilation, padding=dilation)
     return (neighbours.view(shape) * kernels.float().view(shape)).sum(dim=2)
 
 
 class KernelBlock(nn.Module):
-    """Three 3x3 convolutions, each with a ReLU: what the networks that predict kernels are made of."""
+    """Three 3x3 convolutions, each with a ReLU, of which networks that predict kernels consist."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -39,15 +40,15 @@ class KernelBlock(nn.Module):
         self.conv1 = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H, W)."""
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         return self.conv1(x)
 
 
 def halve(x: Tensor) -> Tensor:
-    """Mean of 2x2 pixels."""
+    """Return the means of 2x2 pixels, (B, C, H/2, W/2)."""
     return functional.avg_pool2d(x, 2)
 
 
 def double(x: Tensor) -> Tensor:
-    """Twice the height and width, bilinearly."""
+    """Return twice the height and width, bilinearly interpolated."""
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)

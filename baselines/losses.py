@@ -1,7 +1,7 @@
 """Losses that several published methods share, computed in float32 on images (B, 3, H, W) in [0, 1].
 
 Feature extractors are any frozen ``images -> list of maps``; ``sair.weights.networks.vgg16_features`` is the one
-that can be had offline (the authors of EdgeConnect, StructureFlow and MISF take VGG19, those of RFRNet VGG16).
+that works offline (the authors of EdgeConnect, StructureFlow and MISF take VGG19, those of RFRNet VGG16).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def total(terms: Mapping[str, Tensor]) -> Tensor:
 
 
 def gram(features: Tensor) -> Tensor:
-    """Gram matrices over positions, (B, C, h, w) -> (B, C, C), divided by C * h * w."""
+    """Return Gram matrices over positions, (B, C, h, w) -> (B, C, C), divided by C * h * w."""
     flat = features.float().flatten(2)
     # A product of two float32 tensors is bfloat16 under autocast, too coarse for a difference of sums.
     with torch.autocast(features.device.type, enabled=False):
@@ -33,17 +33,17 @@ def gram(features: Tensor) -> Tensor:
 
 
 def perceptual(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Sum over layers of the mean absolute difference of features (Johnson et al., 2016)."""
+    """Return the sum over layers of the mean absolute difference of features (Johnson et al., 2016)."""
     return torch.stack([functional.l1_loss(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)]).sum()
 
 
 def style(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    """Sum over layers of the mean absolute difference of Gram matrices (Gatys et al., 2016)."""
+    """Return the sum over layers of the mean absolute difference of Gram matrices (Gatys et al., 2016)."""
     return torch.stack([functional.l1_loss(gram(a), gram(b)) for a, b in zip(found, wanted, strict=True)]).sum()
 
 
 def lazily(share: float, terms: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Costly terms of a loss at a random ``share`` of the steps only, weighed by its inverse, so that their mean stays.
+    """Compute costly terms in a random ``share`` of the steps only, weighted by its inverse: their mean is unchanged.
 
     Known as lazy regularisation (Karras et al., CVPR 2020, appendix B). ``share`` 1 is every step.
     """
@@ -55,13 +55,18 @@ def lazily(share: float, terms: Callable[[], dict[str, Tensor]]) -> dict[str, Te
 def content_and_style(
     vgg: Features, painted: Tensor, images: Tensor, masks: Tensor, content_weight: float, style_weight: float
 ) -> dict[str, Tensor]:
-    """Weighted perceptual loss of images and style loss of their holes, as EdgeConnect and MISF train; 0 leaves out.
+    """Return the perceptual loss of images and the style loss of their holes, as EdgeConnect and MISF have them.
 
     Args:
         vgg: the extractor; its first map has no style.
-        painted, images: (B, 3, H, W) in [0, 1].
+        painted: (B, 3, H, W) in [0, 1].
+        images: the ground truth, alike.
         masks: (B, 1, H, W), 1 = hole.
-        content_weight, style_weight: of the terms ``content`` and ``style``.
+        content_weight: factor of the term ``content``; 0 leaves it out.
+        style_weight: factor of the term ``style``; 0 leaves it out.
+
+    Returns:
+        the terms by name, weighted.
     """
     terms = {}
     if content_weight:
@@ -72,17 +77,17 @@ def content_and_style(
 
 
 def total_variation(images: Tensor) -> Tensor:
-    """Mean absolute difference of vertical plus of horizontal neighbours."""
+    """Return the mean absolute difference of vertical neighbours plus that of horizontal ones."""
     images = images.float()
     return (images[..., 1:, :] - images[..., :-1, :]).abs().mean() + (images[..., 1:] - images[..., :-1]).abs().mean()
 
 
 def adversarial(logits: Tensor, real: bool, kind: str = "nsgan") -> Tensor:
-    """How far a discriminator's answers are from calling everything real (or fake), mean over all of them.
+    """Return how far a discriminator's logits are from calling everything real (or fake), mean over all of them.
 
     Args:
         logits: the discriminator's last layer, before any sigmoid.
-        real: what they should say.
+        real: whether the images should be called real.
         kind: ``nsgan``, binary cross entropy, or ``lsgan``, squared error.
     """
     target = torch.full_like(logits, float(real), dtype=torch.float32)
@@ -105,7 +110,7 @@ class Extractor:
 
     def __init__(self, make: Callable[[], nn.Module]) -> None:
         self._make = make
-        self._network: list[nn.Module] = []  # in a list, so that its owner does not take it for a part of itself
+        self._network: list[nn.Module] = []  # in a list, so that nn.Module does not register it as a part of its owner
 
     def __call__(self, images: Tensor) -> Sequence[Tensor]:
         """Return the feature maps of images (B, 3, H, W) in [0, 1]."""
@@ -124,8 +129,8 @@ class Vgg(Extractor):
 
     Args:
         maps: how many of its five feature maps to compute, from the finest.
-        normalised: look at images normalised as VGG16 was trained on. Several authors, and so their weights of the
-            losses, leave that out.
+        normalised: normalise images as in VGG16's own training. Several authors leave that out, and their weights of
+            the losses go with it.
     """
 
     def __init__(self, maps: int = 5, normalised: bool = True) -> None:
@@ -143,7 +148,7 @@ class Vgg(Extractor):
     def __call__(self, images: Tensor) -> Sequence[Tensor]:
         """Return the feature maps of images (B, 3, H, W) in [0, 1]."""
         if not self._normalised:
-            # The extractor begins with the normalisation: give it what becomes the image itself.
+            # The extractor begins with the normalisation. Invert it beforehand, so that the two cancel.
             mean, std = (images.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
             images = images * std + mean
         return super().__call__(images)

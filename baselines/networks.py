@@ -1,9 +1,10 @@
-"""What several published networks share: blocks, spectral norm, any size, and a mode for a while."""
+"""Building blocks of several published networks: residual blocks, spectral norm, padding, temporary modes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,7 +29,7 @@ def _mirrored(length: int, padded: int, device: torch.device) -> Tensor:
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Let gradients pass through a module for a while, but not into it."""
+    """Let gradients pass through a module, but not into its weights, inside a ``with`` block."""
     module.requires_grad_(False)
     try:
         yield
@@ -38,7 +39,7 @@ def frozen(module: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def evaluating(*modules: nn.Module) -> Iterator[None]:
-    """Put modules into evaluation mode for a while, without gradients."""
+    """Put modules into evaluation mode, and turn gradients off, inside a ``with`` block."""
     modes = [module.training for module in modules]
     for module in modules:
         module.eval()
@@ -51,9 +52,9 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 
 
 def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """A network's state with spectral norm folded into the kernels; the network's own tensors where there is none."""
+    """Return a network's weights, with spectral norm folded into the kernels. Other tensors are the network's own."""
     state = {name: value for name, value in network.state_dict().items() if ".parametrizations." not in name}
-    with evaluating(network):  # in training, a look at a kernel is a power iteration
+    with evaluating(network):  # in training mode, reading a kernel makes a power iteration
         for name, layer in network.named_modules():
             if parametrize.is_parametrized(layer, "weight"):
                 state[f"{name}.weight"] = layer.weight.detach()
@@ -61,7 +62,7 @@ def plain_state(network: nn.Module) -> dict[str, Tensor]:
 
 
 def normal_weights(layer: nn.Module) -> None:
-    """A convolution's kernel from N(0, 0.02), its bias zero: pix2pix's start, which many took over."""
+    """Draw a convolution's kernel from N(0, 0.02) and set its bias to zero, as pix2pix and many others do."""
     if isinstance(layer, CONVOLUTIONS):
         nn.init.normal_(layer.weight, 0, 0.02)
         if layer.bias is not None:
@@ -69,7 +70,7 @@ def normal_weights(layer: nn.Module) -> None:
 
 
 class ResidualBlock(nn.Module):
-    """EdgeConnect's and MISF's: two 3x3 convolutions, the first dilated by 2, no activation after the sum."""
+    """The block of EdgeConnect and MISF: two 3x3 convolutions, the first dilated by 2, no activation after the sum."""
 
     def __init__(self, channels: int, bias: bool = True) -> None:
         super().__init__()
@@ -84,12 +85,14 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, h, w) -> (B, C, h, w)."""
+        """Map (B, C, h, w) to the same shape."""
         return x + self.conv_block(x)
 
 
 class PatchDiscriminator(nn.Module):
-    """EdgeConnect's and MISF's: judges patches (Isola et al., CVPR 2017), all convolutions under spectral norm.
+    """The discriminator of EdgeConnect and MISF, which judges patches (Isola et al., CVPR 2017).
+
+    All of its convolutions are under spectral norm.
 
     Args:
         inputs: channels of the input.
@@ -113,7 +116,7 @@ class PatchDiscriminator(nn.Module):
         normalise_spectrally(layer for layer in self.modules() if isinstance(layer, nn.Conv2d))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, inputs, H, W) in [0, 1] -> every layer's activations; the last, (B, 1, h, w), are the logits."""
+        """Map (B, inputs, H, W) in [0, 1] to each layer's activations; the last, (B, 1, h, w), are the logits."""
         activations = []
         for name in self._layers:
             x = getattr(self, name)(x)
@@ -122,7 +125,7 @@ class PatchDiscriminator(nn.Module):
 
 
 class SpectralNorm(nn.Module):
-    """Divides a kernel by its largest singular value, tracked by one power iteration a call in training.
+    """A kernel divided by its largest singular value, which one power iteration per training call tracks.
 
     Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018. PyTorch's own
     multiplies in reduced precision under autocast.
@@ -131,6 +134,9 @@ class SpectralNorm(nn.Module):
         weight: the kernel.
         axis: that of its output channels.
     """
+
+    u: Tensor
+    v: Tensor
 
     def __init__(self, weight: Tensor, axis: int) -> None:
         super().__init__()
@@ -142,7 +148,7 @@ class SpectralNorm(nn.Module):
             self._iterate(matrix)
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The kernel with a largest singular value of one, same shape."""
+        """Return the kernel with a largest singular value of one, same shape."""
         with torch.autocast(weight.device.type, enabled=False):
             matrix = self._matrix(weight)
             if self.training:
@@ -164,4 +170,4 @@ def normalise_spectrally(layers: Iterable[nn.Module]) -> None:
     for layer in list(layers):
         if not parametrize.is_parametrized(layer, "weight"):
             axis = int(isinstance(layer, nn.ConvTranspose2d))
-            parametrize.register_parametrization(layer, "weight", SpectralNorm(layer.weight, axis))
+            parametrize.register_parametrization(layer, "weight", SpectralNorm(cast(Tensor, layer.weight), axis))

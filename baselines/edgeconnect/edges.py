@@ -1,4 +1,4 @@
-"""What EdgeConnect's edge generator starts from: the grey image and its Canny edges."""
+"""The input of EdgeConnect's edge generator: the grey image and its Canny edges."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ GREY = (0.2125, 0.7154, 0.0721)  # scikit-image's weights of red, green and blue
 
 
 def grey(images: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W), scikit-image's luminance."""
+    """Return scikit-image's luminance of images: (B, 3, H, W) to (B, 1, H, W)."""
     return (images * images.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def canny_edges(images: Tensor, masks: Tensor | None = None, sigma: float = 2.0) -> Tensor:
-    """Canny edges of the grey images, one pixel wide, with scikit-image's default thresholds.
+    """Return Canny edges of the grey images, one pixel wide, with scikit-image's default thresholds.
 
     Args:
         images: (B, 3, H, W) in [0, 1].
@@ -25,7 +25,7 @@ def canny_edges(images: Tensor, masks: Tensor | None = None, sigma: float = 2.0)
         sigma: standard deviation of the smoothing before, in pixels; 2 as published, for 256-pixel images.
 
     Returns:
-        (B, 1, H, W) in {0, 1}, float32, where the images are.
+        (B, 1, H, W) in {0, 1}, float32, on the images' device.
     """
     arrays = images.detach().cpu().double().numpy()
     known = [None] * len(arrays) if masks is None else masks[:, 0].cpu().numpy() < 0.5

@@ -15,7 +15,7 @@ from baselines.networks import CONVOLUTIONS, ResidualBlock, normal_weights, symm
 
 
 class Generator(nn.Module):
-    """Encoder, residual blocks and decoder (appendix A); the subclasses give it its images and its range.
+    """Encoder, residual blocks and decoder (appendix A); a subclass makes its input and its last activation.
 
     Args:
         inputs: channels of the input.
@@ -47,8 +47,8 @@ class Generator(nn.Module):
         self.factor = 2**downsamplings
         self.apply(normal_weights)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) of any size -> (B, outputs, H, W) before the last activation, float32."""
+    def _generate(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) of any size to (B, outputs, H, W), before the last activation, float32."""
         height, width = x.shape[-2:]
         # The dilated blocks' reflection padding needs three rows to reflect in.
         padded = symmetric_pad(x, *(max(3, -(-side // self.factor)) * self.factor for side in (height, width)))
@@ -73,11 +73,12 @@ class EdgeGenerator(Generator):
             (B, 1, H, W) in [0, 1], float32.
         """
         known = 1 - masks
-        return torch.sigmoid(super().forward(torch.cat([grey * known + masks, edges * known, masks], dim=1)))
+        return torch.sigmoid(self._generate(torch.cat([grey * known + masks, edges * known, masks], dim=1)))
 
     def spectrally_normalised(self) -> list[nn.Module]:
-        """The convolutions that are trained under spectral norm: all but the last."""
-        return [layer for layer in self.modules() if isinstance(layer, CONVOLUTIONS)][:-1]
+        """Return the convolutions that are trained under spectral norm: all but the last."""
+        layers: list[nn.Module] = [layer for layer in self.modules() if isinstance(layer, CONVOLUTIONS)]
+        return layers[:-1]
 
 
 class InpaintGenerator(Generator):
@@ -97,7 +98,7 @@ class InpaintGenerator(Generator):
         Returns:
             (B, 3, H, W) in [0, 1], float32.
         """
-        x = super().forward(torch.cat([images * (1 - masks) + masks, edges], dim=1))
+        x = self._generate(torch.cat([images * (1 - masks) + masks, edges], dim=1))
         return (torch.tanh(x) + 1) / 2
 
 

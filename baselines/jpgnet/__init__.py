@@ -26,9 +26,9 @@ class JPGNet(PublishedMethod):
     """The method: another method's painting, a filtered image, and a network that filters both into one.
 
     ``kpn1`` filters the image with its hole, which carries textures a few pixels over the rim; ``kpn2`` sees the
-    painted and the filtered image, the kernels of ``kpn1`` and how unsure they are. The painting method is trained
-    before (`over` in the method's file); then each of the two learns in its own stage with the ones before it fixed.
-    The stages' shares of a run are not published.
+    painted and the filtered image, the kernels of ``kpn1`` and their uncertainty. The painting method is trained
+    before (``over`` in the method's file). Then each of the two is trained in its own stage, with the networks before
+    it fixed. The stages' shares of a run are not published.
 
     Args:
         generator: the painting method, as in the registry: ``class``, and its ``parameters``.
@@ -40,7 +40,7 @@ class JPGNet(PublishedMethod):
         stages: shares of a run, by name: ``kpn1`` and ``kpn2``.
         ssim_weight: of structural similarity beside L1 in the filtering networks' loss.
         lr: Adam's learning rate for the filtering networks.
-        pretrained: the authors' files of ``kpn1`` and ``kpn2``; ``generator``: what that method's own parameter
+        pretrained: the authors' files of ``kpn1`` and ``kpn2``; ``generator``: what that method's parameter
             ``pretrained`` takes. Any of the three can be left out.
 
     Raises:
@@ -71,8 +71,8 @@ class JPGNet(PublishedMethod):
         spec = {"class": "baselines.edgeconnect:EdgeConnect", **(generator or {})}
         own = {"pretrained": files["generator"]} if "generator" in files else {}
         parameters = {**spec.get("parameters", {}), **own}
-        self.generator = build({"name": "the generator of JPGNet", "class": spec["class"], "parameters": parameters})
-        self.generator.requires_grad_(False)
+        painter: Any = build({"name": "the generator of JPGNet", "class": spec["class"], "parameters": parameters})
+        self.generator = painter.requires_grad_(False)
         self.kpn1 = KernelNetwork(3, 1, channels, downsamplings, init_gain)
         self.kpn2 = KernelNetwork(34, 2, channels, downsamplings, init_gain)
         self.factor = 2**downsamplings

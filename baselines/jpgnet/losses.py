@@ -11,9 +11,9 @@ C1, C2 = 0.01**2, 0.03**2
 
 
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
-    """SSIM (Wang et al., 2004) as a scalar that can be trained on: mean over pixels, channels and batch.
+    """Return a differentiable SSIM (Wang et al., 2004): mean over pixels, channels and batch.
 
-    An 11x11 Gaussian window of 1.5 pixels that reaches over the border, where it sees zeros; biased covariances.
+    An 11x11 Gaussian window of 1.5 pixels with zeros beyond the border; biased covariances.
 
     Args:
         a: (B, C, H, W), range 1.

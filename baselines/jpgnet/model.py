@@ -20,7 +20,7 @@ class KernelNetwork(nn.Module):
     ``conv_fusion`` is there although a network of one image does not use it.
 
     Args:
-        inputs: channels of what the network looks at.
+        inputs: channels of the network's input.
         images: RGB images that are filtered, 1 or 2.
         channels: width of the first block; 64 as published.
         downsamplings: halvings of the side, at least 2; 4 as published.
@@ -57,7 +57,7 @@ class KernelNetwork(nn.Module):
                 nn.init.xavier_normal_(layer.weight, init_gain)
 
     def _ups(self) -> range:
-        """Levels of the way up, by halvings of the side; the last doubling has no block."""
+        """Return the levels of the decoder, by halvings of the side; the last doubling has no block."""
         return range(self.downsamplings - 1, 0, -1)
 
     def _up(self, level: int) -> str:
@@ -73,7 +73,7 @@ class KernelNetwork(nn.Module):
         Returns:
             one image (B, 3, H, W), unbounded, and the kernels (B, 27 or 54, H, W), which are not normalised.
         """
-        maps = [self.conv1(x)]
+        maps = [self.get_submodule("conv1")(x)]
         for n in range(2, self.downsamplings + 2):
             maps.append(getattr(self, f"conv{n}")(halve(maps[-1])))
         up = maps[-1]
@@ -87,7 +87,7 @@ class KernelNetwork(nn.Module):
 
 
 def uncertainty(kernels: Tensor) -> Tensor:
-    """Where the filtering is unsure: the mean of each pixel's kernels, scaled to [0, 1] over each image.
+    """Return where the filtering is uncertain: the mean of each pixel's kernels, scaled to [0, 1] over each image.
 
     The authors scale over the whole batch, so that a result depends on its neighbours; they test one by one, where the
     two are the same. Their code is also for 256x256 pixels only.

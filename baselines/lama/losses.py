@@ -17,24 +17,24 @@ from torch.nn import functional
 def masked_l1(
     prediction: Tensor, target: Tensor, mask: Tensor, known_weight: float = 10.0, hole_weight: float = 0.0
 ) -> Tensor:
-    """Absolute error, weighted apart on known and on hole pixels, mean over all pixels.
+    """Return the absolute error with a weight for known and one for hole pixels, mean over all pixels.
 
-    The published configuration gives the hole no weight: many fillings are right there.
+    The published configuration gives the hole no weight, because many fillings of it are right.
     """
     weights = known_weight * (1 - mask.float()) + hole_weight * mask.float()
     return (weights * (prediction.float() - target.float()).abs()).mean()
 
 
 def adversarial_generator(fake_logits: Tensor) -> Tensor:
-    """Non-saturating generator loss, -log D(fake), over all patches (equation 3)."""
+    """Return the non-saturating generator loss, -log D(fake), over all patches (equation 3)."""
     return functional.softplus(-fake_logits.float()).mean()
 
 
 def adversarial_discriminator(real_logits: Tensor, fake_logits: Tensor, mask: Tensor) -> Tensor:
-    """Non-saturating discriminator loss with a mask-aware target (equation 2).
+    """Return the non-saturating discriminator loss with a mask-aware target (equation 2).
 
     Only patches that touch generated pixels are called fake; the rest of a painted image counts as real. The mask
-    is brought to the logits' size by nearest neighbour.
+    is resized to the logits' size by nearest neighbour.
     """
     fake_logits = fake_logits.float()
     hole = functional.interpolate(mask.float(), size=fake_logits.shape[-2:], mode="nearest")
@@ -43,7 +43,7 @@ def adversarial_discriminator(real_logits: Tensor, fake_logits: Tensor, mask: Te
 
 
 def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
-    """Squared gradient of the discriminator on real images, mean over the batch (section 2.2.3, R1).
+    """Return the squared gradient of the discriminator on real images, mean over the batch (section 2.2.3, R1).
 
     ``real_images`` must require a gradient, and ``real_logits`` must come from them in float32.
     """
@@ -52,12 +52,12 @@ def r1_penalty(real_logits: Tensor, real_images: Tensor) -> Tensor:
 
 
 def feature_matching(fake_features: Sequence[Tensor], real_features: Sequence[Tensor]) -> Tensor:
-    """Mean over layers of the MSE between the discriminator's features (section 2.2.3, L_DiscPL)."""
+    """Return the mean over layers of the MSE between the discriminator's features (section 2.2.3, L_DiscPL)."""
     return torch.stack(_layer_errors(fake_features, real_features)).mean()
 
 
 def perceptual(features: Callable[[Tensor], Sequence[Tensor]], prediction: Tensor, target: Tensor) -> Tensor:
-    """High-receptive-field perceptual loss: sum over layers of the MSE between features (equation 1).
+    """Return the high-receptive-field perceptual loss: the sum over layers of the MSE between features (equation 1).
 
     Args:
         features: any frozen extractor of a list of feature maps from images in [0, 1]. The authors' is a dilated

@@ -48,7 +48,7 @@ class SpectralTransform(nn.Module):
         self.conv2 = nn.Conv2d(half, out_channels, 1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, in, H, W) -> (B, out, H, W)."""
+        """Map (B, in, H, W) to (B, out, H, W)."""
         x = self.conv1(x)
         return self.conv2(x + self.fu(x))
 
@@ -76,7 +76,7 @@ class FFC(nn.Module):
         (local_in, global_in), (local_out, global_out) = in_channels, out_channels
         self.stride, self.padding = stride, padding
 
-        def conv(inputs: int, outputs: int) -> nn.Module | None:
+        def conv(inputs: int, outputs: int) -> nn.Conv2d | None:
             if not (inputs and outputs):
                 return None
             return nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False, padding_mode="reflect")
@@ -87,19 +87,20 @@ class FFC(nn.Module):
         self.convg2g = SpectralTransform(global_in, global_out) if global_in and global_out else None
 
     def forward(self, pair: Pair) -> Pair:
-        """Each output side is the sum of its paths from both input sides."""
+        """Return the pair of which each side is the sum of its paths from both input sides."""
         local, wide = pair
         from_local = self._convolve_local(local)
         return _add(from_local[0], self.convg2l, wide), _add(from_local[1], self.convg2g, wide)
 
     def _convolve_local(self, local: Tensor | None) -> Pair:
-        if self.convl2l is None or self.convl2g is None:
+        if local is None or self.convl2l is None or self.convl2g is None:
             return _add(None, self.convl2l, local), _add(None, self.convl2g, local)
         # Both paths read the same window: one convolution with joined kernels is the same sum at less overhead.
         kernel = torch.cat([self.convl2l.weight, self.convl2g.weight])
         padded = functional.pad(local, (self.padding,) * 4, mode="reflect")
         both = functional.conv2d(padded, kernel, stride=self.stride)
-        return both.split([self.convl2l.out_channels, self.convl2g.out_channels], dim=1)
+        to_local, to_global = both.split([self.convl2l.out_channels, self.convl2g.out_channels], dim=1)
+        return to_local, to_global
 
 
 def _add(so_far: Tensor | None, path: nn.Module | None, x: Tensor | None) -> Tensor | None:
@@ -125,7 +126,7 @@ class FFCLayer(nn.Module):
         self.bn_g = nn.BatchNorm2d(out_channels[1]) if out_channels[1] else None
 
     def forward(self, pair: Pair) -> Pair:
-        """(local, global) -> (local, global)."""
+        """Map a pair (local, global) to the next one."""
         local, wide = self.ffc(pair)
         local = functional.relu(self.bn_l(local)) if self.bn_l is not None else None
         wide = functional.relu(self.bn_g(wide)) if self.bn_g is not None else None
@@ -141,9 +142,11 @@ class FFCBlock(nn.Module):
         self.conv2 = FFCLayer(channels, channels, kernel=3, padding=1)
 
     def forward(self, pair: Pair) -> Pair:
-        """(local, global) -> (local, global), same shapes."""
-        change = self.conv2(self.conv1(pair))
-        return tuple(None if old is None else old + new for old, new in zip(pair, change, strict=True))
+        """Map a pair (local, global) to one of the same shapes."""
+        local, wide = (
+            None if old is None else old + new for old, new in zip(pair, self.conv2(self.conv1(pair)), strict=True)
+        )
+        return local, wide
 
 
 class _Split(nn.Module):
@@ -165,7 +168,7 @@ class _Concat(nn.Module):
 
 
 class _Float32Conv2d(nn.Conv2d):
-    """A convolution that leaves autocast: bfloat16 colours would be coarser than the 8 bits they are rounded to."""
+    """A convolution in float32 even under autocast, because bfloat16 is coarser than 8-bit colour."""
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):

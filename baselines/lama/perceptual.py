@@ -25,6 +25,9 @@ class DilatedResNet50(nn.Module):
     So the third and fourth stage keep an eighth of the side and see most of a 256-pixel image.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         plan = ResNet(Bottleneck, [3, 4, 6, 3], replace_stride_with_dilation=[False, True, True])

@@ -1,7 +1,7 @@
 """MISF's generator, written from the published facts; outputs equal the authors' (``tests/golden/misf.json``).
 
 Source: Li et al., "MISF: Multi-level Interactive Siamese Filtering for High-Fidelity Image Inpainting", CVPR 2022.
-One branch encodes and decodes as EdgeConnect's painter does; the other looks at the same image and predicts kernels
+One branch encodes and decodes as EdgeConnect's painter does; the other predicts, from the same image, kernels
 that filter the first one's features and, at the end, its image.
 """
 
@@ -23,7 +23,7 @@ SHARED_BY = 4
 class KernelPrediction(nn.Module):
     """The branch that predicts the kernels of both levels.
 
-    ``conv_final`` is in the authors' files and is used by nobody.
+    ``conv_final`` is not used; it is here because the authors' files hold its weights.
     """
 
     def __init__(self, channels: int = 64) -> None:
@@ -41,7 +41,7 @@ class KernelPrediction(nn.Module):
         self.conv_final = nn.Conv2d(12, 3, 3, padding=1)
 
     def forward(self, x: Tensor, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Predict kernels.
+        """Predict the kernels of both levels.
 
         Args:
             x: (B, 4, H, W), the image with its hole and the mask.

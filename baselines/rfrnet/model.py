@@ -8,6 +8,7 @@ are those of the published checkpoints. Inside, masks say 1 = known, as there.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -28,40 +29,59 @@ class PartialConv2d(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
 
-    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, in, H, W) and (B, 1 or in, H, W) -> (B, out, h, w) and (B, 1, h, w), known where a window saw anything.
+    def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # a second input
+        """Convolve what is known.
 
-        Where it saw nothing, features are zero.
+        Args:
+            x: (B, in, H, W).
+            mask: (B, 1 or in, H, W), 1 = known.
+
+        Returns:
+            (B, out, h, w), zero where a window has no known pixel; and (B, 1, h, w), 1 where it has any.
         """
-        kernel, stride, padding = self.kernel_size, self.stride, self.padding
+        kernel, stride, padding = self.kernel_size, self.stride, cast(tuple[int, ...], self.padding)
+        # Known values in each window, over all input channels: an average pooling with divisor 1 is a sum.
         known = mask * x.shape[1] if mask.shape[1] == 1 else mask.sum(1, keepdim=True)
         known = functional.avg_pool2d(known, kernel, stride, padding, divisor_override=1)
         seen = known.clamp(0, 1)
+        # The window's number of values, divided by how many of them are known.
         share = self.weight[0].numel() / (known + 1e-8) * seen
         return super().forward(x * mask) * share, seen
 
 
 class KnowledgeConsistentAttention(nn.Module):
-    """Self-attention whose scores remember the recurrence before where that one knew something (section 3.2)."""
+    """Self-attention, blended with that of the previous recurrence where positions were already known (section 3.2)."""
 
     def __init__(self) -> None:
         super().__init__()
         self.ratio = nn.Parameter(torch.ones(1))
 
     def forward(self, x: Tensor, mask: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
-        """(B, C, h, w) -> what every position gathers, and the memory for the next recurrence.
+        """Gather, for each position, features of similar positions.
 
-        The memory goes in and out as a value and is never kept: no image or call can see another's. Positions are
-        matrix columns, so the batch is computed at once and h need not equal w.
+        Positions are matrix columns, so the batch is computed at once and h need not equal w.
+
+        Args:
+            x: (B, C, h, w), features.
+            mask: (B, 1, H, W), 1 = known; resized to (h, w) for the next recurrence.
+            memory: what this function returned in the previous recurrence; None in the first. It is passed and never
+                stored in the module, so calls and images are independent.
+
+        Returns:
+            the gathered features (B, C, h, w), and the memory for the next recurrence.
         """
-        flat = x.flatten(2)
+        flat = x.flatten(2)  # (B, C, P) with P = h * w positions
+        # Cosine similarity with one side normalised only: keys have length 1, the query keeps its own.
         keys = flat + 1e-7
         keys = keys / keys.square().sum(1, keepdim=True).sqrt()
-        scores = (keys.transpose(1, 2) @ flat).unflatten(2, x.shape[2:])
+        scores = (keys.transpose(1, 2) @ flat).unflatten(2, x.shape[2:])  # (B, P keys, h, w queries)
+        # Summed over 3x3 neighbouring queries, so that neighbours attend alike.
         scores = _window_sums(scores)
-        attention = scores.softmax(1)
+        attention = scores.softmax(1)  # over keys
         if memory is not None:
             before, known = memory
+            # Where the position was known: the mean of old and new attention, weighted 1 to `ratio`; elsewhere the
+            # new attention alone.
             new = self.ratio.abs() + 1e-7
             attention = (before * known + attention * new) / (known + new)
         gathered = (keys @ attention.flatten(2)).unflatten(2, x.shape[2:])
@@ -69,7 +89,7 @@ class KnowledgeConsistentAttention(nn.Module):
 
 
 def _window_sums(x: Tensor) -> Tensor:
-    """Sums over 3x3 windows, zeros around: rows, then columns, a third of the time of a pooling layer on a CPU."""
+    """Return sums over 3x3 windows, zeros around: rows, then columns, in a third of a pooling layer's time on a CPU."""
     padded = functional.pad(x, (1, 1, 1, 1))
     rows = padded[..., :-2, :] + padded[..., 1:-1, :] + padded[..., 2:, :]
     return rows[..., :-2] + rows[..., 1:-1] + rows[..., 2:]
@@ -84,8 +104,8 @@ class Attention(nn.Module):
         self.combiner = nn.Conv2d(2 * channels, channels, 1)
 
     def forward(self, x: Tensor, mask: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
-        """(B, C, h, w) -> (B, C, h, w) and the new memory."""
-        # Scores are not normalised and reach hundreds, where bfloat16 steps by whole units.
+        """Map (B, C, h, w) to (B, C, h, w) and the new memory; arguments same as in the attention."""
+        # Scores are not normalised and reach hundreds, where neighbouring bfloat16 numbers are a whole unit apart.
         with torch.autocast(x.device.type, enabled=False):
             gathered, memory = self.att(x.float(), mask, memory)
         return self.combiner(torch.cat([gathered, x], dim=1)), memory
@@ -110,7 +130,7 @@ class FeatureReasoning(nn.Module):
         self.dec_1 = _up(widths[2] + widths[1], channels, strides[0])
 
     def forward(self, x: Tensor, mask: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
-        """(B, C, h, w) and what is known of it, (B, 1, h, w) -> the same shape, and the attention's memory."""
+        """Map (B, C, h, w), known where the mask (B, 1, h, w) is 1, to the same shape and the new memory."""
         skips = []
         for n in range(1, 7):
             x = getattr(self, f"enc_{n}")(x)
@@ -120,6 +140,7 @@ class FeatureReasoning(nn.Module):
             x = getattr(self, f"dec_{n}")(torch.cat([x, skips.pop()], dim=1))
             if n == 3:
                 x, memory = self.att(x, mask, memory)
+        assert memory is not None  # the decoder's third layer has set it
         return x, memory
 
 
@@ -137,7 +158,7 @@ class Bottleneck(nn.Module):
         self.bn3 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
+        """Map (B, C, H, W) to the same shape."""
         hidden = functional.relu(self.bn1(self.conv1(x)))
         hidden = functional.relu(self.bn2(self.conv2(hidden)))
         return functional.relu(x + self.bn3(self.conv3(hidden)))
@@ -209,7 +230,7 @@ class RFRNetGenerator(nn.Module):
             return self.out(tail.float())[..., :height, :width]
 
     def _reason(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """The recurrences' features, averaged over those that know a position, and what the last one knows."""
+        """Return the mean of the recurrences' features over those in which a position is known, and the last mask."""
         x, mask = self.Pconv1(image, mask)
         x, mask = self.Pconv2(functional.relu(self.bn1(x)), mask)
         x = functional.relu(self.bn20(x))
@@ -222,7 +243,7 @@ class RFRNetGenerator(nn.Module):
         return total / (count + 1e-7 * (self.recurrences + 1)), mask
 
 
-def _conv(inputs: int, outputs: int, activation: nn.Module, **options: int) -> nn.Sequential:
+def _conv(inputs: int, outputs: int, activation: nn.Module, **options: Any) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, bias=False, **options), nn.BatchNorm2d(outputs), activation)
 
 

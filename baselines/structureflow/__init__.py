@@ -112,7 +112,12 @@ class StructureFlow(PublishedMethod):
         self.f_dis = Discriminator(discriminator_channels)
         self.apply(_initialise)
         self.structure = structure
-        self.smoothing = {"strength": strength, "sigma": sigma, "sharpness": sharpness, "iterations": iterations}
+        self.smoothing: dict[str, Any] = {
+            "strength": strength,
+            "sigma": sigma,
+            "sharpness": sharpness,
+            "iterations": iterations,
+        }
         self.sampling = windows[-1]
         self.weights = {
             "structure_l1": structure_l1_weight,

@@ -1,4 +1,4 @@
-"""Grid equations solved exactly by nested dissection (George, 1973), on any device and without waiting for it.
+"""Solve grid equations exactly by nested dissection (George, 1973), on any device and without waiting for it.
 
 A line of pixels cuts the grid in two, lines cut the halves, and so on. From the smallest parts upwards, each part's
 pixels are eliminated, which leaves an equation for the ring of pixels around it. All parts of a level are one batch of
@@ -22,7 +22,7 @@ Region = tuple[int, int, int, int]  # top, bottom, left, right; the second of ea
 
 
 class Level(NamedTuple):
-    """The parts of one level, each with S pixels to eliminate and R pixels in its ring; unused places are numbered.
+    """The parts of one level, each with S pixels to eliminate and R pixels in its ring.
 
     Places in a part's matrix are first those of its own pixels, then those of its ring.
     """
@@ -49,7 +49,7 @@ def solve(right: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
     levels, order = plan(height, width, wanted.device)
     coefficients = _coefficients(right.double(), below.double())
     targets = torch.cat([wanted.double().flatten(2).mT, wanted.new_zeros(batch, 1, channels, dtype=torch.double)], 1)
-    left = rest = None
+    left = rest = coefficients.new_zeros(0)  # what the level below leaves for the rings; the first level has none
     factors = []
     for level in levels:
         parts, own = level.own.shape
@@ -58,15 +58,18 @@ def solve(right: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
             matrix = coefficients.new_zeros(batch, parts, size, size)
             sides = coefficients.new_zeros(batch, parts, size, channels)
         else:
-            matrix, sides = _inherited(left, level), _inherited_sides(rest, level)
+            matrix, sides = _inherited(left, level.children), _inherited_sides(rest, level.children)
         matrix.view(batch, -1).index_add_(1, level.entries, coefficients[:, level.values])
         sides[:, :, :own] += targets[:, level.own]
+        # Schur complement: with own pixels first, the matrix is [[A, B], [B', C]], and elimination leaves for the ring
+        # C - B' A^-1 B. With A = L L' that is C - across' across, where L across = B.
         lower, _ = torch.linalg.cholesky_ex(matrix[..., :own, :own])
         across = torch.linalg.solve_triangular(lower, matrix[..., :own, own:], upper=False)
         known = torch.linalg.solve_triangular(lower, sides[..., :own, :], upper=False)
         left = matrix[..., own:, own:] - across.mT @ across
         rest = sides[..., own:, :] - across.mT @ known
         factors.append((lower, across, known))
+    # Back substitution, from the largest part down: the ring's values are found before the own pixels'.
     found = targets.new_zeros(batch, 1, channels)
     for level, (lower, across, known) in zip(reversed(levels), reversed(factors), strict=True):
         own = torch.linalg.solve_triangular(lower.mT, known - across @ found[:, level.ring], upper=True)
@@ -83,17 +86,17 @@ def _coefficients(right: Tensor, below: Tensor) -> Tensor:
     return torch.cat([entries, entries.new_ones(len(entries), 1)], 1)
 
 
-def _inherited(left: Tensor, level: Level) -> Tensor:
+def _inherited(left: Tensor, children: tuple[Tensor, Tensor]) -> Tensor:
     """Return what the halves leave, (B, halves, R', R'), at its places in the matrices (B, parts, S + R, S + R)."""
     whole = functional.pad(left, (0, 1, 0, 1))  # zeros for the places that a half does not have
-    first, second = (_columns(_rows(whole[:, half::2], places), places) for half, places in enumerate(level.children))
+    first, second = (_columns(_rows(whole[:, half::2], places), places) for half, places in enumerate(children))
     return first.add_(second)
 
 
-def _inherited_sides(rest: Tensor, level: Level) -> Tensor:
+def _inherited_sides(rest: Tensor, children: tuple[Tensor, Tensor]) -> Tensor:
     """Return the same for the right-hand sides, (B, halves, R', C) to (B, parts, S + R, C)."""
     whole = functional.pad(rest, (0, 0, 0, 1))
-    first, second = (_rows(whole[:, half::2], places) for half, places in enumerate(level.children))
+    first, second = (_rows(whole[:, half::2], places) for half, places in enumerate(children))
     return first.add_(second)
 
 
@@ -118,8 +121,8 @@ def plan(height: int, width: int, device: torch.device) -> tuple[list[Level], Te
     rings = [[_ring(region, number) for region in level] for level in regions]
     rank = np.zeros(pixels + 1, dtype=np.int64)  # of the second pass, from the largest part down; the zero comes first
     start, padded = 1, []
-    for level, ring in zip(owns, rings, strict=True):
-        padded.append((_padded(level, pixels), _padded(ring, pixels)))
+    for own_lists, ring_lists in zip(owns, rings, strict=True):
+        padded.append((_padded(own_lists, pixels), _padded(ring_lists, pixels)))
         own = padded[-1][0]
         rank[own.ravel()] = np.arange(start, start + own.size)
         start += own.size
@@ -205,18 +208,24 @@ def _level(
             entries.append(flat)
             values.append(edge)
             kept.append(inside)
-    kept, entries, values = (np.concatenate([x.ravel() for x in lists]) for lists in (kept, entries, values))
-    entries, values = entries[kept], values[kept]
-    entries, first = np.unique(entries, return_index=True)  # an edge between two own pixels is met from both ends
-    values = values[first]
+    used_entries, flat_entries, flat_values = (
+        np.concatenate([x.ravel() for x in lists]) for lists in (kept, entries, values)
+    )
+    # An edge between two own pixels is met from both ends, and counts once.
+    numbers, first = np.unique(flat_entries[used_entries], return_index=True)
+    coefficients = flat_values[used_entries][first]
     children = None
     if inner is not None:
         empty = inner.shape[1]
-        children = []
+        halves = []
         for half in (0, 1):
+            # The halves' rings have places in this part's matrix; here the other way round, by this part's places.
             at = find(inner[half::2])
             inverse = np.full((parts, size + 1), empty)
             np.put_along_axis(inverse, np.where(at >= 0, at, size), np.arange(empty)[None].repeat(parts, 0), 1)
-            children.append(torch.from_numpy(inverse[:, :size]).to(device))
-    numbers = (torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (own, rank[ring], entries, values))
-    return Level(*numbers, tuple(children) if children else None)
+            halves.append(torch.from_numpy(inverse[:, :size]).to(device))
+        children = halves[0], halves[1]
+    own_t, ring_t, entries_t, values_t = (
+        torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (own, rank[ring], numbers, coefficients)
+    )
+    return Level(own_t, ring_t, entries_t, values_t, children)

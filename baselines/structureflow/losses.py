@@ -1,4 +1,4 @@
-"""What StructureFlow trains with beside the losses that other methods share."""
+"""StructureFlow's losses that no other method has."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EPS = 1e-8
 
 
 def least_squares(logits: Sequence[Tensor], real: bool) -> Tensor:
-    """LSGAN loss (Mao et al., ICCV 2017), mean over the discriminator's scales."""
+    """Return the LSGAN loss (Mao et al., ICCV 2017), mean over the discriminator's scales."""
     return torch.stack([adversarial(scale, real, "lsgan") for scale in logits]).mean()
 
 
@@ -41,7 +41,7 @@ def _means(old: int, new: int, like: Tensor) -> Tensor:
 def sampling_correctness(
     wanted: Tensor, source: Tensor, flow: Tensor, masks: Tensor, window: int = 4, sigma: float = 2.0
 ) -> Tensor:
-    """How far the features that the flow fetches into the hole fall behind the best that could be fetched (eq. 8).
+    """Return how much worse the features are that the flow fetches into the hole than the best ones (equation 8).
 
     Args:
         wanted: the complete images' features, (B, C, h, w).

@@ -296,8 +296,8 @@ class Discriminator(nn.Module):
 
 
 def add_spectral_norm(network: nn.Module) -> None:
-    """Put the layers that ask for it under spectral norm, from now on.
+    """Put the layers that are marked as ``spectral`` under spectral norm, from now on.
 
     Only training needs it: networks are built plain, and ``plain_state`` gives a plain network's weights back.
     """
-    normalise_spectrally(block.conv for block in network.modules() if getattr(block, "spectral", False))
+    normalise_spectrally(block.conv for block in network.modules() if isinstance(block, ConvBlock) and block.spectral)

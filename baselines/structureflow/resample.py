@@ -1,6 +1,8 @@
-"""Sampling features where a flow points, through a Gaussian window (StructureFlow, section 3.2)."""
+"""Sample features where a flow points, through a Gaussian window (StructureFlow, section 3.2)."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch.nn import functional
 
 
 def gaussian_resample(features: Tensor, flow: Tensor, window: int, sigma: float) -> Tensor:
-    """At each position, the Gaussian-weighted mean of the ``window`` x ``window`` features around its flow's target.
+    """Return, for each position, the Gaussian-weighted mean of the features around its flow's target.
 
     A bilinear sample would pass gradients to four positions; this one also reaches further targets. Taps outside the
     features repeat the border with the weight of their own distance. Differentiable in both arguments, everywhere
@@ -27,13 +29,13 @@ def gaussian_resample(features: Tensor, flow: Tensor, window: int, sigma: float)
         features = features if features.dtype == torch.float64 else features.float()
         flow = flow.to(features.dtype)
         (batch, channels, height, width), (rows, columns) = features.shape, flow.shape[-2:]
-        grid = {"dtype": flow.dtype, "device": flow.device}
+        grid: dict[str, Any] = {"dtype": flow.dtype, "device": flow.device}
         x_index, x_weight = _taps(flow[:, 0] + torch.arange(columns, **grid), width, window, sigma)
         y_index, y_weight = _taps(flow[:, 1] + torch.arange(rows, **grid)[:, None], height, window, sigma)
         image = torch.arange(batch, device=flow.device).view(-1, 1, 1, 1, 1) * (height * width)
         index = image + y_index[..., :, None] * width + x_index[..., None, :]
         weight = y_weight[..., :, None] * x_weight[..., None, :]
-        # One row of channels a position: a weighted bag of such rows is exactly this mean, and a fast kernel.
+        # One row of channels per position: a weighted bag of such rows is exactly this mean, and a fast kernel.
         bags = (-1, window * window)
         table = features.permute(0, 2, 3, 1).reshape(-1, channels)
         sampled = functional.embedding_bag(
@@ -43,7 +45,7 @@ def gaussian_resample(features: Tensor, flow: Tensor, window: int, sigma: float)
 
 
 def _taps(target: Tensor, length: int, window: int, sigma: float) -> tuple[Tensor, Tensor]:
-    """Along one axis, indices and normalised weights of the taps around targets (B, h, w): (B, h, w, window) each."""
+    """Return, along one axis, the taps around targets (B, h, w): indices and normalised weights (B, h, w, window)."""
     offsets = torch.arange(window, device=target.device) - (window // 2 - 1)
     pixel = target.detach().floor()
     distance = offsets - (target - pixel)[..., None]

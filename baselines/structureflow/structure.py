@@ -1,4 +1,4 @@
-"""Structure images: images without their texture, by relative total variation (Xu et al., SIGGRAPH Asia 2012)."""
+"""Remove the texture of images by relative total variation (Xu et al., SIGGRAPH Asia 2012)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def structure_images(
 
     Args:
         images: (B, 3, H, W) in [0, 1].
-        masks: (B, 1, H, W), 1 = hole: known pixels are smoothed as if the holes were the image's border, and what
-            stands in the holes reaches none of them. None: the whole image, as published.
+        masks: (B, 1, H, W), 1 = hole: known pixels are smoothed as if the holes were the image's border, so
+            that the content of a hole reaches none of them. None: the whole image, as published.
         strength: of the smoothing, the paper's lambda.
         sigma: standard deviation in pixels of the first window that texture is told from structure by; it halves with
             every iteration down to 0.5.
-        sharpness: mean gradient below which an edge is smoothed no more for being weak.
+        sharpness: lower bound of the mean gradient; edges that are weaker are smoothed no more than an edge of it.
         iterations: of weighing edges by the last result and smoothing the image.
 
     Returns:
@@ -56,6 +56,8 @@ def _smooth(images: Tensor, known: Tensor, strength: float, sigma: float, sharpn
     images = torch.where(known > 0, images, 0)
     smoothed = images
     for _ in range(iterations):
+        # An edge weighs little, and so is kept, where the gradient of the last result is large, and where blurred
+        # differences do not cancel, that is at structure. In texture they cancel, and its edges are smoothed.
         dx, dy = _differences(smoothed, right, below)
         gradient = (dx.square() + dy.square()).sqrt().mean(1, keepdim=True).clamp_min(sharpness)
         blur = _Blur(sigma, known)
@@ -63,13 +65,14 @@ def _smooth(images: Tensor, known: Tensor, strength: float, sigma: float, sharpn
         share = blur(torch.ones_like(known)) / blur(known).clamp_min(torch.finfo(known.dtype).tiny)
         dx, dy = _differences(blur(smoothed) * share, right, below)
         strengths = strength / 2 / gradient
-        weights = (edge * strengths / _texture(change) for edge, change in ((right, dx), (below, dy)))
-        smoothed = _diffuse(*weights, images)
+        across, down = (edge * strengths / _texture(change) for edge, change in ((right, dx), (below, dy)))
+        smoothed = _diffuse(across, down, images)
         sigma = max(sigma / 2, 0.5)
     return smoothed
 
 
 def _differences(images: Tensor, right: Tensor, below: Tensor) -> tuple[Tensor, Tensor]:
+    """Return differences to the next pixel in the row and in the column, zero where there is no edge."""
     dx, dy = torch.zeros_like(images), torch.zeros_like(images)
     dx[..., :-1] = images.diff(dim=-1)
     dy[..., :-1, :] = images.diff(dim=-2)
@@ -77,6 +80,7 @@ def _differences(images: Tensor, right: Tensor, below: Tensor) -> tuple[Tensor, 
 
 
 def _texture(change: Tensor) -> Tensor:
+    """Return the mean absolute difference over channels, bounded from below: small in texture, large at structure."""
     return change.abs().mean(1, keepdim=True).clamp_min(SMALLEST)
 
 
@@ -103,8 +107,8 @@ class _Blur:
 def _diffuse(right: Tensor, below: Tensor, images: Tensor) -> Tensor:
     """Solve (1 + L) x = images for each channel, L the Laplacian of the grid whose edges weigh ``right``, ``below``.
 
-    On a CPU by a factorisation for each image, one thread an image as far as torch's threads go; elsewhere all images
-    at once on the device, which needs more operations but waits for nothing.
+    On a CPU each image is factorised by itself, in as many threads as torch uses. On other devices all images are
+    solved at once, which takes more operations but never makes the CPU wait for the device.
     """
     if images.device.type != "cpu":
         return dissection.solve(right[:, 0], below[:, 0], images)
@@ -124,7 +128,9 @@ def _factorised(right: np.ndarray, below: np.ndarray, image: np.ndarray) -> np.n
     diagonal[1:] += below[:-1]
     wanted = image.reshape(-1, channels)
     if width <= BANDED_UP_TO:
-        # Fortran's order, as LAPACK wants it, spares a copy; SciPy's shortcut for two bands fails on a single pixel.
+        # Rows of `bands` are the diagonals of the matrix: the main one, then those at distance 1 (the pixel to the
+        # right) and `width` (the pixel below). Fortran's order is LAPACK's and avoids a copy. There are at least
+        # three bands, because SciPy's shortcut for two fails on a single pixel.
         bands = np.zeros((max(width, 2) + 1, height * width), order="F")
         bands[0] = diagonal.ravel()
         bands[1] -= right.ravel()

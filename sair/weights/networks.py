@@ -55,7 +55,7 @@ def vgg16_state() -> dict[str, Tensor]:
     return {key: tensor.clone() for key, tensor in _load("vgg16")[0].items()}
 
 
-def vgg16_features() -> nn.Module:
+def vgg16_features() -> Vgg16Features:
     """Return VGG16 as a frozen feature extractor, a new module at each call.
 
     Its input is (B, 3, H, W), RGB in [0, 1], both sides at least 16; ImageNet's normalisation is inside. It returns
@@ -67,7 +67,8 @@ def vgg16_features() -> nn.Module:
     """
     module = Vgg16Features()
     module.load_state_dict(_load("vgg16")[0], strict=True)
-    return module.eval().requires_grad_(False)
+    module.eval().requires_grad_(False)
+    return module
 
 
 def lpips_linear_state() -> dict[str, Tensor]:
@@ -97,12 +98,15 @@ class Vgg16Features(nn.Module):
     PLAN = (64, 64, "pool", 128, 128, "pool", 256, 256, 256, "pool", 512, 512, 512, "pool", 512, 512, 512)
     TAPS = frozenset({3, 8, 15, 22, 29})
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         channels = 3
         for step in self.PLAN:
-            if step == "pool":
+            if isinstance(step, str):
                 layers.append(nn.MaxPool2d(2))
             else:
                 # skip_init: the values are loaded next, and drawing them would move the global random state.
