@@ -46,7 +46,7 @@ def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Pr
 
 
 def start(project: Project, local: bool) -> None:
-    """Lock the results folder of a run, and refuse a device that this machine lacks.
+    """Lock the results folder of a run, refuse a device that this machine lacks, and make SIGTERM end the run.
 
     Args:
         project: what ``plan`` returned.
@@ -61,6 +61,10 @@ def start(project: Project, local: bool) -> None:
 
             device("cuda")
         lock(project.results)
+    if threading.current_thread() is threading.main_thread():
+        from sair.pipeline.stopping import end_on_sigterm
+
+        end_on_sigterm()
 
 
 @contextmanager
