@@ -403,7 +403,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _reference(options: argparse.Namespace) -> None:
-    from sair.reporting.regression import keep
+    from sair.reporting.regression import store_reference
 
     project = _project(options.configfile)
     dataset, folder = (project.config["regression"][key] for key in ("dataset", "reference"))
@@ -413,7 +413,7 @@ def _reference(options: argparse.Namespace) -> None:
         if project.layout(table).dataset == dataset
         for method, paths in project.measured(table).items()
     }
-    keep(project.config, dataset, project.manifest(dataset), scores, folder)
+    store_reference(project.config, dataset, project.manifest(dataset), scores, folder)
     print(f"{folder}: stored the scores of {len(scores)} methods")
 
 

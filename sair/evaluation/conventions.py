@@ -1,4 +1,4 @@
-"""PSNR, SSIM and L1 as the evaluation code of published methods computes them; the project's own are one row of these.
+"""PSNR, SSIM and L1 as the evaluation code of published methods computes them; this project's own are one of these.
 
 Pure functions of 8-bit images, as in ``sair.evaluation.metrics``, in float64 where the authors' code may use float32.
 What happens to a prediction before it is scored cannot be seen in its image; ``Convention.cast`` describes it in words.
@@ -31,18 +31,18 @@ Compute = Callable[[np.ndarray, np.ndarray, np.ndarray], float]
 class Measure(NamedTuple):
     """One measure of a convention.
 
-    says: its definition in a few words.
+    definition: in a few words.
     compute: the function; equal measures share one function object, so each is computed once per image pair.
     decimals: digits after the point in tables.
     """
 
-    says: str
+    definition: str
     compute: Compute
     decimals: int
 
 
 class Convention(NamedTuple):
-    """What one evaluation code computes.
+    """The measures of one evaluation code.
 
     label: printed name.
     source: repository, commit and files.

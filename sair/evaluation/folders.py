@@ -195,7 +195,7 @@ def _same_ids(truths: dict[str, Path], truth_dir: Path, others: dict[str, Path],
 
 
 class _Polarity:
-    """Detects masks without a hole, and masks of the other polarity by where predictions differ from ground truths."""
+    """Detector of masks without a hole, and of masks of the other polarity by where predictions have errors."""
 
     def __init__(self, hole: str) -> None:
         self._hole = hole

@@ -46,7 +46,7 @@ class Target(NamedTuple):
 
     prediction: uint8 RGB (H, W, 3).
     row: scores of its image.
-    suffix: of the columns, such as ``_raw``.
+    suffix: end of the columns' names, such as ``_raw``.
     """
 
     prediction: np.ndarray

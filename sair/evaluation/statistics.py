@@ -1,4 +1,4 @@
-"""From per-image scores to a number with its uncertainty, and the one rule by which a difference is called real."""
+"""Means with their uncertainty from per-image scores, and the one rule that decides whether a difference is real."""
 
 from __future__ import annotations
 
@@ -18,7 +18,12 @@ BLOCK = 1 << 20  # numbers drawn at once, so that memory does not grow with the 
 
 
 class Estimate(NamedTuple):
-    """A mean over images, its 95 % bootstrap interval, the number of images, and of clusters that they form."""
+    """A mean over images with its 95 % bootstrap interval.
+
+    low, high: ends of the interval.
+    n: number of images.
+    clusters: number of clusters that they form.
+    """
 
     mean: float
     low: float
@@ -28,7 +33,13 @@ class Estimate(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A mean paired difference, its 95 % interval, the two-sided p of no difference, the pairs, and their clusters."""
+    """A mean paired difference with its 95 % interval.
+
+    low, high: ends of the interval.
+    p: two-sided, of no difference.
+    n: number of pairs.
+    clusters: number of clusters that they form.
+    """
 
     mean: float
     low: float
@@ -50,7 +61,8 @@ def estimate(values: np.ndarray, seed: int = 0, clusters: Sequence[str] | None =
             infinite and the interval undefined.
         seed: of the resampling, so that a table is the same each time.
         clusters: what each image belongs to (a photograph, a person); images of one cluster are drawn together. None:
-            every image is independent of the others. A single cluster says nothing about others, so it has no interval.
+            every image is independent of the others. A single cluster has no interval, because it gives no information
+            about others.
     """
     values = np.asarray(values, dtype=np.float64)
     mean = float(values.mean()) if len(values) else math.nan
@@ -133,7 +145,12 @@ WITHIN_SPREAD = "within the seed spread"
 
 
 class Decision(NamedTuple):
-    """What the rule says of one difference: 1 where it is really positive, -1 negative, 0 neither, and then why."""
+    """What the rule decides for one difference.
+
+    sign: 1 if it is really positive, -1 if it is really negative, 0 if neither is shown.
+    adjusted_p: corrected for the whole family.
+    reason: why nothing is decided; empty otherwise.
+    """
 
     sign: int
     adjusted_p: float
@@ -144,7 +161,7 @@ def decide(differences: Sequence[Difference], least: Sequence[float | None]) -> 
     """Judge one family of differences: everything that bold, a verdict on a claim or a regression check is based on.
 
     A difference is real if its paired test, corrected by Holm for the whole family, has p below ``LEVEL`` *and* its
-    size is above what training with another seed moves. The test alone knows nothing of other trainings.
+    size is above what training with another seed moves. The test alone does not account for other trainings.
 
     Args:
         differences: all comparisons that are printed together.

@@ -1,4 +1,4 @@
-"""Two methods' scores on the same images: better, worse, or no difference (a regression check)."""
+"""Compare two methods' scores on the same images: improved, worse, or no difference."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ IMPROVED, WORSE, SAME = "improved", "worse", "no difference"
 
 
 class Verdict(NamedTuple):
-    """One measure's outcome, ``variant`` minus ``reference``; ``reason`` says why there is no difference."""
+    """The outcome for one measure in one bucket.
+
+    difference: ``variant`` minus ``reference``.
+    adjusted_p: corrected for all comparisons of the check.
+    outcome: ``improved``, ``worse`` or ``no difference``.
+    reason: why there is no difference; empty otherwise.
+    """
 
     bucket: str
     metric: str
@@ -49,7 +55,7 @@ def compare(
     Args:
         reference, variant: score files, one per seed: of the workflow, of ``sair score``, or by other conventions.
         least: by metric, what another training seed moves by itself; nothing is decided for a metric without a value.
-            None: every size counts, for scores that no training stands behind.
+            None: every size counts, for methods that are not trained.
 
     Raises:
         InputError: a file is no score file, or the two scored different images or measures.
@@ -87,7 +93,7 @@ def compare(
 
 
 def parse_least(words: Sequence[str]) -> dict[str, float]:
-    """Return the sizes that a command line gives as ``psnr=0.2``.
+    """Return the least differences that a command line gives as ``psnr=0.2``.
 
     Raises:
         InputError: a word is no such pair.
@@ -158,11 +164,11 @@ def terms(
     verdicts: Sequence[Verdict],
     least: Mapping[str, float],
 ) -> list[str]:
-    """Say on what data two methods were compared, and by which rule.
+    """Return sentences on what data two methods were compared, and by which rule.
 
     Args:
         reference, variant, least: same as in ``compare``.
-        verdicts: what was found.
+        verdicts: the result of ``compare``.
     """
     named = {"reference": reference, "variant": variant}
     seeds = {who: 1 if isinstance(paths, str | Path) else len(paths) for who, paths in named.items()}

@@ -1,6 +1,6 @@
-"""The same images under every metric convention: how much it alone changes a score, a gain, and the ranking.
+"""Score the same images by every metric convention: how much the convention alone changes scores, gains and ranking.
 
-The CSV holds every convention's means, places and gains; the page shows conventions that are one number in one column.
+The CSV holds every convention's means, places and gains. On the page, conventions with equal measures share a column.
 """
 
 from __future__ import annotations
@@ -43,7 +43,13 @@ Pair = tuple[str, str]
 
 
 class Column(NamedTuple):
-    """One distinct measure: its family, its column in conventions.csv, and what conventions ask for it."""
+    """One distinct measure.
+
+    kind: the metric that it is read like.
+    name: its column in conventions.csv.
+    measure: its definition.
+    asked: the conventions that use it, each with its own name for it.
+    """
 
     kind: str
     name: str
@@ -52,31 +58,31 @@ class Column(NamedTuple):
 
     @property
     def who(self) -> str:
-        """Labels of the conventions."""
+        """The labels of the conventions."""
         return ", ".join(CONVENTIONS[name].label for name, _ in self.asked)
 
     @property
     def header(self) -> str:
-        """Family, which way is better, and the conventions."""
+        """The metric, its direction, and the conventions."""
         arrow = MARKDOWN.arrows[0 if METRICS[self.kind].higher_is_better else 1]
         return f"{METRICS[self.kind].label} {arrow} {self.who}"
 
     def text(self, value: float, sign: str = "") -> str:
-        """A value with the measure's decimals; one more, and a sign, for a difference."""
+        """Return a value with the measure's decimals; with one more for a difference, which has a ``sign``."""
         if not math.isfinite(value):
             return MARKDOWN.infinity if math.isinf(value) else MARKDOWN.dash
         return f"{value:{sign}.{self.measure.decimals + bool(sign)}f}"
 
 
 class Gain(NamedTuple):
-    """A method's mean minus another's, that difference relative to the other's mean, and what the rule says of it."""
+    """A method's mean minus another's, that difference relative to the other's mean, and the decision of the rule."""
 
     difference: Difference
     relative: float
     decision: Decision
 
     def text(self, of: Column) -> str:
-        """In the column's unit; an L1 in percent of the other's, because conventions differ in its unit."""
+        """Return it in the column's unit, but for L1 in percent of the other's mean: conventions differ in its unit."""
         if of.kind == "l1" and math.isfinite(self.relative):
             return f"{100 * self.relative:+.1f} %"
         return of.text(self.difference.mean, "+")
@@ -86,7 +92,7 @@ Gains = Mapping[tuple[Pair, Key], Gain]
 
 
 def all_columns() -> list[Column]:
-    """Columns by family, ours first; measures that are the same function share one."""
+    """Return the columns by family, ours first; measures that are the same function share one."""
     found: dict[Compute, Column] = {}
     for name, convention in CONVENTIONS.items():
         for called, measure in convention.measures.items():
@@ -96,7 +102,7 @@ def all_columns() -> list[Column]:
 
 
 def places(rows: Sequence[Row], key: Key, family: str) -> dict[str, int]:
-    """Each method's place in a column, 1 for the best; controls have none, nor has a column without numbers."""
+    """Return each method's place in a column, 1 for the best; controls have none, nor has a column without numbers."""
     sign = 1 if METRICS[family].higher_is_better else -1
     means = {row.method: sign * row.cells[key].mean for row in rows if row.group != "control"}
     if any(math.isnan(mean) for mean in means.values()):
@@ -105,13 +111,13 @@ def places(rows: Sequence[Row], key: Key, family: str) -> dict[str, int]:
 
 
 def swapped(first: Mapping[str, int], second: Mapping[str, int]) -> list[Pair]:
-    """Pairs of methods that two orders put the other way round."""
+    """Return the pairs of methods that two rankings order differently."""
     both = [name for name in first if name in second]
     return [(a, b) for a, b in combinations(both, 2) if (first[a] - first[b]) * (second[a] - second[b]) < 0]
 
 
 class Scored(NamedTuple):
-    """All that was measured, which the page and the CSV show: methods' lines, gains of pairs, and the columns."""
+    """The content of the page and the CSV: the methods' rows, the gains of pairs, and the columns."""
 
     rows: Sequence[Row]
     gains: Gains
@@ -123,15 +129,15 @@ class Scored(NamedTuple):
         return [by_name[name] for name in names]
 
     def of(self, family: str) -> list[Column]:
-        """The columns of a family, ours first."""
+        """Return the columns of a family, ours first."""
         return [column for column in self.columns if column.kind == family]
 
     def place(self, bucket: str, column: Column) -> dict[str, int]:
-        """Places of the methods in a column."""
+        """Return the places of the methods in a column."""
         return places(self.rows, (bucket, column.name), column.kind)
 
     def moved(self, bucket: str, column: Column) -> list[Pair]:
-        """Pairs of methods that a column orders otherwise than ours of the same family does."""
+        """Return the pairs of methods that a column orders differently than our column of the same family."""
         return swapped(self.place(bucket, self.of(column.kind)[0]), self.place(bucket, column))
 
 
@@ -171,7 +177,10 @@ def _share(part: float, whole: float) -> float:
 
 
 def to_frame(scored: Scored, buckets: Sequence[str]) -> pd.DataFrame:
-    """A line a (method, bucket, convention, measure), and one a gain: with ``minus``, the other method, and raw p."""
+    """Return the CSV: one row per (method, bucket, convention, measure), and one per gain.
+
+    The row of a gain has the other method in ``minus``, and its p is not corrected.
+    """
     lines = [
         [*names, bucket, *asked, *numbers]
         for bucket in buckets
@@ -202,7 +211,7 @@ def _table(body: Sequence[Sequence[str]], headers: Sequence[str], words: int) ->
 
 
 def _extremes(numbers: Sequence[tuple[float, str]]) -> tuple[str, float]:
-    """The smallest and the largest of some numbers as they are printed, and how far they are apart."""
+    """Return the smallest and the largest of some numbers as they are printed, and their distance."""
     finite = sorted((pair for pair in numbers if math.isfinite(pair[0])), key=lambda pair: pair[0])
     if not finite:
         return MARKDOWN.dash, math.nan
@@ -210,7 +219,7 @@ def _extremes(numbers: Sequence[tuple[float, str]]) -> tuple[str, float]:
 
 
 def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
-    """How far conventions move one method's number, its gain over another, and the order of methods."""
+    """Return the table of how far conventions move one method's number, its gain over another, and the ranking."""
     first, second = scored.labels(pair)
     cells = next(row.cells for row in scored.rows if row.method == pair[0])
     body = []
@@ -233,7 +242,7 @@ def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
 
 
 def means_table(scored: Scored, bucket: str) -> str:
-    """Every method by every column; in parentheses its place, where that is another one than by ours."""
+    """Return the table of every method by every column; its place in parentheses, if it differs from ours."""
     body = []
     for row in scored.rows:
         label = in_markdown(row.label)
@@ -262,7 +271,7 @@ def gains_table(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str]) -
 
 
 def upside_down(scored: Scored, buckets: Sequence[str]) -> Iterator[str]:
-    """Where the last method by the kindest SSIM has more than the first by ours."""
+    """Yield the buckets in which the last method has more by the most lenient SSIM than the first has by ours."""
     ours, *others = scored.of("ssim")
     competing = [row for row in scored.rows if row.group != "control"]
     for bucket in buckets if len(competing) > 1 else ():
@@ -281,13 +290,13 @@ def upside_down(scored: Scored, buckets: Sequence[str]) -> Iterator[str]:
 def _explained() -> str:
     lines = []
     for convention in CONVENTIONS.values():
-        measures = "; ".join(f"{name.upper()} {measure.says}" for name, measure in convention.measures.items())
+        measures = "; ".join(f"{name.upper()} {measure.definition}" for name, measure in convention.measures.items())
         lines.append(f"- **{convention.label}** (`{convention.source}`): {measures}. Images: {convention.cast}.\n")
     return "".join(lines)
 
 
 def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], terms: Sequence[str], rule: str) -> str:
-    """The page: at a glance, every method, the gains of the pairs, and what each convention is."""
+    """Return the page: overview, gains of the pairs, every method, and the definition of each convention."""
     return "\n".join(
         [
             f"# The same images under {len(CONVENTIONS)} metric conventions\n",

@@ -1,4 +1,4 @@
-"""How a table is written: Markdown and LaTeX."""
+"""Write tables as Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def paper_number(value: float, metric: str) -> str:
 
 
 class Markup(NamedTuple):
-    """How a format writes what the cells need."""
+    """The marks of a format: templates for the best, tied and published values, and symbols."""
 
     best: str
     tied: str
@@ -58,7 +58,7 @@ ESCAPES = str.maketrans(
 
 
 def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], markup: Markup) -> list[list[str]]:
-    """The cells of the printed table, a list a row without its label: measured, with the paper's number beside it.
+    """Return the cells of the printed table, one list per row without its label: measured values and the paper's.
 
     Args:
         rows: the table's lines.
@@ -116,7 +116,7 @@ def markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mappin
 def to_latex(
     title: str, rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], notes: Sequence[str]
 ) -> str:
-    """A LaTeX float; it needs the packages booktabs and graphicx."""
+    """Return a LaTeX float; it needs the packages booktabs and graphicx."""
     width, wide = len(shape.metrics), len(shape.columns) > 6
     percent = r"\,\%"
     spans = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{_bucket(b, percent)}}}" for b in shape.buckets)

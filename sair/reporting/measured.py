@@ -1,4 +1,4 @@
-"""What was measured: from the scores on disk to estimates by (bucket, metric), and to paired differences of methods."""
+"""Read scores from disk and turn them into estimates by (bucket, metric) and paired differences of methods."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def least_of(column: str, least: Mapping[str, float]) -> float | None:
 
     Args:
         column: of scores.
-        least: by metric (``regression.least``); the registry's value stands in for one that is missing.
+        least: by metric (``regression.least``); for a missing one the registry's value is used.
     """
     family = family_of(column)
     return least.get(family, METRICS[family].least)
@@ -52,7 +52,7 @@ def least_in_unit(key: Key, least: Mapping[str, float], known: Mapping[Key, floa
     Args:
         key: bucket and column. L1s of other conventions have other units: there it is the same share of the mean.
         least: by metric, in the unit of our convention.
-        known: means of the method that is compared with.
+        known: means of the method that is compared with, by key.
     """
     bucket, column = key
     size = least_of(column, least)
@@ -125,7 +125,7 @@ def _read_seed(path: str | Path, required: Sequence[str]) -> pd.DataFrame:
     for fault, rows in {
         "two rows for": frame.duplicated(["bucket", "id"]),
         "no name of": frame.id == "",
-        f"the bucket `{ALL}`, which stands for all of them, for": frame.bucket == ALL,
+        f"the bucket `{ALL}`, a name reserved for all of them together, for": frame.bucket == ALL,
         "several clusters for": frame.groupby("id").cluster.transform("nunique") > 1,
     }.items():
         if rows.any():
@@ -250,7 +250,7 @@ def quality_differences(a: pd.DataFrame, b: pd.DataFrame, keys: Iterable[Key]) -
 
 
 def _common_clusters(both: pd.DataFrame) -> pd.Series:
-    """Return the clusters of two files' common images; a file that names none leaves the word to the other."""
+    """Return the clusters of two files' common images; a file without clusters takes those of the other."""
     declared = [column for column in (both.cluster_a, both.cluster_b) if (column != both.id).any()]
     if len(declared) == 2 and not declared[0].equals(declared[1]):
         raise InputError("the two files put images into different clusters. Compare runs of one manifest.")

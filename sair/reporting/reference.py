@@ -1,4 +1,4 @@
-"""What a stored reference of the regression check holds; nothing heavy, because Snakemake asks when it plans."""
+"""Find the files of a stored reference of the regression check. No heavy imports: Snakemake does this when it plans."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def stored(folder: str | Path) -> list[str]:
 
 
 def facts_file(folder: str | Path) -> Path:
-    """Return the file that says what made a reference.
+    """Return the file with the facts about the run that a reference was made from.
 
     Raises:
         InputError: there is none, and so no reference.
     """
     path = Path(folder, FACTS)
     if not path.is_file():
-        raise InputError(f"{path}: no such file. Keep a reference first: sair reference")
+        raise InputError(f"{path}: no such file. Store a reference first: sair reference")
     return path
 
 

@@ -1,7 +1,8 @@
-"""The regression check: a variant, or a new commit, against stored reference results, paired image by image.
+"""The regression check: compare a variant, or a new commit, with stored reference scores, paired image by image.
 
-``results/reference/`` holds the scores of a finished default run and ``reference.yaml``, which says what made them.
-They serve as long as the frozen test split is the same; another manifest is refused.
+``results/reference/`` holds the scores of a finished default run, and ``reference.yaml`` with the config, commit and
+versions that they were made with. They are valid as long as the frozen test split is the same; another manifest is
+refused.
 """
 
 from __future__ import annotations
@@ -31,10 +32,10 @@ from sair.reporting.reference import FACTS, counterpart, facts_file, score_files
 MOVED = 3  # images of the grid that lost most, and as many that gained most
 
 
-def keep(
+def store_reference(
     config: dict[str, Any], dataset: str, manifest: str | Path, scores: Mapping[str, Sequence[str]], folder: str | Path
 ) -> None:
-    """Store a finished run's scores as the reference, in place of the one that was there.
+    """Store a finished run's scores as the reference, in place of the previous one.
 
     Args:
         config: the whole config.
@@ -45,13 +46,13 @@ def keep(
     """
     if not scores:
         raise InputError(
-            f"no table of this config shows scores of `{dataset}` (`regression.dataset`). Name its dataset."
+            f"no table of this config shows scores of `{dataset}`. Set `regression.dataset` to the dataset of a table."
         )
     kept = {}
     for method, paths in scores.items():
         for path in paths:
             if not Path(path).is_file():
-                raise InputError(f"{path}: is not there. Finish the run first: snakemake --cores all {path}")
+                raise InputError(f"{path}: no such file. Finish the run first: snakemake --cores all {path}")
             read_scores(path, [metric.name for metric in COMPUTED])  # all of them, before the old reference is touched
             kept[Path(folder, method, Path(path).parent.name, "scores.csv")] = path
     for target, path in kept.items():
@@ -72,7 +73,7 @@ def keep(
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
-    """Read what made a reference.
+    """Read which run a reference was made from.
 
     Raises:
         InputError: there is no reference, or its facts are damaged.
@@ -82,7 +83,9 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     if not isinstance(facts, dict) or not {"manifest", "made", "commit", "processor", "versions", "dataset"} <= set(
         facts
     ):
-        raise InputError(f"{path}: does not say what made this reference. Keep a new one: sair reference")
+        raise InputError(
+            f"{path}: lacks facts about the run that it was made from. Store a new reference: sair reference"
+        )
     return facts
 
 
@@ -114,8 +117,8 @@ def write_regression_report(
     if facts["manifest"] != manifest_hash(manifest):
         raise InputError(
             f"{reference}: made on another test split (manifest {facts['manifest'][:12]}, here "
-            f"{manifest_hash(manifest)[:12]}). Compare with the config that it names in {FACTS}, or keep a new one "
-            "(`sair reference`)."
+            f"{manifest_hash(manifest)[:12]}). Compare with the config that it names in {FACTS}, or store a new "
+            "one (`sair reference`)."
         )
     against = counterpart(candidates, reference)
     theirs = [str(path) for path in score_files(reference, against)]
@@ -135,12 +138,12 @@ _COLUMNS = {
 
 
 def outcome(outcomes: Collection[str]) -> str:
-    """One word for all measures: worse if any is, else improved if any is, else no difference."""
+    """Return one word for all measures: worse if any is, else improved if any is, else no difference."""
     return next((word for word in (WORSE, IMPROVED) if word in outcomes), SAME)
 
 
 def _moved(reference: pd.DataFrame, variant: pd.DataFrame) -> pd.DataFrame:
-    """Rows (bucket, id) with the reference's and the variant's PSNR: those that lost most, then those that gained."""
+    """Return the rows whose PSNR changed most, first those that lost, with the reference's PSNR and the variant's."""
     both = capped(reference).merge(capped(variant), on=["bucket", "id"], suffixes=("_before", "_now"))
     both["moved"] = both.psnr_now - both.psnr_before
     both = both.sort_values("moved", kind="stable")

@@ -73,6 +73,17 @@ def test_it_is_a_score_of_an_image_and_of_folders(used):
     assert printed["folders"] == ["id", *(metric.name for metric in IMAGE_METRICS), "grey"]
 
 
+def test_a_table_whose_config_lists_it_shows_it(used):
+    folder, _ = used
+    header, _, *rows = [line for line in (folder / "mine.markdown").read_text().splitlines() if line.startswith("|")]
+    assert "Grey error ↓ 0-20 %" in header and "SSIM" not in header and len(rows) == 2
+    frame = pd.read_csv(folder / "mine.csv").set_index(["method", "bucket", "metric"])
+    scores = pd.read_csv(folder / "mean_fill/seed0/scores.csv")
+    expected = scores.grey[scores.bucket == "0-20"].mean()
+    assert frame.loc[("mean_fill", "0-20", "grey"), "mean"] == pytest.approx(expected)
+    assert f"{expected:.2f}" in (folder / "mine.markdown").read_text()
+
+
 def test_the_regression_check_judges_it(used):
     folder, printed = used
     frame = pd.read_csv(folder / "check.csv")

@@ -12,9 +12,12 @@ from sair.common.errors import InputError
 from sair.common.images import write_png
 from sair.evaluation.folders import score_folders
 from sair.evaluation.score import score_predictions
+from sair.methods.spec import load_spec
 from sair.pipeline.config import check_config, load_config
 from sair.reporting import regression
 from sair.reporting.comparison import compare, terms
+from sair.reporting.inputs import TableInputs
+from sair.reporting.tables import write_table
 
 CONFIG = {"preset": "mini", "image_size": 32, "buckets": [], "seeds": [0], "datasets": {}, "training": {}}
 
@@ -26,9 +29,11 @@ def main(folder):
         own = folder / name / "seed0"
         score_predictions(manifest, own / "predictions", own / "scores.csv", networks=False, show=False)
         scores[name] = [str(own / "scores.csv")]
-    regression.keep(CONFIG, "faces", manifest, scores, folder / "reference")
+    regression.store_reference(CONFIG, "faces", manifest, scores, folder / "reference")
     output = SimpleNamespace(markdown=folder / "check.md", csv=folder / "check.csv", grid=folder / "check.png")
-    regression.check("mean_fill", ["biharmonic"], scores["mean_fill"], manifest, folder / "reference", {}, output)
+    files = scores["mean_fill"], manifest, folder / "reference"
+    regression.write_regression_report("mean_fill", ["biharmonic"], *files, {}, output)
+    write_mine(scores, manifest, folder)
     verdicts = compare(scores["biharmonic"], scores["mean_fill"], {})
     grey = np.full((32, 32, 3), 100, np.uint8)
     for name, pixels in (("truth", grey), ("prediction", grey + 5)):
@@ -44,6 +49,17 @@ def main(folder):
             }
         )
     )
+
+
+def write_mine(scores, manifest, folder):
+    """Write a table whose metrics the config lists."""
+    config = load_config()
+    config["buckets"] = [[0, 20], [20, 40]]
+    config["tables"] = {"mine": {"dataset": "faces", "metrics": ["psnr", "grey"], "methods": list(scores)}}
+    check_config(config | {"conventions": config["conventions"] | {"table": "mine"}})
+    methods = {name: load_spec(name, "config/methods", "mini") | {"tables": {"mine": None}} for name in scores}
+    output = SimpleNamespace(**{kind: folder / f"mine.{kind}" for kind in ("markdown", "latex", "csv")})
+    write_table("mine", TableInputs(scores, str(manifest)), config, methods, output)
 
 
 def refusal():

@@ -18,7 +18,7 @@ from sair.reporting.claims import CONTRADICTED, FAILS, HOLDS, NOT_RUN, UNDECIDED
 from sair.reporting.inputs import ClaimsInputs, TableInputs
 from sair.reporting.measured import quality, read_overlaps, read_scores, segmentation
 from sair.reporting.reference import stored
-from sair.reporting.regression import keep
+from sair.reporting.regression import store_reference
 
 BUCKETS = ["0-20", "20-40", "40-60"]
 IMAGES = 40
@@ -383,11 +383,13 @@ def test_a_new_reference_replaces_the_old_one_as_a_whole(config, tmp_path):
     (tmp_path / "manifest.csv").write_text("id\n")
     run, kept = tmp_path / "run", tmp_path / "reference"
     old = {"sair": [scores(run / f"sair/seed{seed}/scores.csv") for seed in (0, 1)]}
-    keep(config, "faces", tmp_path / "manifest.csv", old, kept)
+    store_reference(config, "faces", tmp_path / "manifest.csv", old, kept)
     with pytest.raises(InputError, match="Finish the run first"):
-        keep(config, "faces", tmp_path / "manifest.csv", {"liif": [str(run / "liif/seed0/scores.csv")]}, kept)
+        store_reference(
+            config, "faces", tmp_path / "manifest.csv", {"liif": [str(run / "liif/seed0/scores.csv")]}, kept
+        )
     assert stored(kept) == ["sair"] and len(list(kept.glob("sair/seed*/scores.csv"))) == 2
-    keep(config, "faces", tmp_path / "manifest.csv", {"sair": old["sair"][:1]}, kept)
+    store_reference(config, "faces", tmp_path / "manifest.csv", {"sair": old["sair"][:1]}, kept)
     assert [path.parent.name for path in kept.glob("sair/seed*/scores.csv")] == ["seed0"]
     with pytest.raises(InputError, match="no table of this config shows scores"):
-        keep(config, "faces", tmp_path / "manifest.csv", {}, kept)
+        store_reference(config, "faces", tmp_path / "manifest.csv", {}, kept)

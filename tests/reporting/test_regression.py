@@ -32,7 +32,7 @@ def run(tmp_path_factory, frozen_split):
         predict(load_spec(name, "config/methods", "mini"), folder / "manifest.csv", own / "predictions")
         score_predictions(folder / "manifest.csv", own / "predictions", own / "scores.csv", networks=False, show=False)
         scores[name] = [str(own / "scores.csv")]
-    regression.keep(CONFIG, "faces", folder / "manifest.csv", scores, folder / "reference")
+    regression.store_reference(CONFIG, "faces", folder / "manifest.csv", scores, folder / "reference")
     return folder
 
 
@@ -103,7 +103,7 @@ def test_another_split_and_unknown_methods_are_refused(run, tmp_path):
     [
         ({"variant": "sairr"}, r"config, variant: there is no 'sairr'\. Did you mean sair"),
         ({"against": "nobody"}, r"results/reference has no scores of nobody\. Name a method that it has"),
-        ({"reference": "results/other"}, r"results/other/reference\.yaml: no such file\. Keep a reference first"),
+        ({"reference": "results/other"}, r"results/other/reference\.yaml: no such file\. Store a reference first"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_before_anything_is_trained(config, changes, message):

@@ -1,4 +1,4 @@
-"""What describes a metric, and the checks that metrics of image pairs share."""
+"""The description of a metric, and the checks that metrics of image pairs share."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class PairNetwork(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Metric:
-    """How a metric is computed, read and printed. Everything that names metrics takes its facts from here.
+    """The description of a metric: how it is computed, read and printed. All facts about metrics are taken from here.
 
     Attributes:
         name: column of score files and key of ``regression.least``; lower case letters and digits. The part before
@@ -94,12 +94,12 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """Name of the metric that this one is read like."""
+        """The name of the metric that this one is read like."""
         return self.name.partition("_")[0]
 
     @property
     def after(self) -> str:
-        """Text after a value: the unit with a space in front, or nothing."""
+        """The text after a value: the unit with a space in front, or nothing."""
         return f" {self.unit}" if self.unit else ""
 
     def prepared(self, ground_truth: np.ndarray, prediction: np.ndarray) -> OfHole:
