@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.parity import assert_golden, uniform
+from helpers.published import METHODS, train
 from torch import nn
 
 from baselines.checkpoints import load_authors_checkpoint as load
@@ -18,17 +19,10 @@ from sair.common.errors import InputError
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "edgeconnect.json").read_text())
 NETWORKS = {"edge": EdgeGenerator, "inpaint": InpaintGenerator}
-TINY = {
-    "channels": 8,
-    "blocks": 1,
-    "discriminator_channels": 4,
-    "discriminator_downsamplings": 1,
-    "content_weight": 0,
-    "style_weight": 0,
-}
+TINY = METHODS["edgeconnect"].tiny
 
 
-def seeded(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
+def drawn_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
     """Weights in the order of the sorted names, so that activations keep their size."""
     stream, state = np.random.PCG64(seed), {}
     for name, shape in sorted(shapes.items()):
@@ -38,7 +32,7 @@ def seeded(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Ten
     return state
 
 
-def image_batch(seed: int, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
+def tiles(seed: int, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Noisy tiles in 8-bit steps, for edges, and a mask of tiles."""
     stream, block = np.random.PCG64(seed), np.ones((side // 8,) * 2)
     tiles = np.kron(uniform(stream, (batch, 3, 8, 8)), block)
@@ -70,7 +64,7 @@ def files(tmp_path_factory):
     for name, network in NETWORKS.items():
         shapes = published_shapes(network())
         prefix = "module." if name == "inpaint" else ""
-        state = {prefix + key: value for key, value in seeded(shapes, GOLDEN["seeds"][name]).items()}
+        state = {prefix + key: value for key, value in drawn_state(shapes, GOLDEN["seeds"][name]).items()}
         paths[name] = folder / f"{name}.pth"
         torch.save({"iteration": 7, "generator": state}, paths[name])
     return paths
@@ -86,7 +80,7 @@ def test_names_and_shapes_are_the_published_ones(name):
 @pytest.mark.slow
 def test_the_authors_weights_give_the_authors_images(files):
     method = EdgeConnect(pretrained=files)
-    images, masks = image_batch(GOLDEN["seeds"]["images"], 2, 64)
+    images, masks = tiles(GOLDEN["seeds"]["images"], 2, 64)
     edges = canny_edges(images, masks)
     assert edges.sum() == GOLDEN["canny"]["count"]
     with torch.no_grad():
@@ -101,10 +95,10 @@ def test_discriminator_equals_the_authors():
         name: f"{name.split('.parametrizations')[0]}.{published[name.split('.')[-1]]}" for name in network.state_dict()
     }
     shapes = {names[name]: tuple(value.shape) for name, value in network.state_dict().items()}
-    state = seeded(shapes, GOLDEN["discriminator"]["seed"])
+    state = drawn_state(shapes, GOLDEN["discriminator"]["seed"])
     network.load_state_dict({name: state[other] for name, other in names.items()})
     with torch.no_grad():
-        activations = network(image_batch(GOLDEN["seeds"]["images"], 2, 64)[0])
+        activations = network(tiles(GOLDEN["seeds"]["images"], 2, 64)[0])
     assert_golden(activations[-1], GOLDEN["discriminator"])
     assert [a.shape[1] for a in activations] == [64, 128, 256, 512, 1]
 
@@ -122,7 +116,7 @@ def test_discriminator_equals_the_authors():
 )
 def test_a_file_that_does_not_fit_is_refused(tmp_path, damage, message):
     network, path = EdgeGenerator(8, 1), tmp_path / "EdgeModel_gen.pth"
-    state = seeded(published_shapes(network), 1)
+    state = drawn_state(published_shapes(network), 1)
     damage(state)
     torch.save({"generator": state}, path)
     with pytest.raises(InputError, match=message):
@@ -130,62 +124,16 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, damage, message):
 
 
 def test_edges_ignore_the_hole_and_keep_off_it():
-    images, masks = image_batch(4, 2, 64)
+    images, masks = tiles(4, 2, 64)
     edges = canny_edges(images, masks)
     assert torch.equal(edges, canny_edges(images * (1 - masks) + masks, masks))
     assert edges.sum() > 0 and (edges * masks).sum() == 0
 
 
-@pytest.mark.parametrize("size", [(61, 77), (16, 40), (5, 3), (1, 1)])
-def test_any_size_comes_back(size):
-    method = EdgeConnect(**TINY).train()
-    images, masks = (x[..., : size[0], : size[1]] for x in image_batch(5, 2, 80))
-    painted = method.inpaint(images, masks)
-    assert painted.shape == images.shape and method.edge_generator.training
-    assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1
-
-
-def train(method, steps, progress, autocast=False):
-    optimizers = method.train().optimizers()
-    images, masks = image_batch(6, 2, 32)
-
-    def step(name, loss):
-        assert loss.dtype == torch.float32 and loss.isfinite()
-        optimizers[name].zero_grad()
-        loss.backward()
-        optimizers[name].step()
-
-    def one():
-        # A context a step, as in the training loop: autocast keeps its copies of the weights until it is left.
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-            return method.training_step({"images": images, "masks": masks, "progress": progress}, step)
-
-    return [one() for _ in range(steps)]
-
-
-@pytest.mark.parametrize(
-    ("progress", "trained", "falls"),
-    [(0.1, {"edge"}, "edge_fm"), (0.3, {"inpaint"}, "l1"), (0.7, {"edge", "inpaint"}, "l1")],
-    ids=["edge", "inpaint", "joint"],
-)
-@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
-def test_every_stage_trains_its_own_networks(progress, trained, falls, autocast):
-    torch.manual_seed(0)
-    method = EdgeConnect(**TINY, stages={"edge": 1, "inpaint": 1, "joint": 2}, lr=3e-3)
-    method.optimizers()  # puts the edge generator under spectral norm
-    before = {name: parameter.detach().clone() for name, parameter in method.named_parameters()}
-    logged = train(method, 12, progress, autocast)
-    moved = {name.split(".")[0] for name, value in method.named_parameters() if not torch.equal(value, before[name])}
-    assert moved == {f"{part}_{kind}" for part in trained for kind in ("generator", "discriminator")}
-    assert logged[-1][falls] < logged[0][falls]
-    assert not any(value.requires_grad for value in logged[0].values())
-    assert all(parameter.requires_grad for parameter in method.parameters())
-
-
 def test_the_image_teaches_the_edge_generator_in_the_joint_stage():
     method = EdgeConnect(**TINY, edge_adversarial_weight=0, feature_matching_weight=0)
     before = method.edge_generator.encoder[1].weight.detach().clone()
-    train(method, 1, 0.9)
+    train(method, *tiles(6, 2, 32), 0.9)
     assert not torch.equal(method.edge_generator.encoder[1].parametrizations.weight.original, before)
 
 
@@ -193,8 +141,8 @@ def test_the_image_teaches_the_edge_generator_in_the_joint_stage():
 def test_known_edges_are_the_complete_images_or_what_the_test_sees(known_edges):
     method, seen = EdgeConnect(**TINY, known_edges=known_edges), []
     method.edge_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
-    train(method, 1, 0.1)
-    images, masks = image_batch(6, 2, 32)
+    train(method, *tiles(6, 2, 32), 0.1)
+    images, masks = tiles(6, 2, 32)
     method.inpaint(images, masks)
     trained, tested = seen
     assert torch.equal(trained, tested) == (known_edges == "masked")
@@ -206,7 +154,7 @@ def test_drawn_edges_are_the_whole_images_or_only_the_holes(drawn_edges):
     method, seen = EdgeConnect(**TINY, drawn_edges=drawn_edges), []
     method.edge_generator.register_forward_hook(lambda _, __, drawn: seen.append(drawn))
     method.inpaint_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
-    images, masks = image_batch(6, 2, 32)
+    images, masks = tiles(6, 2, 32)
     method.inpaint(images, masks)
     drawn, painted_along = seen
     assert torch.equal(painted_along * masks, drawn * masks)
@@ -224,30 +172,10 @@ def test_vgg_sees_images_that_are_not_normalised(monkeypatch):
             return [seen[-1], seen[-1][..., ::2, ::2]]
 
     monkeypatch.setattr("sair.weights.networks.vgg16_features", Extractor)
-    (logged,) = train(method, 1, 0.5)
-    images, masks = image_batch(6, 2, 32)
+    (logged,), _ = train(method, *tiles(6, 2, 32), 0.5)
+    images, masks = tiles(6, 2, 32)
     assert torch.allclose(seen[1], images, atol=1e-6) and torch.allclose(seen[3], images * masks, atol=1e-6)
     assert {"content", "style"} <= logged.keys()
-
-
-def test_saved_weights_are_plain_and_restore_the_trained_method():
-    method, fresh = EdgeConnect(**TINY), EdgeConnect(**TINY)
-    train(method, 2, 0.9)
-    saved, own = method.weights_to_save(), fresh.weights_to_save()
-    assert saved.keys() == own.keys() == {name for name in fresh.state_dict() if "discriminator" not in name}
-    with torch.no_grad():
-        for name, value in own.items():
-            value.copy_(saved[name])
-    images, masks = image_batch(7, 1, 32)
-    assert torch.allclose(method.inpaint(images, masks), fresh.inpaint(images, masks), atol=1e-6)
-
-
-@pytest.mark.parametrize("betas", [(0.0, 0.9), (0.9, 0.999)], ids=["published", "given"])
-def test_optimizers_are_the_published_ones_unless_told(betas):
-    given = {} if betas == (0.0, 0.9) else {"betas": betas}
-    optimizers = EdgeConnect(**TINY, **given).optimizers()
-    found = {name: (o.defaults["lr"], o.defaults["betas"]) for name, o in optimizers.items()}
-    assert found == {"generators": (1e-4, betas), "discriminators": (1e-5, betas)}
 
 
 def test_spectral_norm_bounds_every_trained_kernel():
@@ -257,24 +185,3 @@ def test_spectral_norm_bounds_every_trained_kernel():
     for name in ("encoder.1", "decoder.0"):
         matrix = state[f"{name}.weight"].transpose(0, 1 if name == "decoder.0" else 0).flatten(1)
         assert torch.linalg.matrix_norm(matrix, 2).item() == pytest.approx(1, abs=0.05)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"blocks": 0},
-        {"known_edges": "none"},
-        {"drawn_edges": "none"},
-        {"stages": {"edge": 1}},
-        {"stages": dict.fromkeys(("edge", "inpaint", "joint"), 0)},
-    ],
-    ids=["blocks", "known", "drawn", "names", "shares"],
-)
-def test_impossible_settings_are_refused(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        EdgeConnect(**{**TINY, **wrong})
-
-
-def test_pretrained_needs_both_files():
-    with pytest.raises(ValueError, match="edge, inpaint"):
-        EdgeConnect(**TINY, pretrained={"edge": "EdgeModel_gen.pth"})

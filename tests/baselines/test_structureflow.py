@@ -1,6 +1,5 @@
 """StructureFlow against recorded numbers of the authors' code, its structure images, its stages, and its reader."""
 
-import copy
 import hashlib
 import json
 import math
@@ -9,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers.parity import assert_golden, image_batch, seeded, uniform
+from helpers.parity import assert_golden, image_batch, uniform
+from helpers.published import METHODS
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from baselines.checkpoints import load_authors_checkpoint
@@ -28,19 +28,10 @@ from baselines.structureflow.losses import sampling_correctness
 from baselines.structureflow.model import add_spectral_norm
 from sair.commands.conformance import samples
 from sair.common.errors import InputError
-from sair.weights.networks import Vgg16Features
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "structureflow.json").read_text())
 CLASSES = {"s_gen": StructureGenerator, "f_gen": FlowGenerator, "dis": Discriminator}
-TINY = {
-    "channels": 4,
-    "structure_blocks": 1,
-    "flow_blocks": 1,
-    "discriminator_channels": 4,
-    "windows": ((4, 1.0), (2, 0.5)),
-    "sigma": 1.0,
-    "iterations": 1,
-}
+TINY = METHODS["structureflow"].tiny
 
 
 def published_shapes(network: torch.nn.Module) -> dict[str, tuple[int, ...]]:
@@ -253,83 +244,6 @@ def test_nothing_leaks_out_of_a_hole_unless_published():
 # The method ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("size", [(61, 77), (16, 40), (3, 2), (1, 1)])
-def test_any_size_comes_back(size):
-    method = StructureFlow(**TINY).train()
-    images, masks = image_batch(2, 2, *size)
-    painted = method.inpaint(images, masks)
-    assert painted.shape == images.shape and painted.dtype == torch.float32 and not painted.requires_grad
-    assert painted.isfinite().all() and painted.min() >= 0 and painted.max() <= 1
-    assert torch.allclose(painted[1:], method.inpaint(images[1:], masks[1:]), atol=1e-4)
-    assert all(module.training for module in method.modules())
-
-
-@pytest.fixture
-def features(monkeypatch):
-    """VGG16 on random weights: the published ones are not needed to see a loss fall."""
-    network = seeded(Vgg16Features(), 1).requires_grad_(False)
-    monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: copy.deepcopy(network))
-
-
-def train(method, progress, steps, autocast=False):
-    optimizers = method.train().optimizers()
-
-    def step(name, loss):
-        assert loss.dtype == torch.float32 and loss.isfinite()
-        method.zero_grad()
-        loss.backward()
-        reached = {key.split(".")[0] for key, parameter in method.named_parameters() if parameter.grad is not None}
-        assert reached == {name}, "a loss must reach its own network only"
-        optimizers[name].step()
-
-    images, masks = (x[..., :61, :] for x in samples(2))  # padded in training as in testing
-    batch = {"images": images, "masks": masks, "progress": progress}
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
-        return [method.training_step(batch, step) for _ in range(steps)]
-
-
-@pytest.mark.parametrize("autocast", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["float32", "bfloat16"])
-@pytest.mark.parametrize(
-    ("progress", "moving", "terms"),
-    [
-        (0.0, {"s_gen", "s_dis"}, set()),
-        pytest.param(0.4, {"f_gen", "f_dis"}, {"correctness"}, marks=pytest.mark.slow),
-        pytest.param(0.9, {"f_gen", "f_dis"}, {"correctness", "style", "content"}, marks=pytest.mark.slow),
-    ],
-    ids=["structure", "texture", "joint"],
-)
-def test_each_stage_trains_its_networks(progress, moving, terms, autocast, features):
-    torch.manual_seed(0)
-    method = StructureFlow(**TINY, lr=4e-3)
-    method.optimizers()
-    before = {key: value.clone() for key, value in method.state_dict().items()}
-    logged = train(method, progress, 6, autocast)
-    assert set(logged[0]) == {"loss", "l1", "adv", "d"} | terms
-    assert not any(value.requires_grad for value in logged[0].values())
-    assert logged[-1]["l1"] < 0.95 * logged[0]["l1"]
-    after = method.state_dict()
-    assert set(after) == set(before), "a frozen network slipped into the checkpoint"
-    vectors = (".u", ".v")  # of spectral norm, which every training pass refines
-    moved = {
-        key.split(".")[0] for key in after if not key.endswith(vectors) and not torch.equal(before[key], after[key])
-    }
-    assert moved == moving
-    assert all(parameter.requires_grad for parameter in method.parameters())
-
-
-def test_saved_weights_restore_the_method():
-    method, other = StructureFlow(**TINY), StructureFlow(**TINY)
-    train(method, 0.0, 1)
-    saved = method.weights_to_save()
-    own = other.weights_to_save()
-    assert {key: value.shape for key, value in saved.items()} == {key: value.shape for key, value in own.items()}
-    assert not any("parametrizations" in key for key in saved)
-    for key, value in own.items():
-        value.copy_(saved[key])  # what restoring a checkpoint does
-    images, masks = samples(1)
-    assert torch.allclose(method.inpaint(images, masks), other.inpaint(images, masks), atol=1e-6)
-
-
 def test_spectral_norm_is_where_the_authors_have_it():
     network = StructureGenerator(4, 1)
     add_spectral_norm(network)
@@ -341,25 +255,6 @@ def test_spectral_norm_is_where_the_authors_have_it():
         if name.endswith("weight") and not name.startswith(plain):
             assert torch.linalg.matrix_norm(weight.flatten(1), 2).item() == pytest.approx(1, abs=0.05), name
     assert network.training
-
-
-@pytest.mark.parametrize("betas", [(0.0, 0.999), (0.9, 0.999)], ids=["published", "given"])
-def test_optimizers_are_the_published_ones_unless_told(betas):
-    given = {} if betas == (0.0, 0.999) else {"betas": betas}
-    optimizers = StructureFlow(**TINY, **given).optimizers()
-    assert list(optimizers) == ["s_gen", "s_dis", "f_gen", "f_dis"]
-    assert all(isinstance(o, torch.optim.Adam) for o in optimizers.values())
-    assert {(o.defaults["lr"], o.defaults["betas"]) for o in optimizers.values()} == {(1e-4, betas)}
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [{"structure": "true"}, {"windows": ((3, 1.0),)}, {"stages": {"structure": 1}}],
-    ids=lambda w: next(iter(w)),
-)
-def test_impossible_settings_are_refused(wrong):
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        StructureFlow(**{**TINY, **wrong})
 
 
 # The authors' files --------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.parity import uniform
 from skimage import data as photographs
 from skimage.metrics import peak_signal_noise_ratio
 from torch.nn import functional
@@ -25,12 +26,6 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden/implicit.json").read_te
 GAIN = {"liif": 2.0, "lte": 1.2}
 # Test data that is not part of the project: the authors' trained LIIF (edsr-baseline-liif).
 TRAINED = os.environ.get("SAIR_LIIF_CHECKPOINT", "")
-
-
-def uniform(stream, shape):
-    """Uniform in [0, 1) from the raw stream, which NumPy promises never to change."""
-    raw = stream.random_raw(int(np.prod(shape)))
-    return ((raw >> np.uint64(40)).astype(np.float64) / 2**24).reshape(shape)
 
 
 def authors_shapes(name):
