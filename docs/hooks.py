@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sair.commands.cli import _parser
+from sair.evaluation.metrics.registry import IMAGE_METRICS, METRICS, columns_of
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig
@@ -32,7 +33,7 @@ _LINK = re.compile(r"(?<=\]\()([^)\s#]+)(#[^)\s]*)?(?=\))")
 
 
 def on_files(files: Files, *, config: MkDocsConfig) -> Files:
-    """Add the pages from elsewhere in the repository, the command line's page, and the files that pages link to."""
+    """Add the pages from elsewhere in the repository, generated pages, and the files that pages link to."""
     from mkdocs.structure.files import File
 
     texts = {file.src_uri: file.content_string for file in files.documentation_pages()}
@@ -40,7 +41,8 @@ def on_files(files: Files, *, config: MkDocsConfig) -> Files:
     for source, uri in PAGES.items():
         texts[uri], origins[uri] = (ROOT / source).read_text(encoding="utf-8"), source
         files.append(File.generated(config, uri, content=_relink(texts[uri], source)))
-    files.append(File.generated(config, "command-line.md", content=command_line()))
+    for uri, make in GENERATED.items():
+        files.append(File.generated(config, uri, content=make()))
     linked = {target for uri, text in texts.items() for target in _outside(text, origins[uri])}
     for target in sorted(linked):
         files.append(File.generated(config, f"files/{target}", abs_src_path=str(ROOT / target)))
@@ -124,3 +126,23 @@ def _is_address(link: str) -> bool:
 def _is_file(target: str) -> bool:
     inside = target not in PAGES and target != "README.md" and not target.startswith(("docs/", "../"))
     return inside and (ROOT / target).is_file()
+
+
+def registered_metrics() -> str:
+    """Return the page that lists every metric of the registry."""
+    lines = [
+        "# Registered metrics\n",
+        "This list is made from `sair/evaluation/metrics/registry.py`. [metrics.md](metrics.md) and [fid.md](fid.md) "
+        "explain the conventions; [add-a-metric.md](add-a-metric.md) shows how a metric is added.\n",
+        "| metric | better | unit | decimals | columns of `scores.csv` | convention |",
+        "|---|---|---|---|---|---|",
+    ]
+    for metric in METRICS.values():
+        columns = ", ".join(f"`{name}`" for name in columns_of(metric)) if metric in IMAGE_METRICS else ""
+        better = "higher" if metric.higher_is_better else "lower"
+        cells = metric.label, better, metric.unit, str(metric.decimals), columns, f"`{metric.convention}`"
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+GENERATED = {"command-line.md": command_line, "registered-metrics.md": registered_metrics}  # pages and what makes them

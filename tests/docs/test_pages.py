@@ -8,6 +8,8 @@ import pytest
 import yaml
 from helpers.pages import PAGES, anchors, links, prose, read
 
+from sair.evaluation.metrics.registry import METRICS
+
 
 @pytest.mark.parametrize("page", PAGES)
 def test_relative_links_and_anchors_exist(page):
@@ -49,8 +51,14 @@ def test_every_page_is_in_the_navigation():
     nav = [page for section in yaml.safe_load(text)["nav"] for pages in section.values() for page in pages]
     hooks = _hooks()
     own = {Path(page).name for page in PAGES if page.startswith("docs/")}
-    assert set(nav) == own | set(hooks.PAGES.values()) | {"command-line.md"}
+    assert set(nav) == own | set(hooks.PAGES.values()) | set(hooks.GENERATED)
     assert len(nav) == len(set(nav))
+
+
+def test_the_page_of_registered_metrics_has_every_metric():
+    page = _hooks().registered_metrics()
+    assert "| PSNR | higher | dB | 2 | `psnr`, `psnr_hole`, `psnr_raw` |" in page
+    assert all(f"| {metric.label} |" in page for metric in METRICS.values())
 
 
 def test_the_page_on_the_command_line_has_every_command():

@@ -205,7 +205,7 @@ LAMAS = [f"{rule} * {name}" for name in ("lama", "tuned", "over") for rule in ("
 IMPLICIT = [f"{rule} * {name}" for name in ("liif", "sair", "sair_wide") for rule in ("train", "predict")]
 RESTORED = ["predict *", "segment *", "segment_by_clip", "semantic_maps *"]  # what takes a method out of its checkpoint
 FIGURES = ["qualitative *", "semantic_maps *", "training_curves *"]
-MEASURED = ["score_predictions *", "score_conventions *", "fid *", "truth_features *", *FIGURES]
+JUDGED = ["score_predictions *", "regression_report *", *TABLES]  # what reads the registry of metrics
 TRAINED = ["train *", "train_encoder *"]
 CASES = [
     # code and the data that it reads
@@ -215,10 +215,11 @@ CASES = [
     ("sair/methods/checkpoint.py", CODE, [*TRAINED, *RESTORED]),
     ("sair/methods/spec.py", CODE, [*TRAINED, *RESTORED]),
     ("sair/methods/annotated.py", CODE, []),
-    ("sair/weights/networks.py", CODE, [*LAMAS, *MEASURED]),
-    ("sair/evaluation/metrics/lpips.py", CODE, ["score *", "regression_report *", *TABLES]),
-    ("sair/evaluation/precision.py", CODE, ["score *", "fid *", "truth_features *"]),
-    ("sair/evaluation/statistics.py", CODE, [*RESTORED[1:], "fid *", "tr*_features *", "regression_report *", *TABLES]),
+    ("sair/weights/networks.py", CODE, [*LAMAS, *JUDGED]),
+    ("sair/evaluation/metrics/lpips.py", CODE, JUDGED),
+    ("sair/evaluation/metrics/psnr.py", CODE, [*JUDGED, "score_conventions *", *FIGURES]),
+    ("sair/evaluation/precision.py", CODE, [*JUDGED, "fid *", "truth_features *"]),
+    ("sair/evaluation/statistics.py", CODE, [*RESTORED[1:], *JUDGED, "fid *", "truth_features *"]),
     ("sair/training/loop.py", CODE, TRAINED),
     ("sair/pipeline/worker.py", CODE, []),
     ("sair/pipeline/driver.py", CODE, []),
