@@ -10,9 +10,11 @@ from typing import NamedTuple
 import pandas as pd
 from tabulate import tabulate
 
-from sair.common.errors import InputError
+from sair.common.errors import InputError, near
 from sair.data.buckets import ALL
+from sair.evaluation.conventions import all_measures
 from sair.evaluation.metrics.registry import JUDGED, METRICS
+from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.statistics import Difference, decide
 from sair.reporting import notes
 from sair.reporting.measured import (
@@ -58,10 +60,12 @@ def compare(
             None: every size counts, for methods that are not trained.
 
     Raises:
-        InputError: a file is no score file, or the two scored different images or measures.
+        InputError: a file is not a score file or has an unknown column; the two scored different images or measures.
     """
     names = {"reference": _name(reference), "variant": _name(variant)}
     first, second = read_scores(reference), read_scores(variant)
+    for paths in (reference, variant):
+        _check_headers(paths)
     if (first.bucket == "").all() != (second.bucket == "").all():
         # One was scored without masks: what they share is the whole image.
         first, second = (
@@ -111,6 +115,17 @@ def parse_least(words: Sequence[str]) -> dict[str, float]:
             )
         least[name] = value
     return least
+
+
+def _check_headers(paths: str | Path | Sequence[str | Path]) -> None:
+    """Refuse score files with a column of an unknown name, which would silently not be compared."""
+    known = [*SCORE_COLUMNS, *all_measures()]
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        for name in pd.read_csv(path, nrows=0).columns:
+            if name not in known:
+                raise InputError(
+                    f"{path}: there is no measure {name!r}. {near(name.lower(), known)} Rename or remove the column."
+                )
 
 
 def _name(paths: str | Path | Sequence[str | Path]) -> str:

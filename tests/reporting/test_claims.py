@@ -202,10 +202,10 @@ def table(tmp_path, config, frozen_split):
     clip = overlaps(tmp_path / "clip.csv", ["complete", "masked"], [15, 5])
     output = SimpleNamespace(markdown=tmp_path / "t.md", latex=tmp_path / "t.tex", csv=tmp_path / "t.csv")
 
-    def write(methods, files, figures=(), distances=None, **changes):
+    def write(methods, files, figures=(), distances=None, name="table1", clip=clip, **changes):
         settings = config | changes
         inputs = TableInputs(files, manifest, clip, distances or {}, figures)
-        tables.write_table("table1", inputs, settings, methods, output)
+        tables.write_table(name, inputs, settings, methods, output)
         frame = pd.read_csv(output.csv, keep_default_na=False, na_values=[""])
         return output.markdown.read_text(), frame, output.latex.read_text()
 
@@ -349,6 +349,27 @@ def test_methods_of_different_images_are_not_put_into_one_table(table, tmp_path)
     files = {"sair": [scores(tmp_path / "s.csv")], "liif": [scores(tmp_path / "l.csv", images=IMAGES - 1)]}
     with pytest.raises(InputError, match=r"l\.csv and .*s\.csv scored different images"):
         table(methods, files)
+
+
+@pytest.mark.parametrize("named", ["SAIR", None])
+def test_a_table_without_a_counterpart_shows_nothing_of_the_paper(table, config, tmp_path, named):
+    """No dashes, no small numbers, no note on the paper; metrics, buckets and the order of rows are its own."""
+    methods = {"sair": method(named), "liif": method(None, "LIIF"), "truth": method(None, "Truth", control=True)}
+    methods = {name: methods[name] | {"tables": {"mine": methods[name]["tables"]["table1"]}} for name in methods}
+    methods["sair"]["label"] = "Mine"
+    files = {name: [scores(tmp_path / f"{name}.csv", gain)] for name, gain in (("sair", 2), ("liif", 0), ("truth", 9))}
+    mine = {"dataset": "faces", "metrics": ["lpips", "psnr"], "buckets": ["20-40", "all"]}
+    text, frame, latex = table(methods, files, name="mine", clip=None, tables=config["tables"] | {"mine": mine})
+    assert text.startswith("# Table mine: Inpainting on faces\n")
+    headers = ["Method", "LPIPS ↓ 20-40 %", "PSNR ↑ 20-40 %", "LPIPS ↓ all mask ratios", "PSNR ↑ all mask ratios"]
+    assert line(text, "Method") == headers
+    assert [row.split("|")[1].strip() for row in text.splitlines() if row.startswith("| ")] == [
+        *("Method", "Mine", "LIIF", "*Truth*")
+    ]
+    assert line(text, "Mine")[2].startswith("**31.") and "(" not in "".join(line(text, "Mine"))
+    assert "–" not in text.split("\n- ")[0] and "paper" not in text and "dense CLIP" not in text
+    assert frame.paper.isna().all() and set(frame.bucket) == {*BUCKETS, "all"}, "the CSV holds all"
+    assert latex.count("{") == latex.count("}") and r"\midrule" + "\n" + r"\midrule" not in latex
 
 
 def test_latex_and_markdown_take_any_label(table, tmp_path):

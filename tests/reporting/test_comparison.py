@@ -56,6 +56,15 @@ def test_the_command_tells_by_its_exit_status(tmp_path, capsys):
     assert "scored different images (2 are in one only)" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("header", "hint"), [("PSNR", "Did you mean psnr"), ("comment", "Known are: ")])
+def test_an_unknown_header_is_named(tmp_path, capsys, header, hint):
+    reference, other = write(tmp_path / "reference.csv"), tmp_path / "other.csv"
+    pd.read_csv(reference).rename(columns={"psnr": header}).to_csv(other, index=False)
+    assert main(["compare", reference, str(other)]) == 1
+    said = capsys.readouterr().err
+    assert f"other.csv: there is no measure '{header}'. {hint}" in said and said.count("\n") == 1
+
+
 def test_holm_against_the_textbook():
     """Holm (1979): the smallest times 4, the next times 3, ..., and never smaller than the one before."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])

@@ -203,6 +203,27 @@ def test_verify_checks_the_page(project, page, tmp_path):
     assert verify._report(project, str(tmp_path / "binary.html")).state == verify.NOT_BACKED
 
 
+@pytest.mark.parametrize(
+    ("name", "edit", "message"),
+    [
+        ("table1.csv", ("ssim", "sism"), r"there is no metric 'sism'\. Did you mean ssim"),
+        ("table1.csv", ("lead", "mark"), "lacks the columns lead"),
+        ("claims.csv", ("lpips", "lpisp"), r"there is no metric 'lpisp'\. Did you mean lpips"),
+        ("claims.csv", ("verdict", "outcome"), "lacks the columns verdict"),
+    ],
+)
+def test_an_edited_csv_is_one_line_of_error(project, tmp_path, name, edit, message):
+    path = Path(project.results) / name
+    whole = path.read_text(encoding="utf-8")
+    try:
+        path.write_text(whole.replace(*edit), encoding="utf-8")
+        with pytest.raises(InputError, match=rf"{name}: {message}") as refused:
+            make(project, tmp_path / "report.html")
+        assert "\n" not in str(refused.value)
+    finally:
+        path.write_text(whole, encoding="utf-8")
+
+
 @pytest.mark.parametrize("damage", [b"", b"\xff\x00"])
 def test_a_damaged_page_of_a_table_is_named(project, tmp_path, damage):
     page = Path(project.results) / "table1.md"

@@ -1,0 +1,121 @@
+"""Rules of the workflow: one name for a step, and tables that are planned from the config alone."""
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from sair.methods.origins import merge
+from sair.pipeline.pages import claims_inputs, report_inputs, table_inputs
+from sair.pipeline.project import Project
+
+RULES = sorted(Path("workflow/rules").glob("*.smk"))
+# `use rule` makes a rule of another one: it has that one's script.
+NAMED = [name for path in RULES for name in re.findall(r"(?m)^ *rule (\w+):$", path.read_text(encoding="utf-8"))]
+
+
+def directives(name):
+    """The lines of a rule."""
+    text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
+    return re.search(rf"(?ms)^ *rule {name}:$(.*?)(?=^ *(?:use )?rule |\Z)", text)[1]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_rule_script_and_function_share_a_name(name):
+    assert f'"../scripts/{name}.py"' in directives(name)
+    tree = ast.parse(Path(f"workflow/scripts/{name}.py").read_text(encoding="utf-8"))
+    imported = [
+        alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("sair.")
+        for alias in node.names
+    ]
+    called = [node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)]
+    functions = [function for function in called if function in imported and function[0].islower()]
+    assert {name, f"write_{name}"} & set(functions)
+
+
+def test_every_script_has_a_rule():
+    assert {path.stem for path in Path("workflow/scripts").glob("*.py")} == set(NAMED)
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Tables of any name
+
+PLAIN = {"mine": {"dataset": "faces", "methods": ["liif", "mean_fill"]}}
+SEMANTIC = {"mine": {"dataset": "faces", "methods": ["liif", "sair"]}}
+
+
+def test_a_table_names_its_methods_itself(config):
+    project = Project(merge(config, {"tables": PLAIN}))
+    assert project.rows("mine") == ["liif", "mean_fill"]
+    assert project.method("liif")["tables"]["mine"] is None
+    inputs = table_inputs(project, "mine")
+    assert list(inputs.measured) == ["liif", "mean_fill"]
+    assert inputs.measured["liif"] == ["results/faces/liif/seed0/scores.csv"]
+    assert {inputs.manifest, *inputs.measured["liif"], *inputs.figures} < set(inputs.files())
+
+
+def test_a_table_may_add_methods_to_those_whose_files_name_it(config):
+    project = Project(merge(config, {"tables": {"table6": {"methods": ["mean_fill"]}}}))
+    assert project.rows("table6") == ["mean_fill", *Project(config).rows("table6")]
+
+
+@pytest.mark.parametrize(
+    ("tables", "clip"),
+    [
+        (PLAIN, None),
+        (SEMANTIC, "results/faces/clip/segmentation.csv"),
+        (
+            {"mine": {"dataset": "faces", "measure": "segmentation", "methods": ["sair"]}},
+            "results/faces/clip/segmentation.csv",
+        ),
+    ],
+)
+def test_only_a_table_with_semantics_needs_clip(config, tables, clip):
+    assert table_inputs(Project(merge(config, {"tables": tables})), "mine").clip == clip
+
+
+def test_tables_without_a_counterpart_make_no_claims(config):
+    project = Project(merge(config, {"tables": PLAIN | {"table5": {"claims": None, "measure": "segmentation"}}}))
+    inputs = claims_inputs(project)
+    assert inputs.measured.keys() == {"table1", "table2", "table4", "table6"} and inputs.clip is None
+    none = {name: {"claims": None, "measure": project.layout(name).measure} for name in config["tables"]}
+    project = Project(merge(config, {"tables": none}))
+    assert claims_inputs(project) is None and report_inputs(project).claims is None
+
+
+def test_what_a_table_shows_is_its_own_or_the_papers_or_everything(config):
+    project = Project(merge(config, {"tables": PLAIN | {
+        "few": {"dataset": "faces", "metrics": ["psnr"], "buckets": ["20-40", "all"]},
+        "table1": {"metrics": ["lpips"]},
+    }}))  # fmt: skip
+    shown = {name: (project.layout(name).buckets, project.layout(name).metrics) for name in project.config["tables"]}
+    buckets = ("0-20", "20-40", "40-60")
+    assert shown["mine"] == (buckets, ("psnr", "ssim", "l1", "lpips"))
+    assert shown["few"] == (("20-40", "all"), ("psnr",)) and shown["table1"] == (buckets, ("lpips",))
+    assert shown["table4"] == (("all",), ("psnr", "ssim")) and shown["table5"][0] == ("all", *buckets)
+    assert project.layout("table1").has_claims and not project.layout("mine").has_claims
+    assert [project.layout(name).title for name in ("table1", "mine")] == ["Table 1", "Table mine"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("tables", "encoders"), [(PLAIN, 0), (SEMANTIC, 1)])
+def test_a_dry_run_of_a_table_without_semantics_trains_no_clip(tmp_path, tables, encoders):
+    for name in ("workflow", "config"):
+        shutil.copytree(name, tmp_path / name)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"tables": tables, "fid": False, "figures": {
+        "qualitative": {"methods": ["liif"]}
+    }}))  # fmt: skip
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--configfile", "mine.yaml"]
+    result = subprocess.run(
+        [*command, "--", "results/mine.md"], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    jobs = dict(re.findall(r"(?m)^(\w+) +(\d+)$", result.stdout))
+    assert result.returncode == 0 and jobs["table"] == "1" and jobs["score_predictions"] == "2", result.stdout
+    assert int(jobs.get("train_encoder", 0)) == int(jobs.get("segment_by_clip", 0)) == encoders
