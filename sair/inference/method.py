@@ -143,7 +143,7 @@ class Method(Built):
         elif scale == 1:
             return self.predict(images, masks)
         if self.renders_any_size:
-            return self.network.inpaint(images * (1 - masks), masks, size=wanted)  # type: ignore[call-arg]
+            return self.network.inpaint(images * (1 - masks), masks, size=wanted)
         return F.interpolate(self.predict(images, masks), wanted, mode="bicubic", align_corners=False)
 
     @property

@@ -1,4 +1,4 @@
-"""Segment images with text: does a dense map mean what it should, in the hole too (paper, section 5.3, Table 5)?"""
+"""Segment images with text, to measure how well dense maps agree with labels, in the hole too (paper, Table 5)."""
 
 from __future__ import annotations
 
@@ -19,9 +19,8 @@ from sair.data.manifest import (
     IMAGE_COLUMNS,
     ManifestRow,
     checked_labels,
-    checked_mask,
-    checked_rgb,
     read_manifest,
+    read_pair,
     read_table,
 )
 from sair.data.samples import to_tensor
@@ -33,19 +32,26 @@ from sair.models.inpainter import ImplicitInpainter
 
 
 def classify(dense: Tensor, classes: Tensor, size: tuple[int, int]) -> Tensor:
-    """The class of each pixel: (B, C, h, w) embeddings, (K, C) class embeddings -> (B, *size) int64.
+    """Return the class of each pixel. Cosines are upsampled (bilinear) before the argmax, as MaskCLIP does.
 
-    Cosines are upsampled (bilinear) before the argmax, as MaskCLIP does.
+    Args:
+        dense: embeddings, (B, C, h, w).
+        classes: embeddings of the classes, (K, C), unit length.
+        size: height and width of the result.
+
+    Returns:
+        (B, *size) int64
     """
     cosine = torch.einsum("bchw,kc->bkhw", F.normalize(dense, dim=1), classes)
     return F.interpolate(cosine, size, mode="bilinear", align_corners=False).argmax(1)
 
 
 def completed_map(method: ImplicitInpainter, images: Tensor, masks: Tensor) -> Tensor:
-    """What a method's semantic representation gives at every pixel of masked images.
+    """Return the embeddings that a method's semantic representation gives at every pixel of masked images.
 
     Args:
-        images: (B, 3, H, W) in [0, 1]; what is under the hole is not looked at.
+        method: with ``semantics``.
+        images: (B, 3, H, W) in [0, 1]; pixels under the hole are ignored.
         masks: (B, 1, H, W), 1 = hole.
 
     Returns:
@@ -54,6 +60,7 @@ def completed_map(method: ImplicitInpainter, images: Tensor, masks: Tensor) -> T
     height, width = images.shape[-2:]
     coords = pixel_centres(height, width, device=images.device)[None].expand(len(images), -1, -1)
     embeddings = method.encode(images, masks).embeddings
+    assert embeddings is not None, "a method without semantics"
     return method.semantics_at(embeddings, coords).transpose(1, 2).unflatten(2, (height, width))
 
 
@@ -61,19 +68,26 @@ def load_clip(path: str | Path) -> CLIP:
     """Build a trained CLIP from its checkpoint.
 
     Raises:
-        InputError: a checkpoint of something without words.
+        InputError: a checkpoint of another class.
     """
     model = loading.load_encoder(path)
     if not isinstance(model, CLIP):
-        raise InputError(f"{path}: a {type(model).__name__}, but only a CLIP finds classes by their names.")
+        raise InputError(
+            f"{path}: a {type(model).__name__}, but only a CLIP finds classes by their names. Name a CLIP's checkpoint."
+        )
     return model
 
 
 def load_semantic_method(path: str | Path, clip: CLIP, source: str | Path) -> ImplicitInpainter:
-    """Build a method whose embeddings can be compared with a CLIP's words.
+    """Build a method whose embeddings can be compared with a CLIP's class names.
+
+    Args:
+        path: the method's checkpoint.
+        clip: the CLIP.
+        source: the CLIP's checkpoint, for errors.
 
     Raises:
-        InputError: it has no semantics, or those of another encoder: both may have vectors of the same length.
+        InputError: it has no semantics, or those of another encoder, whose vectors may have the same length.
     """
     method = loading.load(Path(path)).network
     if not isinstance(method, ImplicitInpainter) or method.semantic is None:
@@ -121,33 +135,35 @@ def segment(
     folder = Path(images).parent
     table = read_table(images, IMAGE_COLUMNS)
     labels_of = {row.image: row for row in table[table.labels != ""].itertuples()}
-    rows, lines = read_manifest(manifest), []
+    rows = read_manifest(manifest)
+    lines: list[list[object]] = []
     for row in progress(rows, total=len(rows), desc="segment", unit="image"):
         if row.image not in labels_of:
             raise InputError(f"{images}: {row.id} has no labels. Name a labelled dataset for this table in `tables`.")
         labelled = labels_of[row.image]
         labels = checked_labels(folder / labelled.labels, labelled.labels_sha256)
-        hole = checked_mask(folder / row.mask, row.mask_sha256)
-        image = to_tensor(checked_rgb(folder / row.image, row.image_sha256))[None].to(target)
-        mask = torch.from_numpy(hole).float()[None, None].to(target)
+        pair = read_pair(row, folder)
+        image = to_tensor(pair.ground_truth)[None].to(target)
+        mask = torch.from_numpy(pair.hole).float()[None, None].to(target)
         if sir is not None:
             maps = {"completed": completed_map(sir, image * (1 - mask), mask)}
         else:
             maps = {"complete": model.dense(image), "masked": model.dense(image, mask)}
         for features, dense in maps.items():
             found = classify(dense, text, labels.shape)[0].cpu().numpy()
-            lines += _overlaps(features, row, labels, found, hole, model.classes)
+            lines += _overlaps(features, row, labels, found, pair.hole, model.classes)
     frame = pd.DataFrame(lines, columns=SEGMENTATION_COLUMNS)
-    # A complete image is the same in every bucket: once is enough for the whole of it.
+    # A complete image is the same in every bucket: keep its whole region once.
     twice = (frame.features == "complete") & (frame.region == "whole") & (frame.bucket != rows[0].bucket)
     write_csv(frame[~twice], output)
 
 
 def _overlaps(
-    features: str, row: ManifestRow, truth: np.ndarray, found: np.ndarray, hole: np.ndarray, classes: tuple[str, ...]
+    features: str, row: ManifestRow, labels: np.ndarray, found: np.ndarray, hole: np.ndarray, classes: tuple[str, ...]
 ) -> Iterator[list[object]]:
-    for region, inside in zip(REGIONS, (slice(None), hole), strict=True):
-        both, either = overlap(truth[inside], found[inside], len(classes))
+    """Yield the lines of one image: for each region, the overlap of each class that occurs."""
+    for region, inside in zip(REGIONS, (np.ones_like(hole), hole), strict=True):
+        both, either = overlap(labels[inside], found[inside], len(classes))
         for name, intersection, union in zip(classes, both, either, strict=True):
             if union:
                 yield [features, row.bucket, row.cluster, row.id, region, name, intersection, union]

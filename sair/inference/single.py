@@ -61,8 +61,8 @@ def inpaint_file(
     holes = np.zeros(pixels.shape[:2], dtype=bool) if mask is None else _read_holes(mask, hole, image, pixels)
     # Without a hole there is no structure to guess at a known scale: the image is shown as it is.
     shown = None if mask is None else method.image_size if size is None else size
-    tensors = to_tensor(pixels)[None], torch.from_numpy(holes).float()[None, None]
-    prediction = to_pixels(method.predict_any_size(*(t.to(method.device) for t in tensors), shown, scale)[0])
+    images, masks = to_tensor(pixels)[None].to(method.device), torch.from_numpy(holes).to(method.device).float()
+    prediction = to_pixels(method.predict_any_size(images, masks[None, None], shown, scale)[0])
     write_png(output, prediction if scale != 1 else composite(pixels, prediction, holes))
 
 

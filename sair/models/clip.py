@@ -49,6 +49,10 @@ class DenseCLIP(nn.Module):
         mean, std: CLIP's own input normalisation, three values each. (MaskCLIP's fork uses ImageNet's.)
     """
 
+    mean: Tensor
+    std: Tensor
+    visual: Any  # open_clip's VisionTransformer
+
     def __init__(
         self,
         visual: nn.Module,
@@ -64,26 +68,29 @@ class DenseCLIP(nn.Module):
 
     @property
     def channels(self) -> int:
-        """Size of an embedding."""
+        """Return the size of an embedding."""
         return self.visual.proj.shape[1]
 
     def normalise(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> CLIP's input; holes become 0, that is, CLIP's mean colour."""
+        """Turn (B, 3, H, W) in [0, 1] into CLIP's input; holes become 0, which is CLIP's mean colour."""
         x = (images - self.mean) / self.std
         return x if masks is None else x * (1 - masks)
 
     def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
-        """Dense embeddings, (B, 3, H, W) in [0, 1] -> (B, channels, ceil(H / patch), ceil(W / patch)), unit length.
+        """Return the dense embeddings of images.
 
         Args:
-            images: any size; the positional embedding is resized (bicubic) to the image's grid.
+            images: (B, 3, H, W) in [0, 1], any size; the positional embedding is resized (bicubic) to the image's grid.
             masks: (B, 1, H, W), 1 = hole, shown to CLIP as its mean colour.
+
+        Returns:
+            (B, channels, ceil(H / patch), ceil(W / patch)), unit length
         """
         tokens, grid = self.trunk(images, masks)
         return self.read_densely(tokens).transpose(1, 2).unflatten(2, grid)
 
     def trunk(self, images: Tensor, masks: Tensor | None = None) -> tuple[Tensor, tuple[int, int]]:
-        """Tokens in front of the last block, (B, 1 + h * w, width), the class token first; and (h, w)."""
+        """Return the input of the last block, (B, 1 + h * w, width), the class token first; and (h, w)."""
         visual = self.visual
         x = self.normalise(images, masks)
         patch_height, patch_width = visual.patch_size
@@ -98,9 +105,10 @@ class DenseCLIP(nn.Module):
         return x, (height, width)
 
     def read_densely(self, tokens: Tensor) -> Tensor:
-        """MaskCLIP's last block: (B, 1 + N, width) -> (B, N, channels), unit length."""
+        """Apply the last block as MaskCLIP does: (B, 1 + N, width) -> (B, N, channels), unit length."""
         x, last = tokens[:, 1:], self.visual.transformer.resblocks[-1]
         width = x.shape[-1]
+        # `in_proj` computes queries, keys and values, in this order: its last third gives the values.
         value = F.linear(last.ln_1(x), last.attn.in_proj_weight[-width:], last.attn.in_proj_bias[-width:])
         value = last.attn.out_proj(value)
         x = x + value if self.residual else value
@@ -109,13 +117,14 @@ class DenseCLIP(nn.Module):
         return self._project(x)
 
     def read_whole(self, tokens: Tensor) -> Tensor:
-        """CLIP's own last block, the image's embedding: (B, 1 + N, width) -> (B, channels), unit length."""
+        """Apply CLIP's own last block: (B, 1 + N, width) -> the images' embeddings (B, channels), unit length."""
         return self._project(self.visual.transformer.resblocks[-1](tokens)[:, 0])
 
     def _project(self, x: Tensor) -> Tensor:
         return F.normalize((self.visual.ln_post(x) @ self.visual.proj).float(), dim=-1)
 
     def _positions(self, height: int, width: int) -> Tensor:
+        """Return the positional embedding of the class token and a grid, (1 + height * width, width)."""
         table = self.visual.positional_embedding
         grid_height, grid_width = self.visual.grid_size
         if (height, width) == (grid_height, grid_width):
@@ -126,18 +135,23 @@ class DenseCLIP(nn.Module):
 
 
 def build_clip(architecture: str | dict[str, Any]) -> open_clip.CLIP:
-    """An untrained CLIP: open_clip's name of one (``ViT-B-16-quickgelu``) or a model config of our own."""
-    if isinstance(architecture, str):
-        config = open_clip.get_model_config(architecture)
-        if config is None:
-            raise InputError(f"open_clip knows no architecture {architecture!r}; see open_clip.list_models().")
-        architecture = config
-    return open_clip.CLIP(**architecture)
+    """Build an untrained CLIP.
+
+    Args:
+        architecture: open_clip's name of one (``ViT-B-16-quickgelu``), or a model config like open_clip's.
+
+    Raises:
+        InputError: open_clip has no architecture of this name.
+    """
+    config = open_clip.get_model_config(architecture) if isinstance(architecture, str) else architecture
+    if config is None:
+        raise InputError(f"open_clip has no architecture {architecture!r}; see open_clip.list_models().")
+    return open_clip.CLIP(**config)
 
 
-def dense_clip(architecture: str | dict[str, Any], **readout: bool) -> DenseCLIP:
-    """An untrained ``DenseCLIP`` without its text tower; ``readout`` is ``residual`` and ``mlp``."""
-    return DenseCLIP(build_clip(architecture).visual, **readout)
+def dense_clip(architecture: str | dict[str, Any], residual: bool = True, mlp: bool = True) -> DenseCLIP:
+    """Build an untrained ``DenseCLIP`` without its text tower; arguments as in ``build_clip`` and ``DenseCLIP``."""
+    return DenseCLIP(build_clip(architecture).visual, residual, mlp)
 
 
 class CLIP(nn.Module):
@@ -186,7 +200,7 @@ class CLIP(nn.Module):
         self._tokenize = open_clip.SimpleTokenizer(context_length=self.clip.context_length)
 
     def text(self, prompts: Sequence[str]) -> Tensor:
-        """Embeddings of texts, (K, channels), unit length."""
+        """Return the embeddings of texts, (K, channels), unit length."""
         tokens = self._tokenize(list(prompts)).to(self.clip.text_projection.device)
         return self.clip.encode_text(tokens, normalize=True).float()
 
@@ -199,11 +213,11 @@ class CLIP(nn.Module):
         return F.normalize(torch.cat(parts).unflatten(0, (len(names), len(self.prompts))).mean(1), dim=-1)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers that ``training_step`` steps, by name."""
+        """Return the optimizers that ``training_step`` steps, by name."""
         return {"clip": torch.optim.Adam(self.parameters(), lr=self.lr)}
 
     def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
-        """One step on ``images`` (B, 3, H, W), ``labels`` (B, H, W) and ``captions`` (B strings)."""
+        """Take one step on ``images`` (B, 3, H, W), ``labels`` (B, H, W) and ``captions`` (B strings)."""
         images, labels = batch["images"], batch["labels"]
         # The fused attention kernel's backward takes half of a training step on a CPU; plain products do not.
         with sdpa_kernel(SDPBackend.MATH) if images.device.type == "cpu" else nullcontext():
@@ -222,7 +236,8 @@ class CLIP(nn.Module):
         labels = labels.long()
         labelled = labels[labels < len(text)]
         share = torch.bincount(labelled, minlength=len(text)) / max(1, labelled.numel())
-        # Between one vote a pixel, which forgets the eyes, and one vote a class, which paints them over the skin.
+        # Inverse square-root class weights: without weights rare classes (eyes) are lost, with full inverse weights
+        # they are over-predicted.
         weight = share.clamp_min(1e-4).rsqrt()
         labels = labels.masked_fill(labels >= len(text), IGNORE_INDEX)
         return pixel_cross_entropy(cosine / self.temperature, labels, weight)
@@ -243,11 +258,11 @@ def pixel_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tenso
 
 
 def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], pretrained: str) -> None:
-    """Fill a CLIP from a weights file, known or not, or from open_clip's source of a tag; strictly, no pickle run."""
-    file = weights.resolve(pretrained, architecture)
+    """Fill a CLIP from a weights file or from open_clip's source of a tag; strictly, and without running a pickle."""
+    file: str | Path | None = weights.resolve(pretrained, architecture)
     config = open_clip.get_pretrained_cfg(architecture, pretrained) if isinstance(architecture, str) else {}
     try:
-        if file is not None and file.name == OPENAI_FILE:
+        if isinstance(file, Path) and file.name == OPENAI_FILE:
             clip.load_state_dict(_openai_state(file), strict=True)
         else:
             file = file or (open_clip.download_pretrained(config) if config else pretrained)
@@ -260,6 +275,6 @@ def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], p
 
 
 def _openai_state(file: Path) -> dict[str, Tensor]:
-    """OpenAI's file is a TorchScript archive, which no weights-only reader takes; its hash has been checked."""
+    """Read OpenAI's file, a TorchScript archive, which no weights-only reader takes; its hash has been checked."""
     state = torch.jit.load(file, map_location="cpu").state_dict()
     return {name: value for name, value in state.items() if name not in OPENAI_NUMBERS}

@@ -20,7 +20,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, h, w) -> the same shape."""
+        """Return (B, channels, h, w), the shape of ``x``."""
         return x + self.body(x)
 
 
@@ -34,14 +34,16 @@ def start_for_relu(module: nn.Module) -> None:
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         elif isinstance(layer, nn.ConvTranspose2d):
-            # An output pixel sees kernel / stride taps a side, of every input channel.
+            # An output pixel sees kernel / stride taps along each side, of every input channel.
             taps = layer.kernel_size[0] * layer.kernel_size[1] / (layer.stride[0] * layer.stride[1])
             nn.init.normal_(layer.weight, std=(2 / (layer.in_channels * taps)) ** 0.5)
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.ConvTranspose2d) and layer.bias is not None:
             nn.init.zeros_(layer.bias)
     for layer in module.modules():
         if isinstance(layer, ResidualBlock):
-            nn.init.zeros_(layer.body[-1].weight)
+            last = layer.body[-1]
+            assert isinstance(last, nn.Conv2d)
+            nn.init.zeros_(last.weight)
 
 
 class AppEncoder(nn.Module):
@@ -79,12 +81,12 @@ class AppEncoder(nn.Module):
         start_for_relu(self)
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] with holes at 0 and (B, 1, H, W), 1 = hole -> (B, channels, H, W)."""
+        """Encode (B, 3, H, W) in [-1, 1] with holes at 0 and (B, 1, H, W), 1 = hole, to (B, channels, H, W)."""
         height, width = images.shape[-2:]
         x = torch.cat([images, masks], dim=1)
         # Two halvings need sides divisible by four; the border is repeated outwards and cut off again.
         x = nn.functional.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")
-        # Channels last: what bfloat16 convolutions want, and what the implicit function's look-ups read in rows.
+        # Channels last: bfloat16 convolutions are faster so, and the implicit function looks up rows of channels.
         return self.layers(x.contiguous(memory_format=torch.channels_last))[..., :height, :width]
 
 
@@ -97,7 +99,7 @@ class EDSR(nn.Module):
         channels: width of every layer (paper: 64).
         blocks: residual blocks (paper: 16).
         mask: take the mask as a fourth input channel; super-resolution models, the authors', have none.
-        dilations: one a residual block, instead of ``blocks``; see ``AtrousEncoder``.
+        dilations: one per residual block, instead of ``blocks``; see ``AtrousEncoder``.
     """
 
     def __init__(
@@ -112,7 +114,7 @@ class EDSR(nn.Module):
         )
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] with holes at 0 and (B, 1, H, W), 1 = hole -> (B, channels, H, W)."""
+        """Encode (B, 3, H, W) in [-1, 1] with holes at 0 and (B, 1, H, W), 1 = hole, to (B, channels, H, W)."""
         x = torch.cat([images, masks], dim=1) if self.mask else images
         x = self.head(x.contiguous(memory_format=torch.channels_last))
         return x + self.body(x)
@@ -122,12 +124,12 @@ class AtrousEncoder(EDSR):
     """AppEncoder's stand-in for small images and short runs.
 
     AppEncoder halves the image twice to see far. On a 64-pixel image dilated residual blocks see as far at full
-    size, and with EDSR's skip from the first to the last layer the image's detail need not be learnt through a
+    size, and with EDSR's skip from the first to the last layer the image's detail need not pass through a
     bottleneck, which takes far more steps than a run of minutes has (docs/mini-preset.md has the figures).
 
     Args:
         channels: width of every layer.
-        dilations: one a residual block; a feature sees 5 + 4 * sum(dilations) pixels.
+        dilations: one per residual block; a feature sees 5 + 4 * sum(dilations) pixels.
     """
 
     def __init__(self, channels: int = 32, dilations: Sequence[int] = (1, 1, 2, 2, 2, 1)) -> None:

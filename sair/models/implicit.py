@@ -4,36 +4,39 @@ A continuous coordinate p gets the weighted mean of an MLP's answers for the fou
 
     value(p) = sum_q w_q(p) * mlp([z_q, extra_q, p - q, cell])
 
-The weights are the areas of the rectangles opposite to q, that is, the bilinear ones. Three exact identities make it
-fast: the MLP's first layer is linear, so its feature part is a convolution of the grid when many cells are asked for
-and a gather when few are; and on the cells' own centres three of the four weights are zero, so one answer is enough.
+The weights are the areas of the rectangles opposite to q, that is, the bilinear ones. Exact identities make it fast.
+The MLP's first layer is linear, so its feature part is a convolution of the grid if there are many queries, and a
+gather if there are few. On the cells' own centres three of the four weights are zero, so one answer is enough. The
+operations for this are in ``sair.models.implicit_fast``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sair.models.implicit_fast import Strip, cells_of, convolve, cut_strip, gather, linear_relu, look_up
+
 # LIIF's own constants: the nudge that decides ties between cells, and the floor under the areas.
 _UPSTREAM_SHIFT = 1e-6
 _UPSTREAM_AREA = 1e-9
-# Answers that the MLP computes at once where no gradient is asked for: its layers hand on 4 MiB at width 256.
+# Batch of queries for inference: activations of 4096 x 256 float32 (4 MiB) stay in the processor's cache.
 _IN_CACHE = 4096
-_FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def pixel_centres(height: int, width: int, device: torch.device | None = None) -> Tensor:
-    """Centres of a grid's cells as coordinates, (height * width, 2), (y, x) in [-1, 1], row by row."""
+    """Return the centres of a grid's cells as coordinates, (height * width, 2), (y, x) in [-1, 1], row by row."""
     y = (torch.arange(height, device=device, dtype=torch.float32) * 2 + 1) / height - 1
     x = (torch.arange(width, device=device, dtype=torch.float32) * 2 + 1) / width - 1
     return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).view(-1, 2)
 
 
-class Members(NamedTuple):
+@dataclass(frozen=True)
+class Members:
     """The feature cells that answer for each query.
 
     index: flat cell number in the grid, (K, B, Q) int64.
@@ -47,7 +50,7 @@ class Members(NamedTuple):
 
 
 def neighbours(coords: Tensor, height: int, width: int, upstream: bool = False) -> Members:
-    """The four cells around each coordinate, with bilinear weights.
+    """Return the four cells around each coordinate, with bilinear weights.
 
     Args:
         coords: (B, Q, 2), (y, x) in [-1, 1].
@@ -58,10 +61,12 @@ def neighbours(coords: Tensor, height: int, width: int, upstream: bool = False) 
     """
     size = coords.new_tensor([height, width])
     limit = torch.tensor([height - 1, width - 1], device=coords.device)
-    position = (coords + 1) / 2 * size - 0.5
+    position = (coords + 1) / 2 * size - 0.5  # in cells: k is the centre of cell k
     if upstream:
         corners = [_upstream_corner(coords, size, limit, sign) for sign in (-1, 1)]
     else:
+        # The cell before and the cell after. The small number keeps a rounded centre in its own cell; at the border
+        # both are the outer cell, and their weights still sum to 1.
         low = torch.floor(position + 1e-4)
         corners = [torch.minimum((low + step).long().clamp_min(0), limit) for step in (0, 1)]
         fraction = (position - low).clamp(0, 1)
@@ -75,7 +80,9 @@ def neighbours(coords: Tensor, height: int, width: int, upstream: bool = False) 
         offset.append((coords - ((cell * 2 + 1) / size - 1)) * size)
         if not upstream:
             weight.append(axis_weight[i][..., 0] * axis_weight[j][..., 1])
-    if upstream:
+    if (
+        upstream
+    ):  # weight of a corner: the area opposite to it, which is that of the corner at the other end of the list
         area = [(o[..., 0] * o[..., 1]).abs() + _UPSTREAM_AREA for o in offset]
         total = sum(area)
         weight = [a / total for a in reversed(area)]
@@ -88,18 +95,18 @@ def _upstream_corner(coords: Tensor, size: Tensor, limit: Tensor, sign: int) -> 
 
 
 def _side_by_side(values: Tensor) -> Tensor:
-    """Per-member values in one row of queries, (K, B, Q, ...) -> (B, K * Q, ...)."""
+    """Put the members' values side by side as one row of queries, (K, B, Q, ...) -> (B, K * Q, ...)."""
     return values.movedim(0, 1).flatten(1, 2)
 
 
 def own_cells(index: Tensor) -> Members:
-    """The members of queries that lie on cell centres: the cell itself. ``index`` is (B, Q) int64."""
+    """Return the members of queries that lie on cell centres: the cell itself. ``index`` is (B, Q) int64."""
     weight = torch.ones(1, *index.shape, device=index.device)
     return Members(index[None], weight.new_zeros(*weight.shape, 2), weight)
 
 
 def coordinates(members: Members, height: int, width: int) -> Tensor:
-    """The coordinates that members were made for, (B, Q, 2)."""
+    """Return the coordinates that members were made for, (B, Q, 2)."""
     size = members.offset.new_tensor([height, width])
     cell = torch.stack([members.index[0] // width, members.index[0] % width], dim=-1)
     return (cell * 2 + 1) / size - 1 + members.offset[0] / size
@@ -117,32 +124,24 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
     def after_first(self, hidden: Tensor) -> Tensor:
-        """Everything behind the first layer's linear part, (..., width) -> (..., outputs); overwrites ``hidden``."""
+        """Apply all that follows the first linear layer, (..., width) -> (..., outputs); overwrites ``hidden``."""
         hidden = hidden.relu_()
-        *inner, last = self.layers[2::2]
+        _, *inner, last = (layer for layer in self.layers if isinstance(layer, nn.Linear))
         for layer in inner:
-            hidden = _linear_relu(hidden, layer)
+            hidden = linear_relu(hidden, layer)
         return last(hidden)
-
-
-def _linear_relu(x: Tensor, layer: nn.Linear) -> Tensor:
-    """A linear layer and its ReLU; in one pass over the memory where oneDNN offers that and no gradient is wanted."""
-    plain = torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32
-    if plain or torch.is_autocast_enabled("cpu") or not _FUSED:
-        return layer(x).relu_()
-    return torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, "relu", [], "")
 
 
 class LocalImplicitFunction(nn.Module):
     """Map a feature grid and coordinates to values, (B, C, h, w) and (B, Q, 2) -> (B, Q, outputs).
 
     Args:
-        channels: C of the feature grid; 0 where there is only the further vector.
+        channels: C of the feature grid; 0 if only ``extra`` is used.
         outputs: size of a value.
         hidden: widths of the MLP's hidden layers (paper, section 4.4: four layers of width 256).
         unfold: give the MLP the 3x3 neighbourhood of a cell instead of the cell (LIIF's feature unfolding); or a list
             of dilations, a 3x3 neighbourhood each: ``[1, 2, 4]`` reaches four cells far.
-        cell: give the MLP the size of the pixel asked for (LIIF's cell decoding).
+        cell: give the MLP the size of the output pixel (LIIF's cell decoding).
         extra: size of a further vector per cell, see ``forward``.
         zero_start: start the last layer at zero, so that a residual function starts as the identity.
         upstream: see ``neighbours``.
@@ -170,8 +169,10 @@ class LocalImplicitFunction(nn.Module):
         self._grid_inputs = [channels * (9 if dilation else 1) for dilation in self.dilations]
         self.imnet = MLP(sum(self._grid_inputs) + extra + 2 + (2 if cell else 0), outputs, hidden)
         if zero_start:
-            nn.init.zeros_(self.imnet.layers[-1].weight)
-            nn.init.zeros_(self.imnet.layers[-1].bias)
+            last = self.imnet.layers[-1]
+            assert isinstance(last, nn.Linear)
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(
         self,
@@ -185,28 +186,32 @@ class LocalImplicitFunction(nn.Module):
         Args:
             features: (B, C, h, w).
             members: which cells answer for the Q queries.
-            cell: (2,) height and width of the pixel asked for, in the coordinates' unit (2 / output size).
+            cell: (2,) height and width of an output pixel, in the coordinates' unit (2 / output size).
             extra: called with cell numbers (B, N); returns the further vectors of these cells, (B, N, extra). A
                 function and not a grid, so that it is evaluated only where it is needed.
 
         Returns:
             (B, Q, outputs)
         """
+        # The first layer's weight, split by what it is multiplied with: each 3x3 neighbourhood of the grid, the extra
+        # vector, the offset, the size of the pixel. The last is the same for all queries, so it joins the bias.
         first = self.imnet.layers[0]
-        parts = [*self._grid_inputs, self.extra, 2] + ([2] if self.cell else [])
-        *per_cell, of_offset = first.weight.split(parts, dim=1)[: len(self._grid_inputs) + 2]
-        bias = first.bias
+        assert isinstance(first, nn.Linear)
+        sizes = [*self._grid_inputs, self.extra, 2] + ([2] if self.cell else [])
+        *per_cell, of_offset = first.weight.split(sizes, dim=1)[: len(self._grid_inputs) + 2]
+        bias: Tensor = first.bias
         if self.cell:
+            assert cell is not None, "a function with cell decoding needs `cell`"
             size = features.new_tensor(features.shape[-2:])
             bias = bias + F.linear(cell.to(size) * size, first.weight[:, -2:])
         index = _side_by_side(members.index)
-        strip = _strip(features, index, max(self.dilations, default=0))
+        strip = cut_strip(features, index, max(self.dilations, default=0))
         every = strip.cells()
         at_once = index.shape[1] if torch.is_grad_enabled() else max(1, _IN_CACHE // len(index))
         # As many queries as cells: answer each cell once, and look the answers up.
         if index.shape[1] >= every.shape[1]:
             table = self._per_cell(strip, every, per_cell, bias, extra, dense=True)
-            parts = (_look_up(table, some) for some in (strip.index - every[0, 0]).split(at_once, 1))
+            parts: Iterable[Tensor] = (look_up(table, some) for some in (strip.index - every[0, 0]).split(at_once, 1))
         else:
             parts = self._per_cell(strip, strip.index, per_cell, bias, extra, dense=False).split(at_once, 1)
         offsets = _side_by_side(members.offset).split(at_once, 1)
@@ -218,79 +223,33 @@ class LocalImplicitFunction(nn.Module):
         strip: Strip,
         index: Tensor,
         weights: Sequence[Tensor],
-        bias: Tensor,
+        bias: Tensor | None,
         extra: Callable[[Tensor], Tensor] | None,
         dense: bool,
     ) -> Tensor:
-        """The first layer without the offset's part, for the cells ``index`` (B, N) of a strip: (B, N, width)."""
-        hidden = None
+        """Apply the first layer without the offset's part to cells.
+
+        Args:
+            strip: the rows that hold the cells.
+            index: the cells, numbered from the strip's first, (B, N).
+            weights: of the first layer: one per dilation, and that of the extra vector.
+            bias: (width,)
+            extra: same as in ``forward``.
+            dense: convolve the strip, because ``index`` is of all its cells; else gather.
+
+        Returns:
+            (B, N, width)
+        """
+        hidden: Tensor | None = None
         for dilation, weight in zip(self.dilations, weights, strict=False):
-            part = _convolve(strip, weight, bias, dilation) if dense else _gather(strip, index, weight, bias, dilation)
+            part = convolve(strip, weight, bias, dilation) if dense else gather(strip, index, weight, bias, dilation)
             hidden, bias = part if hidden is None else hidden + part, None  # the bias once
         if self.extra:
+            assert extra is not None, "a function with an extra vector needs `extra`"
             part = F.linear(extra(index + strip.start), weights[-1], bias)
             hidden = part if hidden is None else hidden + part
+        assert hidden is not None, "a function of nothing"
         return hidden
-
-
-class Strip(NamedTuple):
-    """The rows of a feature grid that some queries look at.
-
-    features: (B, C, rows, w); beyond its first and last row are others of the grid only where no query looks.
-    index: the queries' cells, numbered from the strip's first, (B, N).
-    start: number of the strip's first cell in the grid.
-    asked: first and last row that a query lies in, counted in the strip.
-    """
-
-    features: Tensor
-    index: Tensor
-    start: int
-    asked: tuple[int, int]
-
-    def cells(self) -> Tensor:
-        """Numbers of all cells in the asked rows, (B, N)."""
-        width = self.features.shape[-1]
-        cells = torch.arange(self.asked[0] * width, (self.asked[1] + 1) * width, device=self.index.device)
-        return cells[None].expand(len(self.features), -1)
-
-
-def _strip(features: Tensor, index: Tensor, reach: int) -> Strip:
-    """Cut out the rows that ``index`` (B, N) needs, ``reach`` rows around included, so that a chunk of a large image
-    costs what it asks for."""
-    height, width = features.shape[-2:]
-    first, last = int(index.min()) // width, int(index.max()) // width
-    top, bottom = max(first - reach, 0), min(last + reach + 1, height)
-    return Strip(features[:, :, top:bottom], index - top * width, top * width, (first - top, last - top))
-
-
-def _convolve(strip: Strip, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """A first layer's part for features around every cell of the asked rows: (B, N, width).
-
-    Args:
-        strip: where to look.
-        weight: (width, C * 9), channel by channel, or (width, C) for ``dilation`` 0, the cell alone.
-        bias: (width,) or None.
-        dilation: distance between the nine cells.
-    """
-    side = 3 if dilation else 1
-    kernel = weight.view(len(weight), -1, side, side)
-    answers = F.conv2d(strip.features, kernel, bias, padding=dilation, dilation=max(dilation, 1))
-    return _cells_of(answers[:, :, strip.asked[0] : strip.asked[1] + 1])
-
-
-def _gather(strip: Strip, index: Tensor, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """The same for the cells ``index`` (B, N) alone: (B, N, width)."""
-    if dilation == 0:
-        return F.linear(_look_up(_cells_of(strip.features), index), weight, bias)
-    batch, channels, _, width = strip.features.shape
-    padded = F.pad(strip.features, (dilation,) * 4)
-    corner = (index // width) * (width + 2 * dilation) + index % width
-    steps = [dilation * step for step in range(3)]
-    taps = [corner + dy * (width + 2 * dilation) + dx for dy in steps for dx in steps]
-    around = torch.stack(taps, dim=-1).view(batch, -1)
-    patches = _look_up(_cells_of(padded), around).view(batch, -1, 9 * channels)
-    # LIIF's unfold runs channel-major; the gathered patch runs tap-major, so the weight follows the patch.
-    return F.linear(patches, weight.view(-1, channels, 9).transpose(1, 2).reshape(-1, 9 * channels), bias)
 
 
 class LocalTextureEstimator(nn.Module):
@@ -305,7 +264,7 @@ class LocalTextureEstimator(nn.Module):
         outputs: size of a value.
         hidden: widths of the MLP's hidden layers.
         width: number of amplitudes; half as many two-dimensional frequencies.
-        extra, upstream: as of ``LocalImplicitFunction``; the extra vector goes to the MLP beside the components.
+        extra, upstream: same as in ``LocalImplicitFunction``; the MLP gets the extra vector beside the components.
     """
 
     adds_image = True
@@ -334,22 +293,24 @@ class LocalTextureEstimator(nn.Module):
         cell: Tensor | None = None,
         extra: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """As ``LocalImplicitFunction.forward``; ``cell`` is needed."""
-        strip = _strip(features, _side_by_side(members.index), 1)
+        """Answer queries, same as in ``LocalImplicitFunction.forward``; ``cell`` is required."""
+        assert cell is not None, "LTE needs `cell`"
+        strip = cut_strip(features, _side_by_side(members.index), 1)
         offset = _side_by_side(members.offset)[..., None, :]
         # Frequencies come in consecutive pairs, (y, x).
-        frequency = _look_up(_cells_of(self.freq(strip.features)), strip.index).unflatten(-1, (-1, 2)).float()
+        frequency = look_up(cells_of(self.freq(strip.features)), strip.index).unflatten(-1, (-1, 2)).float()
         size = features.new_tensor(features.shape[-2:])
         phase = (frequency * offset).sum(-1) + self.phase(cell.to(size) * size).float()
         waves = torch.cat([torch.cos(torch.pi * phase), torch.sin(torch.pi * phase)], dim=-1)
-        inputs = _look_up(_cells_of(self.coef(strip.features)), strip.index) * waves
+        inputs = look_up(cells_of(self.coef(strip.features)), strip.index) * waves
         if self.extra:
+            assert extra is not None, "a function with an extra vector needs `extra`"
             inputs = torch.cat([inputs, extra(_side_by_side(members.index)).to(inputs)], dim=-1)
         return _combine(self.imnet.layers(inputs), members)
 
 
 def _combine(answers: Tensor, members: Members) -> Tensor:
-    """Weighted sum of the members' answers, (B, K * Q, outputs) -> (B, Q, outputs)."""
+    """Return the weighted sum of the members' answers, (B, K * Q, outputs) -> (B, Q, outputs)."""
     count, batch, queries = members.index.shape
     answers = answers.view(batch, count, queries, -1)
     return answers[:, 0] if count == 1 else (answers * members.weight.movedim(0, 1)[..., None]).sum(1)
@@ -358,19 +319,6 @@ def _combine(answers: Tensor, members: Members) -> Tensor:
 FUNCTIONS = {"liif": LocalImplicitFunction, "lte": LocalTextureEstimator}
 
 
-def _cells_of(grid: Tensor) -> Tensor:
-    """(B, C, h, w) -> (B, h * w, C)."""
-    return grid.permute(0, 2, 3, 1).flatten(1, 2)
-
-
-def _look_up(rows: Tensor, index: Tensor) -> Tensor:
-    """Vectors by number: (B, N, C), (B, M) -> (B, M, C)."""
-    batch, count, channels = rows.shape
-    start = torch.arange(batch, device=index.device)[:, None] * count
-    # An embedding look-up, because its backward is the one gather that is deterministic and fast on a CPU.
-    return F.embedding(index + start, rows.reshape(-1, channels))
-
-
 def interpolate(features: Tensor, members: Members) -> Tensor:
-    """Bilinear interpolation of the features themselves, (B, C, h, w) -> (B, Q, C)."""
-    return _combine(_look_up(_cells_of(features), _side_by_side(members.index)), members)
+    """Interpolate the features themselves, bilinearly, (B, C, h, w) -> (B, Q, C)."""
+    return _combine(look_up(cells_of(features), _side_by_side(members.index)), members)

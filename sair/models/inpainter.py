@@ -1,6 +1,6 @@
 """SAIR, LIIF and everything between them: one assembly whose parts a YAML switches on and off (paper, section 4).
 
-    image, mask -> AppEncoder -> z        (appearance, one vector a pixel)
+    image, mask -> AppEncoder -> z        (appearance, one vector per pixel)
                   -> dense CLIP -> e -> SIR -> s   (semantics, completed inside the hole, at any coordinate)
     AIR: colour(p) = sum_q w_q * mlp([z_q, s_q, p - q])
 
@@ -51,7 +51,7 @@ def _named(registry: dict[str, Any], description: dict[str, Any], *inputs: Any, 
 
 
 class Grids(NamedTuple):
-    """What a masked image is encoded to.
+    """The feature grids of masked images.
 
     image: (B, 3, H, W) in [-1, 1], holes at 0.
     appearance: (B, C, H, W).
@@ -64,7 +64,7 @@ class Grids(NamedTuple):
 
 
 class SemanticImplicitRepresentation(nn.Module):
-    """SIR: the text-aligned embedding at any coordinate (paper, equation 4).
+    """SIR, which gives the text-aligned embedding at any coordinate (paper, equation 4).
 
     Args:
         channels: size of an embedding.
@@ -79,7 +79,7 @@ class SemanticImplicitRepresentation(nn.Module):
         self.function = LocalImplicitFunction(channels, channels, zero_start=zero_start, **function)
 
     def forward(self, embeddings: Tensor, coords: Tensor) -> Tensor:
-        """(B, C, h, w) and (B, Q, 2) -> (B, Q, C)."""
+        """Return the embeddings at coordinates, (B, C, h, w) and (B, Q, 2) -> (B, Q, C)."""
         members = neighbours(coords, *embeddings.shape[-2:])
         completed = self.function(embeddings, members)
         return completed + interpolate(embeddings, members) if self.residual else completed
@@ -96,10 +96,10 @@ class ImplicitInpainter(nn.Module):
         sir: arguments of ``SemanticImplicitRepresentation``; None leaves the embeddings interpolated, not completed.
         air: the colour function, ``{name: liif, ...}`` or ``{name: lte, ...}`` with arguments of its class.
         lr: Adam's learning rate (paper: 1e-4).
-        queries: pixels a training image is asked for at each step.
+        queries: number of pixels that are drawn from each training image at each step.
         hole_share: the part of them drawn from the hole; the rest is drawn from the whole image.
-        align: weight of a term that holds SIR's output at the queries to the complete image's embedding, one minus
-            the cosine; 0 as the paper prints it.
+        align: weight of a term that pulls SIR's output at the queries towards the complete image's embedding: one minus
+            the cosine. 0 as the paper prints it.
     """
 
     def __init__(
@@ -152,19 +152,20 @@ class ImplicitInpainter(nn.Module):
         return described, weights
 
     def load_semantic(self, dense: nn.Module) -> None:
-        """Take the frozen image tower from a trained ``CLIP.dense`` or ``SAM.dense``."""
+        """Copy the weights of the frozen image tower from a trained ``CLIP.dense`` or ``SAM.dense``."""
+        assert self.semantic is not None, "built without `semantic`"
         self.semantic.load_state_dict(dense.state_dict(), strict=True)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers that ``training_step`` steps, by name."""
+        """Return the optimizers that ``training_step`` steps, by name."""
         trained = [p for p in self.parameters() if p.requires_grad]
         return {"sair": torch.optim.Adam(trained, lr=self.lr, betas=(0.9, 0.999))}
 
     def encode(self, images: Tensor, masks: Tensor) -> Grids:
-        """Feature grids of masked images.
+        """Encode masked images.
 
         Args:
-            images: (B, 3, H, W) in [0, 1]; what is under the hole is not looked at.
+            images: (B, 3, H, W) in [0, 1]; pixels under the hole are ignored.
             masks: (B, 1, H, W), 1 = hole.
         """
         image = (images * 2 - 1) * (1 - masks)
@@ -172,26 +173,28 @@ class ImplicitInpainter(nn.Module):
         if self.semantic is not None:
             with torch.no_grad():
                 embeddings = self.semantic(images, masks)
-        # Without an encoder the grid is as fine, and empty.
+        # Without an encoder, use an empty feature grid (0 channels) at image resolution.
         appearance = image[:, :0] if self.encoder is None else self.encoder(image, masks)
         return Grids(image, appearance, embeddings)
 
     def query(self, grids: Grids, members: Members, cell: Tensor) -> Tensor:
-        """Colours that AIR gives to prepared queries, (B, Q, 3) in [0, 1] (not clamped)."""
+        """Return AIR's colours for prepared queries, (B, Q, 3) in [0, 1] (not clamped)."""
         image, appearance, embeddings = grids
-        centres = pixel_centres(*appearance.shape[-2:], device=appearance.device)
+        height, width = image.shape[-2:]
+        centres = pixel_centres(height, width, device=appearance.device)
 
-        def semantics(index: Tensor) -> Tensor:
+        def completed(index: Tensor) -> Tensor:
+            assert embeddings is not None
             return self.semantics_at(embeddings, F.embedding(index, centres))
 
-        colours = self.air(appearance, members, cell, None if embeddings is None else semantics).float()
+        colours = self.air(appearance, members, cell, None if embeddings is None else completed).float()
         if self.air.adds_image:
-            coords = coordinates(members, *image.shape[-2:])
-            colours = colours + interpolate(image, neighbours(coords, *image.shape[-2:]))
+            coords = coordinates(members, height, width)
+            colours = colours + interpolate(image, neighbours(coords, height, width))
         return colours * 0.5 + 0.5
 
     def semantics_at(self, embeddings: Tensor, coords: Tensor) -> Tensor:
-        """Embeddings at any coordinate, completed by SIR or, without it, interpolated.
+        """Return embeddings at any coordinate, completed by SIR or, without it, interpolated.
 
         Args:
             embeddings: (B, D, h, w), of ``encode``.
@@ -202,10 +205,11 @@ class ImplicitInpainter(nn.Module):
         """
         if self.sir is not None:
             return self.sir(embeddings, coords)
-        return interpolate(embeddings, neighbours(coords, *embeddings.shape[-2:]))
+        height, width = embeddings.shape[-2:]
+        return interpolate(embeddings, neighbours(coords, height, width))
 
     def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
-        """One step of the L1 loss on sampled pixels (paper, section 4.4)."""
+        """Take one step of the L1 loss on sampled pixels (paper, section 4.4)."""
         images, masks = batch["images"], batch["masks"]
         index = for_all(self._sample, masks)
         cell = 2 / images.new_tensor(images.shape[-2:])
@@ -215,21 +219,25 @@ class ImplicitInpainter(nn.Module):
         loss = colour = F.l1_loss(colours, truth)
         scalars = {}
         if self.align:
+            assert grids.embeddings is not None
             scalars = {"colour": colour, "misalignment": self._misalignment(images, grids.embeddings, index)}
             loss = colour + self.align * scalars["misalignment"]
         step("sair", loss)
         return {"loss": loss, **scalars}
 
     def _misalignment(self, images: Tensor, embeddings: Tensor, index: Tensor) -> Tensor:
-        """One minus the cosine between completed embeddings and those of the complete images."""
-        coords = F.embedding(index, pixel_centres(*images.shape[-2:], device=images.device))
+        """Return one minus the cosine between completed embeddings and those of the complete images."""
+        assert self.semantic is not None
+        height, width = images.shape[-2:]
+        coords = F.embedding(index, pixel_centres(height, width, device=images.device))
         with torch.no_grad():
             clean = self.semantic(images)
-            target = interpolate(clean, neighbours(coords, *clean.shape[-2:]))
+            rows, columns = clean.shape[-2:]
+            target = interpolate(clean, neighbours(coords, rows, columns))
         return 1 - F.cosine_similarity(self.semantics_at(embeddings, coords).float(), target, dim=-1).mean()
 
     def _sample(self, masks: Tensor) -> Tensor:
-        """Cell numbers (B, Q), with replacement: ``hole_share`` of them from the hole, the rest from anywhere."""
+        """Draw cell numbers (B, Q), with replacement: ``hole_share`` of them from the hole, the rest from anywhere."""
         batch, pixels = masks.shape[0], masks[0].numel()
         inside = round(self.queries * self.hole_share)
         in_hole = torch.multinomial(masks.flatten(1).float() + 1e-9, inside, replacement=True)
@@ -254,7 +262,7 @@ class ImplicitInpainter(nn.Module):
             size: height and width of the output, at any scale; None is the input's size.
             known: at the input's size, also render the known pixels; False copies them from the input, which costs
                 only the hole's share of the time.
-            chunk: answers of the function computed at once; bounds the memory.
+            chunk: number of answers computed at once, which bounds the memory.
 
         Returns:
             (B, 3, *size) in [0, 1]
@@ -264,8 +272,8 @@ class ImplicitInpainter(nn.Module):
 
     def _render(self, image: Tensor, mask: Tensor, size: tuple[int, int] | None, known: bool, chunk: int) -> Tensor:
         grids = self.encode(image, mask)
-        shown = image.shape[-2:]
-        height, width = size or shown
+        rows, columns = image.shape[-2:]
+        height, width = size or (rows, columns)
         cell = 2 / image.new_tensor([height, width])
         centres = pixel_centres(height, width, device=image.device)
         if size is None and not known:
@@ -275,12 +283,14 @@ class ImplicitInpainter(nn.Module):
         for part, own in self._split(wanted, height, width, size is None):
             at_once = chunk if own else max(1, chunk // 4)  # a query between cells has four answers
             for some in part.split(at_once) if len(part) else ():
-                members = own_cells(some[None]) if own else neighbours(centres[some][None], *shown, self.air.upstream)
+                members = (
+                    own_cells(some[None]) if own else neighbours(centres[some][None], rows, columns, self.air.upstream)
+                )
                 output[..., some] = self.query(grids, members, cell).clamp(0, 1).transpose(1, 2)
         return output.unflatten(2, (height, width))
 
     def _split(self, wanted: Tensor, height: int, width: int, own_size: bool) -> list[tuple[Tensor, bool]]:
-        """Pixels by whether they are answered by their own cell alone, or by four.
+        """Split pixels into those that their own cell alone answers (True), and those that four cells answer (False).
 
         At the grid's own size one is enough, except that the authors' look-up averages four in the last row and column.
         """

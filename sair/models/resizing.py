@@ -42,7 +42,7 @@ def _matrix(old: int, new: int, mode: str, antialias: bool, like: Tensor) -> Ten
 
 
 class DeterministicResizing(TorchFunctionMode):
-    """While active, the ``functional.interpolate`` of another package's code is :func:`resize` where it can be."""
+    """While active, ``resize`` replaces ``functional.interpolate`` in another package's code where possible."""
 
     def __torch_function__(
         self,
@@ -55,5 +55,6 @@ class DeterministicResizing(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         linear = function is functional.interpolate and kwargs["mode"] in LINEAR
         if linear and kwargs["size"] is not None and not kwargs["align_corners"]:
-            return resize(*args, kwargs["size"], kwargs["mode"], kwargs["antialias"])
+            [x] = args
+            return resize(x, kwargs["size"], kwargs["mode"], kwargs["antialias"])
         return function(*args, **kwargs)

@@ -26,18 +26,22 @@ from sair.models.resizing import DeterministicResizing
 
 
 class DenseSAM(nn.Module):
-    """SAM's image encoder with its neck, one vector a patch.
+    """SAM's image encoder with its neck, one vector per patch.
 
     Args:
         architecture: timm's name of one (``samvit_base_patch16``) or keyword arguments of timm's
             ``VisionTransformerSAM``.
     """
 
+    mean: Tensor
+    std: Tensor
+    visual: Any  # timm's VisionTransformerSAM
+
     def __init__(self, architecture: str | dict[str, Any]) -> None:
         super().__init__()
         if isinstance(architecture, str):
             if not timm.is_model(architecture):
-                raise InputError(f"timm knows no architecture {architecture!r}; see timm.list_models('samvit*').")
+                raise InputError(f"timm has no architecture {architecture!r}; see timm.list_models('samvit*').")
             self.visual = timm.create_model(architecture, num_classes=0)
         else:
             options = {**architecture, "global_attn_indexes": tuple(architecture.get("global_attn_indexes", ()))}
@@ -47,16 +51,19 @@ class DenseSAM(nn.Module):
 
     @property
     def channels(self) -> int:
-        """Size of an embedding."""
+        """Return the size of an embedding."""
         return self.visual.neck[0].out_channels
 
     def forward(self, images: Tensor, masks: Tensor | None = None) -> Tensor:
-        """(B, 3, H, W) in [0, 1] -> (B, channels, ceil(H / patch), ceil(W / patch)), unit length.
+        """Return the dense embeddings of images.
 
         Args:
-            images: any size; position tables are resized to the image's grid. SAM was trained on a longest side of
-                1024 pixels; an image is taken at its own size.
+            images: (B, 3, H, W) in [0, 1], any size; position tables are resized to the image's grid. SAM was trained
+                on a longest side of 1024 pixels; an image is taken at its own size.
             masks: (B, 1, H, W), 1 = hole, shown as the mean colour.
+
+        Returns:
+            (B, channels, ceil(H / patch), ceil(W / patch)), unit length
         """
         x = (images - self.mean) / self.std
         x = x if masks is None else x * (1 - masks)
@@ -71,15 +78,15 @@ class SAM(nn.Module):
     """A SAM image encoder that can be trained on region maps, without class names.
 
     The task is SAM's own: from one point, find the region it lies in. The mask decoder is a dot product: a pixel
-    belongs to the point's region as far as their embeddings agree. So what is learnt is in the encoder.
+    belongs to the point's region as far as their embeddings agree. So all that is trained is in the encoder.
 
     Args:
         architecture: see ``DenseSAM``.
         pretrained: a weights file, timm's or the authors'; their ``sam_vit_b_01ec64.pth`` from any source of
             ``sair.weights``; None trains from random weights.
         lr: Adam's learning rate.
-        points: points asked for in each image.
-        classes: not looked at; every semantic encoder is told the dataset's.
+        points: number of points in each image.
+        classes: ignored; accepted because every semantic encoder gets the dataset's classes.
 
     ``description`` is what ``SEMANTIC_ENCODERS`` needs to build ``dense`` again.
     """
@@ -103,11 +110,11 @@ class SAM(nn.Module):
             _load_pretrained(self.dense.visual, pretrained)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers that ``training_step`` steps, by name."""
+        """Return the optimizers that ``training_step`` steps, by name."""
         return {"sam": torch.optim.Adam(self.parameters(), lr=self.lr)}
 
     def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
-        """One step on ``images`` (B, 3, H, W) and ``labels`` (B, H, W), whose connected regions are the targets."""
+        """Take one step on ``images`` (B, 3, H, W); connected regions of ``labels`` (B, H, W) are the targets."""
         images = batch["images"]
         size = images.shape[-2:]
         regions = torch.from_numpy(_regions(batch["labels"].cpu().numpy())).to(images.device)
@@ -128,13 +135,13 @@ class SAM(nn.Module):
         return {"loss": loss, "focal": focal, "dice": dice}
 
     def _sample(self, regions: Tensor) -> Tensor:
-        """Pixel numbers (B, points): regions equally likely whatever their size, then a pixel of the region."""
+        """Draw pixel numbers (B, points): a region, all equally likely whatever their size, then one of its pixels."""
         size = torch.stack([torch.bincount(r, minlength=int(regions.max()) + 1) for r in regions])
         return torch.multinomial(1 / size.gather(1, regions), self.points, replacement=True)
 
 
 def _regions(labels: np.ndarray) -> np.ndarray:
-    """Connected regions of equal label, numbered from 0 in each image: (B, H, W) -> (B, H, W) int64."""
+    """Number the connected regions of equal label from 0 in each image: (B, H, W) -> (B, H, W) int64."""
     return np.stack([connected_regions(image, background=-1, connectivity=1) - 1 for image in labels.astype(int)])
 
 

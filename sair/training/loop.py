@@ -229,10 +229,11 @@ class Stepper:
         optimizers: as Fabric has set them up, by name.
     """
 
-    def __init__(self, run: Run, fabric: lightning.Fabric, optimizers: dict[str, torch.optim.Optimizer]) -> None:
+    def __init__(self, run: Run, fabric: lightning.Fabric, optimizers: Mapping[str, Any]) -> None:
         self._run, self._fabric, self._optimizers = run, fabric, optimizers
         self._parts, self._clip = (run.training[key] for key in ("accumulate", "clip_gradient"))
-        self._part, self._ids = 0, ()
+        self._part = 0
+        self._ids: Sequence[str] = ()
 
     def begin(self, part: int, ids: Sequence[str]) -> bool:
         """Begin a batch.
@@ -284,7 +285,8 @@ def _steps(
     step = Stepper(run, fabric, optimizers)
     parts = training["accumulate"]
     a_step = training["batch"] * parts
-    mine = parallel.shares(run.done * a_step, steps * a_step, training["batch"], fabric.global_rank, fabric.world_size)
+    first, last, rank = run.done * a_step, steps * a_step, fabric.global_rank
+    mine: Any = parallel.shares(first, last, training["batch"], rank, fabric.world_size)
     loader = fabric.setup_dataloaders(
         DataLoader(samples, batch_sampler=mine, num_workers=training["workers"]), use_distributed_sampler=False
     )
