@@ -29,6 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 8  # items that a worker gets at once
+ALONE = 0.5  # seconds; about what a worker takes to import this package
 GRACE = 2.0  # seconds that a worker has to remove its unfinished file, before it ends at once
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from sair.common.processes import work; work()"
 
@@ -50,7 +51,7 @@ class _Trace(Exception):
 
 
 def in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], processes: int
+    function: Callable[[Item], Result], items: Iterable[Item], processes: int, alone: float = ALONE
 ) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for each item, in order, from several processes.
 
@@ -60,18 +61,20 @@ def in_processes(
     Args:
         function: a function that pickle finds by its name, or a ``functools.partial`` of one.
         items: what it is called with, one at a time; each is pickled.
-        processes: number of processes; with 1, or too few items for two, the calls are made in this process.
+        processes: number of processes; with 1 all calls are made in this process.
+        alone: seconds in which the calls are made in this process, so that little work starts no workers.
 
     Raises:
         InputError: a worker was killed; also what the function raises for the first item that fails.
     """
     source = iter(items)
+    until = time.monotonic() + alone
+    for item in source:
+        yield function(item)
+        if processes > 1 and time.monotonic() >= until:
+            break
     chunks = iter(lambda: list(islice(source, CHUNK)), [])
     first = list(islice(chunks, processes))
-    if processes < 2 or len(first) < 2:
-        for chunk in (*first, *chunks):
-            yield from map(function, chunk)
-        return
     with _started(function, len(first)) as workers:
         for worker, chunk in zip(workers, first, strict=True):
             worker.send(chunk)

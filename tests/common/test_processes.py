@@ -15,37 +15,46 @@ import psutil
 import pytest
 from PIL import Image
 
+from sair.common import processes
 from sair.common.errors import InputError
 from sair.common.images import read_rgb
-from sair.common.processes import CHUNK, in_processes
+from sair.common.processes import CHUNK
+
+in_processes = partial(processes.in_processes, alone=0)  # with workers from the second item on
 
 PARENT = """
 import sys, time
 from sair.common.processes import in_processes
 from pathlib import Path
-for _ in in_processes(time.sleep, [0.01] * 32 + [60] * 32, 2):
-    Path(sys.argv[1]).touch()
+for number, _ in enumerate(in_processes(time.sleep, [0.01] * 32 + [60] * 32, 2, alone=0)):
+    if number:  # the first call is made before the workers are started
+        Path(sys.argv[1]).touch()
 """
 
 
 @pytest.mark.parametrize("count", [0, 1, CHUNK, CHUNK + 1, 10 * CHUNK + 3])
 def test_results_are_in_order_for_any_number_of_processes(count):
-    for processes in (1, 3):
-        assert list(in_processes(partial(operator.mul, 2), range(count), processes)) == [2 * k for k in range(count)]
+    for number in (1, 3):
+        assert list(in_processes(partial(operator.mul, 2), range(count), number)) == [2 * k for k in range(count)]
 
 
 def test_the_work_is_done_by_other_processes():
-    found = set(in_processes(operator.methodcaller("__call__"), [os.getpid] * (6 * CHUNK), 2))
-    assert os.getpid() not in found and 1 <= len(found) <= 2
+    first, *others = in_processes(operator.methodcaller("__call__"), [os.getpid] * (6 * CHUNK), 2)
+    assert first == os.getpid() not in others and 1 <= len(set(others)) <= 2
 
 
-@pytest.mark.parametrize("processes", [1, 3])
-def test_the_first_error_in_order_is_raised_after_the_results_before_it(processes):
+def test_little_work_starts_no_worker():
+    found = set(processes.in_processes(operator.methodcaller("__call__"), [os.getpid] * (6 * CHUNK), 2, alone=60))
+    assert found == {os.getpid()}
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_the_first_error_in_order_is_raised_after_the_results_before_it(number):
     items = [*range(-20, 40), *["text"] * 40]  # 0 fails first, though another worker meets text earlier or later
     found = []
     with (
         pytest.raises(ZeroDivisionError),
-        closing(in_processes(partial(operator.truediv, 1), items, processes)) as all_,
+        closing(in_processes(partial(operator.truediv, 1), items, number)) as all_,
     ):
         for value in all_:
             found.append(value)
@@ -53,8 +62,9 @@ def test_the_first_error_in_order_is_raised_after_the_results_before_it(processe
 
 
 def test_an_error_of_the_user_keeps_its_message(tmp_path):
+    Image.new("RGB", (4, 4)).save(tmp_path / "0.png")
     files = [tmp_path / f"{k}.png" for k in range(4 * CHUNK)]
-    with pytest.raises(InputError, match=r"/0\.png: no such file"):
+    with pytest.raises(InputError, match=r"/1\.png: no such file"):
         list(in_processes(read_rgb, files, 2))
 
 
@@ -67,13 +77,13 @@ def test_a_warning_of_several_processes_is_printed_once(tmp_path, capfd):
 
 def test_a_killed_worker_is_an_error_with_a_remedy():
     with pytest.raises(InputError, match=r"killed by signal 9.*`--cores 1`"):
-        list(in_processes(signal.raise_signal, [signal.SIGKILL] * (2 * CHUNK), 2))
+        list(in_processes(signal.raise_signal, [signal.SIGURG] + [signal.SIGKILL] * (2 * CHUNK), 2))
 
 
 def test_an_iterator_that_is_closed_ends_its_processes():
     before = set(psutil.Process().children())
-    results = in_processes(time.sleep, [0.0] * CHUNK + [60.0] * CHUNK, 2)
-    next(results)
+    results = in_processes(time.sleep, [0.0] * (1 + CHUNK) + [60.0] * CHUNK, 2)
+    next(results), next(results)
     started = time.monotonic()
     assert len(set(psutil.Process().children()) - before) == 2
     results.close()
@@ -106,7 +116,7 @@ from sair.common.images import write_png
 from sair.common.processes import in_processes
 pixels = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
 names = [f"{sys.argv[1]}/{k}.png" for k in range(1000)]
-list(in_processes(partial(write_png, pixels=pixels), names, 2))
+list(in_processes(partial(write_png, pixels=pixels), names, 2, alone=0))
 """
     parent = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
     deadline = time.monotonic() + 60

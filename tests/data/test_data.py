@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from PIL import Image
 
 from sair.common.errors import InputError
 from sair.common.images import pixel_sha256, read_mask, read_rgb, write_png
+from sair.common.processes import in_processes
 from sair.data.buckets import as_buckets
 from sair.data.clusters import clusters_of
 from sair.data.embedded.strokes import draw_strokes
@@ -374,10 +376,12 @@ def test_a_capped_test_leaves_masks_for_training(folder):
     assert len(list(masks.training())) == 24 - 9
 
 
-def test_threads_make_the_same_table(folder, tmp_path):
-    tables = [tmp_path / f"{threads}/images.csv" for threads in (1, 4)]
-    for table, threads in zip(tables, (1, 4), strict=True):
-        freeze_images(dataset(folder), SIZE, table, threads)
+def test_processes_make_the_same_table(folder, tmp_path, monkeypatch):
+    # So little work would start no worker.
+    monkeypatch.setattr("sair.data.freeze.in_processes", partial(in_processes, alone=0))
+    tables = [tmp_path / f"{processes}/images.csv" for processes in (1, 4)]
+    for table, processes in zip(tables, (1, 4), strict=True):
+        freeze_images(dataset(folder), SIZE, table, processes)
     assert tables[0].read_bytes() == tables[1].read_bytes()
     assert all((tables[1].parent / image).is_file() for image in pd.read_csv(tables[1]).image)
 

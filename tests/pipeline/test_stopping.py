@@ -67,7 +67,7 @@ def test_stopped_while_faces_are_drawn(tmp_path, which, times, group):
     )
     faces = tmp_path / "results/t/faces"
     deadline = time.monotonic() + 120
-    while not list(faces.glob("images/train/*9.png")):
+    while not list(faces.glob("images/train/*999.png")):
         assert driver.poll() is None and time.monotonic() < deadline
         time.sleep(0.1)
     jobs = psutil.Process(driver.pid).children(recursive=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 Colour = tuple[float, float, float]
+Shade = Callable[[np.ndarray], np.ndarray]  # from n flat indices of pixels in a patch to their colours, (3, n)
 
 
 def rgb(code: int) -> Colour:
@@ -24,9 +27,19 @@ def times(colour: Colour, factor: Colour) -> Colour:
     return red, green, blue
 
 
-def shaded(colour: Colour, light: np.ndarray) -> list[np.ndarray]:
-    """Return a colour multiplied by 1 + light, one array per channel."""
-    return [value * (1.0 + light) for value in colour]
+def column(colour: Colour) -> np.ndarray:
+    """Return a colour as an array (3, 1), one row per channel."""
+    return np.array(colour)[:, None]
+
+
+def shaded(colour: Colour, light: np.ndarray) -> Shade:
+    """Return a shade: a colour multiplied by 1 + light.
+
+    Args:
+        colour: RGB in [0, 1].
+        light: one number per pixel of the patch.
+    """
+    return lambda covered: column(colour) * (1.0 + light.take(covered))
 
 
 SKIN_TONES = tuple(map(rgb, (0xFFE3D0, 0xF8D2B6, 0xEFC09A, 0xDDA67C, 0xC68C60, 0xA56F48, 0x835437, 0x633E2A, 0x482D21)))

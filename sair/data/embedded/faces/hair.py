@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import numpy as np
 
-from sair.data.embedded.faces.canvas import BEARD, HAIR, Canvas, disc, ellipse, ramp, wave
-from sair.data.embedded.faces.colours import BLACK, mix, shaded
+from sair.data.embedded.faces.canvas import BEARD, HAIR, Canvas, Patch, disc, ellipse, ramp, wave
+from sair.data.embedded.faces.colours import BLACK, Shade, column, mix, shaded
 from sair.data.embedded.faces.head import outline
 from sair.data.embedded.faces.traits import Look
 
 
-def _strands(u: np.ndarray, v: np.ndarray, look: Look) -> list[np.ndarray]:
-    """Return the colour of the hair: strands from the parting downwards, with a band of shine."""
+def _strands(patch: Patch, look: Look, share: float = 1.0) -> Shade:
+    """Return the shade of the hair, multiplied by ``share``."""
+    return lambda covered: share * _strands_at(patch.u.take(covered), patch.v.take(covered), look)
+
+
+def _strands_at(u: np.ndarray, v: np.ndarray, look: Look) -> np.ndarray:
+    """Return the colour of the hair, (3, n): strands from the parting downwards, with a band of shine."""
     one, two, three = look.phase
     if look.hair == "curly":
         curls = wave(u * 9.0 + 0.25 * wave(v * 6.0 + one) + two) * wave(v * 9.0 + 0.25 * wave(u * 6.0) + three)
         light = 0.16 * curls
     else:
-        spread = (u - look.part) / (0.42 + np.clip(v + 0.34, 0.0, 0.5))
+        spread = (u - look.part) / (0.42 + np.minimum(np.maximum(v + 0.34, 0.0), 0.5))
         bend = spread + 0.04 * wave(2.2 * v + one)
         light = 0.07 * wave(5.0 * bend + two) + 0.06 * wave(9.5 * bend + three)
         shine = ramp(1.0 - np.abs(v + 0.2 - 1.6 * u * u) / 0.09)
         light += (0.12 + 0.8 * light) * shine - 0.06
     light += 0.6 * look.pose.light * u
     # Multiplication hardly changes black hair, so the second term brightens it.
-    return [value * (1.0 + light) + 0.08 * light for value in look.hair_colour]
+    return column(look.hair_colour) * (1.0 + light) + 0.08 * light
 
 
 def _fall(u: np.ndarray, v: np.ndarray, look: Look, aside: float) -> np.ndarray:
@@ -51,7 +56,7 @@ def paint_hair_back(canvas: Canvas, look: Look) -> None:
         distance = np.maximum(distance, _under_hat(u, v))
     # Hair behind the head lies in its shadow.
     dark = 0.78 if look.hair != "bun" else 0.95
-    patch.fill(distance, [dark * value for value in _strands(u, v, look)], HAIR)
+    patch.fill(distance, _strands(patch, look, dark), HAIR)
 
 
 def paint_hair_front(canvas: Canvas, look: Look) -> None:
@@ -72,7 +77,7 @@ def paint_hair_front(canvas: Canvas, look: Look) -> None:
         shape = np.maximum(shape, _under_hat(u, v))
     # A soft shadow on the forehead first.
     patch.fill(np.maximum(shape - 0.016, outline(u, v, look) + 0.01), look.shadow, opacity=0.5, blur=0.02)
-    patch.fill(shape, _strands(u, v, look), HAIR)
+    patch.fill(shape, _strands(patch, look), HAIR)
 
 
 def _under_hat(u: np.ndarray, v: np.ndarray) -> np.ndarray:

@@ -18,8 +18,9 @@ from sair.data.embedded.faces.canvas import (
     ellipse,
     ramp,
     segment,
+    unit,
 )
-from sair.data.embedded.faces.colours import BLACK, EYE_COLOURS, WHITE, mix, rgb, shaded
+from sair.data.embedded.faces.colours import BLACK, EYE_COLOURS, WHITE, Shade, column, mix, rgb, shaded
 from sair.data.embedded.faces.traits import Look
 
 EYE_V = -0.012  # v coordinate of the eyes, in head coordinates
@@ -35,10 +36,10 @@ def outline(u: np.ndarray, v: np.ndarray, look: Look, aside: float = 0.0, above:
     return (np.sqrt(x * x + y * y) - 1.0) * (0.5 * (a + b))
 
 
-def lit(look: Look, light: np.ndarray) -> list[np.ndarray]:
-    """Return the colour of skin between shadow (light 0) and glow (light 1), one array per channel."""
-    share = ramp(light)
-    return [low + (high - low) * share for low, high in zip(look.shadow, look.glow, strict=True)]
+def lit(look: Look, light: np.ndarray) -> Shade:
+    """Return the shade of skin between shadow (light 0) and glow (light 1)."""
+    low, high = column(look.shadow), column(look.glow)
+    return lambda covered: low + (high - low) * ramp(light.take(covered))
 
 
 def neck_foot(look: Look) -> tuple[float, float]:
@@ -146,7 +147,7 @@ def paint_brows(canvas: Canvas, look: Look) -> None:
         patch = canvas.head(u - 0.1, -0.14, u + 0.1, -0.02)
         x = side * (patch.u - u) / half  # -1 at the nose, 1 at the temple
         arc = patch.v + 0.082 - look.brow_tilt * 0.1 * x + look.brow_arch * (1.0 - x * x) - 0.006
-        thickness = look.brow_thick * np.clip(0.95 - 0.55 * np.maximum(x, 0.0), 0.0, 1.0)
+        thickness = look.brow_thick * unit(0.95 - 0.55 * np.maximum(x, 0.0))
         distance = np.maximum(np.abs(arc) - thickness, (np.abs(x) - 1.0) * half)
         patch.fill(distance, colour, BROWS, blur=0.003)
 
@@ -156,7 +157,7 @@ def paint_nose(canvas: Canvas, look: Look) -> None:
     patch = canvas.head(-0.12, -0.06, 0.12, 0.15)
     light, yaw = look.pose.light, look.pose.yaw
     tip, width = look.nose_length - 0.005, look.nose_width
-    along = np.clip((patch.v + 0.03) / (tip + 0.03), 0.0, 1.0)
+    along = unit((patch.v + 0.03) / (tip + 0.03))
     x = patch.u - yaw * (0.03 + 0.022 * along)
     y = patch.v - tip
     bridge = np.maximum(np.abs(x) - 0.013 - (0.6 * width - 0.013) * along * along, np.maximum(y, -0.03 - patch.v))

@@ -1,0 +1,170 @@
+"""Measure how fast the embedded faces are drawn and written, side by side with another revision of this repository.
+
+    python benchmarks/faces.py          prints the table and writes results/bench_faces.json
+
+Each measurement is a process of its own, and the two revisions take turns. On a busy machine wall time means little:
+core seconds (user and system time of the process and its workers) are what to compare; wall time shows how the work
+spreads over processes where as many cores are idle.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import io
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def draw_function() -> Callable[..., Any]:
+    """Return ``draw_face`` of the measured revision."""
+    try:
+        from sair.data.embedded.faces import draw_face
+    except ImportError:  # c7ba0a3
+        from sair.data.faces import draw_face  # type: ignore[no-redef]
+    return draw_face
+
+
+def freeze_function() -> Callable[..., Any]:
+    """Return what the measured revision freezes images with."""
+    try:
+        from sair.data.freeze import freeze_images
+    except ImportError:  # c7ba0a3
+        from sair.data.manifest import write_pictures as freeze_images  # type: ignore[attr-defined,no-redef]
+    return freeze_images
+
+
+def core_seconds() -> float:
+    """Return the user and system time of this process and of its ended children."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def measure(count: int, size: int, processes: int) -> dict[str, Any]:
+    """Draw faces, or with ``processes`` above 0 draw and write them, and return seconds and a hash of the result.
+
+    Args:
+        count: number of faces.
+        size: side in pixels.
+        processes: how many draw and write; 0 only draws, in this process.
+    """
+    digest = hashlib.sha256()
+    with tempfile.TemporaryDirectory() as folder:
+        if processes:
+            freeze, table = freeze_function(), Path(folder, "images.csv")
+            dataset = {"source": "faces", "train": count - 2, "validation": 1, "test": 1}
+            core, wall = core_seconds(), time.perf_counter()
+            freeze(dataset, size, table, processes)
+        else:
+            draw = draw_function()
+            core, wall = core_seconds(), time.perf_counter()
+            for seed in range(count):
+                face = draw(seed, size)
+                digest.update(face.image.tobytes() + face.labels.tobytes() + face.caption.encode())
+        found = {"core": core_seconds() - core, "wall": time.perf_counter() - wall}
+        if processes:
+            with open(table, newline="", encoding="utf-8") as stream:  # the pixels' hashes and the captions
+                for row in csv.DictReader(stream):
+                    digest.update(f"{row['sha256']} {row['labels_sha256']} {row['caption']}\n".encode())
+    return found | {"sha256": digest.hexdigest()}
+
+
+def measured(tree: Path, count: int, size: int, processes: int) -> dict[str, Any]:
+    """Return ``measure`` of the package in ``tree``, from a new process."""
+    numbers = [str(number) for number in (count, size, processes)]
+    command = [sys.executable, __file__, "--measure", *numbers]
+    environment = os.environ | {"PYTHONPATH": str(tree)}
+    done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def compare(trees: dict[str, Path], options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure all cases, the revisions in turns.
+
+    Args:
+        trees: folders with the package ``sair`` by name of the revision.
+        options: ``count``, ``size``, ``repeats`` and ``processes`` of the command line.
+
+    Returns:
+        One row per case: ``case``, ``unit``, the median for each revision per 1000 faces, and ``same`` (equal results).
+    """
+    rows = []
+    for processes in (0, *options.processes):
+        runs: dict[str, list[dict[str, Any]]] = {name: [] for name in trees}
+        for _ in range(options.repeats):
+            for name, tree in trees.items():
+                runs[name].append(measured(tree, options.count, options.size, processes))
+        same = len({run["sha256"] for each in runs.values() for run in each}) == 1
+        what = f"draw and write, {processes} processes" if processes else "draw"
+        for unit in ("core", "wall"):
+            medians = {name: statistics.median(run[unit] for run in each) for name, each in runs.items()}
+            per_thousand = {name: 1000 * seconds / options.count for name, seconds in medians.items()}
+            rows.append({"case": what, "unit": unit, **per_thousand, "same": same})
+    return rows
+
+
+def checkout(revision: str, folder: Path) -> Path:
+    """Write the package ``sair`` of a git revision below ``folder``, and return ``folder``."""
+    command = ["git", "-C", str(ROOT), "archive", revision, "sair"]
+    archive = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def processor() -> str:
+    """Return the processor's name and its instruction sets that matter for numbers."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    flags = sorted(flag for flag in facts.get("flags", "").split() if flag.startswith(("avx", "amx", "fma")))
+    return f"{facts.get('model name', platform.machine())} ({' '.join(flags)})"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print a table and write JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--revision", default="c7ba0a3", help="git revision to compare with")
+    parser.add_argument("--count", type=int, default=6124, help="number of faces")
+    parser.add_argument("--size", type=int, default=64, help="side of the faces in pixels")
+    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 8], help="numbers of processes to measure")
+    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--output", default="results/bench_faces.json", help="JSON to write")
+    parser.add_argument("--measure", nargs=3, type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.measure:
+        print(json.dumps(measure(*options.measure)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        trees = {options.revision: checkout(options.revision, Path(folder)), "now": ROOT}
+        rows = compare(trees, options)
+    print(
+        f"{options.count} faces of {options.size} pixels, seconds per 1000 faces; {os.cpu_count()} cores, {processor()}"
+    )
+    print(f"{'case':32}{'seconds':>8}{options.revision:>12}{'now':>8}{'ratio':>8}  same bytes")
+    for row in rows:
+        before, now, same = row[options.revision], row["now"], "yes" if row["same"] else "NO"
+        print(f"{row['case']:32}{row['unit']:>8}{before:12.2f}{now:8.2f}{before / now:7.1f}x  {same}")
+    facts = {"processor": processor(), "cores": os.cpu_count(), "load": os.getloadavg(), **vars(options)}
+    Path(options.output).parent.mkdir(parents=True, exist_ok=True)
+    Path(options.output).write_text(json.dumps(facts | {"cases": rows}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
