@@ -284,14 +284,14 @@ function gallery() {
   const { methods, buckets, ids, ratios, scores, images, seed } = data.gallery;
   const label = { [TRUTH]: 'Ground truth', [MASKED]: 'Masked input', ...Object.fromEntries(methods.map(({ name, label }) => [name, label])) };
   const metrics = Object.keys(scores[methods[0].name][buckets[0]]);
-  const images = new Map();
+  const decoded = new Map();
   let image = images[0];
   let turn = 0;
 
   const half = Math.ceil(images.length / 2);
   const which = images.length === ids.length ? `all ${ids.length} test images`
     : `${images.length} of ${ids.length} test images: the ${half} on which the methods differ most, and others spread evenly`;
-  $('shown').textContent = `Choose two methods, a hole size and an image, and drag the line between them. Here are ${which}. Images and numbers are of seed ${seed}; only holes were filled, all else is the truth.`;
+  $('shown').textContent = `Choose two methods, a hole size and an image, and drag the line between them. Here are ${which}. Images and numbers are of seed ${seed}; only holes were filled, all else is the ground truth.`;
 
   // Controls
   const competing = methods.filter(({ control }) => !control).map(({ name }) => name);
@@ -316,20 +316,20 @@ function gallery() {
   }
 
   // Images
-  async function image(uri) {
-    if (!images.has(uri)) {
+  async function decode(uri) {
+    if (!decoded.has(uri)) {
       const element = new Image();
       element.src = uri;
-      images.set(uri, element.decode().then(() => element));
+      decoded.set(uri, element.decode().then(() => element));
     }
-    return images.get(uri);
+    return decoded.get(uri);
   }
 
-  /** Layers of what a side shows: the truth, and over it what is in the hole. */
+  /** Layers of what a side shows: the ground truth, and over it what is in the hole. */
   function layers(shown, name, bucket) {
     const { hole, of } = shown.holes[bucket];
     const top = name === MASKED ? [hole] : name === TRUTH ? [] : [of[name]];
-    return Promise.all([shown.truth, ...top].map(image));
+    return Promise.all([shown.truth, ...top].map(decode));
   }
 
   function paint(canvas, layer) {
@@ -369,7 +369,7 @@ function gallery() {
 
   async function stage(now) {
     const mine = (turn += 1);
-    const [one, other, hole] = await Promise.all([layers(image, now.left, now.bucket), layers(image, now.right, now.bucket), image(image.holes[now.bucket].hole)]);
+    const [one, other, hole] = await Promise.all([layers(image, now.left, now.bucket), layers(image, now.right, now.bucket), decode(image.holes[now.bucket].hole)]);
     if (mine !== turn) return; // something else was chosen while these were decoded
     paint($('over'), one);
     paint($('under'), other);
@@ -454,7 +454,7 @@ function gallery() {
       const gain = advantage(now, k);
       if (gain !== undefined) return Math.abs(gain);
       const only = score(now.left, now.bucket, now.metric, k) ?? score(now.right, now.bucket, now.metric, k) ?? 0;
-      return metricOf(now.metric).higher ? -only : only; // the truth has no score: the worse, the farther from it
+      return metricOf(now.metric).higher ? -only : only; // the ground truth has no score: the worse, the farther from it
     };
     const keys = {
       disagree: far,
