@@ -1,4 +1,4 @@
-"""``sair new-method``: the files of a new method, which run as they are."""
+"""Write the files of a new method, which run as they are (``sair new-method``)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 
 class {cls}(nn.Module):
-    """A working start: three convolutions that learn to fill holes. Replace them by your method.
+    """A working start: three convolutions that are trained to fill holes. Replace them by your method.
 
     Args:
         channels: width of the layers.
@@ -53,20 +53,20 @@ class {cls}(nn.Module):
         )
 
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], holes at 0, and (B, 1, H, W), 1 = hole -> (B, 3, H, W) in [0, 1]."""
+        """Fill holes: (B, 3, H, W) in [0, 1], holes at 0, and (B, 1, H, W), 1 = hole -> (B, 3, H, W) in [0, 1]."""
         return self.layers(torch.cat([images, masks], dim=1))
 
     @torch.no_grad()
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """The whole image with its hole filled; the harness composites and rounds."""
+        """Predict whole images; the harness composites and rounds them."""
         return self(images, masks)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The optimisers that ``training_step`` steps, by name."""
+        """Return the optimizers that ``training_step`` steps, by name."""
         return {{"{name}": torch.optim.Adam(self.parameters(), lr=self.lr)}}
 
     def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
-        """One step on complete ``images`` (B, 3, H, W) and ``masks`` (B, 1, H, W)."""
+        """Take one step on complete ``images`` (B, 3, H, W) and ``masks`` (B, 1, H, W)."""
         images, masks = batch["images"], batch["masks"]
         loss = F.l1_loss(self(images * (1 - masks), masks), images)
         step("{name}", loss)
@@ -147,13 +147,13 @@ def write_skeleton(name: str, root: str | Path = ".") -> list[Path]:
 
 
 def _fault(name: str, cls: str) -> str | None:
-    """Say why a name cannot be that of a YAML file, a module, a class and a test at once; None if it can."""
+    """Return why a name cannot be that of a YAML file, a module, a class and a test at once; None if it can."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or len(name) > LONGEST:
         return f"expected lower-case letters, digits and underscores, at most {LONGEST}."
     if name in _WORDS_OF_DATA or not all(isinstance(yaml.safe_load(word), str) for word in (name, cls)):
         return "YAML, tables and spreadsheets read this word as a value, not as a name."
     if keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name):
-        return "Python has a meaning of its own for it."
+        return "it is a word of Python."
     if keyword.iskeyword(cls) or hasattr(builtins, cls) or cls in _NAMES_OF_CODE:
         return f"its class would be {cls}, which has a meaning already."
     if name == "test" or name.startswith(("test_", "tests")) or cls.startswith("Test"):
@@ -162,7 +162,7 @@ def _fault(name: str, cls: str) -> str | None:
 
 
 def _taken(name: str, root: Path) -> str | None:
-    """Say what has this name already, in whatever case, for a file system may not tell cases apart; None if nothing."""
+    """Return what has this name already, ignoring case, as some file systems do; None if nothing has it."""
     for folder, what in ((METHODS, "a method"), (SEMANTICS, "a semantic encoder"), (BASELINES, "a module")):
         for path in sorted((root / folder).glob("*")):
             if path.name.partition(".")[0].lower() == name:

@@ -75,7 +75,7 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
 
 
 def _not_ours(path: Path, kind: str) -> str:
-    """Say what a file is that is no checkpoint of ours, and what to do about it."""
+    """Return an error message: what kind of file this is instead of a checkpoint, and the remedy."""
     convert = "`sair convert METHOD FILE -o NAME.safetensors` turns an author's file into one"
     if kind == "no such file":
         return f"{path}: no such checkpoint. Train it first: snakemake --cores all {path}; {convert}."
@@ -148,7 +148,7 @@ def rebuild(spec: dict[str, Any], tensors: Mapping[str, Tensor], path: str | Pat
         InputError: a class without weights, parameters that describe no such method, or weights that do not fit.
     """
     for name in classes_named(spec):
-        # A program or a folder of images is run, not restored, whoever names it.
+        # A program or a folder of images is never built from a checkpoint, even if a method file names it.
         cls = find_class(name, spec["name"])
         if not (issubclass(cls, torch.nn.Module) or hasattr(cls, "weights_to_save")):
             raise InputError(f"{path}: refused: {name} has no weights, so that no checkpoint describes it.")

@@ -80,7 +80,7 @@ def load_encoder(path: str | Path) -> Any:
     """Build a trained semantic encoder from its checkpoint.
 
     Raises:
-        InputError: as ``load``, or a checkpoint of something else.
+        InputError: same as in ``load``, or a checkpoint of another kind of class.
     """
     encoder = load(Path(path), fills_holes=False)
     if not (hasattr(encoder.network, "dense") and hasattr(encoder.network, "description")):

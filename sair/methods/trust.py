@@ -1,6 +1,6 @@
 """Decide what a checkpoint may have built, so that a file from elsewhere never chooses what runs.
 
-A specification that the user wrote, a method file, is built as it stands. The one inside a checkpoint is data: it may
+A specification that the user wrote, a method file, is built as it is. The one inside a checkpoint is data: it may
 name the classes of this project and those of the user's own method files, it may not name further files, and it is
 judged before anything is imported.
 """
