@@ -68,7 +68,7 @@ def read_checkpoint(path: str | Path) -> Any:
     """Return what an author's ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file holds, without running any of it.
 
     Raises:
-        InputError: missing, damaged, or not such a file; several files where one is expected.
+        InputError: a file that is missing, damaged or of another kind, or several files where one is expected.
     """
     if not isinstance(path, str | Path):
         named = isinstance(path, Mapping)
@@ -89,9 +89,9 @@ def read_checkpoint(path: str | Path) -> Any:
 
 
 def _other(path: str | Path, kind: str) -> str:
-    """Say what a file is that holds no weights, and what to do about it."""
+    """Return a message for a file that holds no weights: what it is, and what to do about it."""
     if kind == "no such file":
-        return f"{path}: no such file. Fetch it from where the method's card.yaml says."
+        return f"{path}: no such file. The method's card.yaml names the page to fetch it from."
     remedy = "Fetch it again."
     if kind == TORCHSCRIPT:
         remedy = "Such a file, big-lama.pt for example, is a program. Fetch the checkpoint that it was made from."
@@ -122,11 +122,11 @@ def _unreadable(path: str | Path, error: Exception) -> InputError:
 def state_of(content: Any, path: str | Path, *keys: str) -> dict[str, Tensor]:
     """Return the weights inside a checkpoint: below ``keys`` where the file nests them, else the file itself.
 
-    What wrappers put into the names is removed: ``module`` (DataParallel), ``_orig_mod`` (torch.compile), and a key of
-    ``keys`` in front of every name.
+    Additions of wrappers to the names are removed: ``module`` (DataParallel), ``_orig_mod`` (torch.compile), and a key
+    of ``keys`` in front of every name.
 
     Raises:
-        InputError: no mapping from names to tensors there.
+        InputError: there is no mapping from names to tensors.
     """
     for key in keys:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -152,7 +152,7 @@ def _without_wrappers(name: str) -> str:
 
 
 def fold_spectral_norm(state: Mapping[str, Tensor], transposed: Iterable[str] = ()) -> dict[str, Tensor]:
-    """Replace ``weight_orig``, ``weight_u`` and ``weight_v`` by the weight that they stand for in evaluation.
+    """Replace ``weight_orig``, ``weight_u`` and ``weight_v`` by the weight that they result in during evaluation.
 
     Where one of the three is missing or misshapen the others keep their names, for ``load_network`` to refuse them.
 

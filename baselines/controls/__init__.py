@@ -1,7 +1,7 @@
-"""Controls: what needs no training and fixes the scale of every table.
+"""Controls: methods that need no training and fix the scale of every table.
 
 The ground truth must score perfectly and the mean fill poorly. If they do not, an image is paired with the wrong
-truth or a mask is inverted.
+ground truth or a mask is inverted.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class GroundTruth:
-    """The complete image itself; its YAML says ``sees_truth``, so the harness does not empty the hole."""
+    """The complete image itself. Its method file has ``sees_truth: true``, so the hole is not emptied."""
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
         """Return the images as they come."""
@@ -24,7 +24,15 @@ class MeanFill:
     """The mean colour of the image's known pixels, everywhere in the hole."""
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], (B, 1, H, W), 1 = hole -> (B, 3, H, W); an image that is all hole becomes grey."""
+        """Fill the holes; an image that is all hole becomes grey.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            masks: (B, 1, H, W), 1 = hole.
+
+        Returns:
+            (B, 3, H, W) in [0, 1].
+        """
         known = 1 - masks
         count = known.sum((2, 3), keepdim=True)
         mean = (images * known).sum((2, 3), keepdim=True) / count.clamp_min(1)
@@ -36,7 +44,15 @@ class Biharmonic:
     """Smooth continuation into the hole: scikit-image's biharmonic inpainting (Damelin and Hoang, 2018)."""
 
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1], (B, 1, H, W), 1 = hole -> (B, 3, H, W); an image that is all hole becomes grey."""
+        """Fill the holes; an image that is all hole becomes grey.
+
+        Args:
+            images: (B, 3, H, W) in [0, 1].
+            masks: (B, 1, H, W), 1 = hole.
+
+        Returns:
+            (B, 3, H, W) in [0, 1].
+        """
         filled = [
             _biharmonic(image.movedim(0, -1).double().cpu().numpy(), mask[0].bool().cpu().numpy())
             for image, mask in zip(images, masks, strict=True)

@@ -70,6 +70,6 @@ def hrf_features() -> DilatedResNet50:
     """Return the network with the authors' weights from any source of ``sair.weights``.
 
     Raises:
-        InputError: no source has them; the message says where to get them.
+        InputError: no source has them; the message names where to get them.
     """
     return load_encoder(weights.file(WEIGHTS))

@@ -43,10 +43,10 @@ FACTOR, SMALLEST = 16, 48  # a sixteenth of the side is padded by two mirrored p
 class StructureFlow(PublishedMethod):
     """The method: a structure generator, a texture generator with appearance flow, and their three training stages.
 
-    Where the structure image of the known region comes from decides what the method knows. The authors smooth the
+    Where the structure image of the known region comes from decides what reaches the method. The authors smooth the
     complete image and then cut the hole out; the smoothing has by then carried the hole's content over its rim (8-14
-    of 255 grey levels within 2 pixels, 1-2 still at 10-30 pixels, which is information of the truth). Here the masked
-    image is smoothed, with the hole as a border.
+    of 255 grey levels within 2 pixels, 1-2 still at 10-30 pixels, which is information on the ground truth). Here the
+    masked image is smoothed, with the hole as a border.
 
     Args:
         channels: width of both generators' first full layer.
