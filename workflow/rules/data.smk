@@ -1,5 +1,5 @@
 rule freeze_images:
-    """Finish every image of an image set, and list them with their hashes."""
+    """Finish every image of a dataset, and list them with their hashes."""
     input:
         named=lambda w: named(named_files(config["datasets"][w.dataset])),
     output:
