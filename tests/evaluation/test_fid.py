@@ -139,7 +139,7 @@ def torch_fidelity(x, y):
 
 @pytest.mark.parametrize("buckets", [1, 2])
 def test_kid_is_its_definition(buckets, monkeypatch):
-    monkeypatch.setattr(fid, "ROWS", 4)  # several blocks, the last one smaller
+    monkeypatch.setattr("sair.evaluation.metrics.kid.ROWS", 4)  # several blocks, the last one smaller
     x, y = samples(10, 6, 0), np.stack([samples(10, 6, 1 + b, shift=0.5) for b in range(buckets)])
     found = kernel_distance(x, y)
     assert found.unpaired == pytest.approx(torch_fidelity(x, y.reshape(-1, 6)))
