@@ -62,7 +62,8 @@ rule segment:
     """Segment masked test images from the embeddings that a method's SIR completes."""
     input:
         # The method's own encoder: the words of another one do not match its embeddings.
-        clip=lambda w: project.encoder(w.method) or f"{project.clip}/checkpoint.safetensors",
+        clip=lambda w: project.encoder(w.method)
+        or f"{project.clip}/checkpoint.safetensors",
         images=f"{RESULTS}/{{dataset}}/images.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         method=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
