@@ -1,10 +1,10 @@
-"""How much faster the exact shortcuts are than the published formulas, measured side by side in one run.
+"""Measure how much faster the exact shortcuts are than the published formulas, side by side in one run.
 
     make bench          prints the table and writes results/bench.json
 
-Every case runs the formula as it is published (below, in plain PyTorch: unfold, four nearest look-ups, one MLP pass for
-each of the four) and ours on the same random weights, alternately, and compares the outputs. On a busy machine seconds
-mean little; the ratio of two medians of alternating runs is what is reported.
+Every case alternately runs the formula as published (below, in plain PyTorch: unfold, four nearest look-ups, and one
+MLP pass for each of them) and the shortcut, with the same random weights, and compares the outputs. Seconds vary on a busy
+machine, so the ratio of the two medians is reported.
 """
 
 from __future__ import annotations
@@ -33,21 +33,25 @@ from sair.methods.spec import load_spec
 from sair.models.implicit import own_cells, pixel_centres
 from sair.models.inpainter import ImplicitInpainter
 
-CHUNK = 30_000  # queries at once, as in LIIF's own evaluation
+CHUNK = 30_000  # queries per MLP pass, as in the evaluation code of LIIF
 
 
 def published_query(
     imnet: torch.nn.Module, features: Tensor, coords: Tensor, cell: Tensor | None, unfold: bool, extra: Any = None
 ) -> Tensor:
-    """LIIF's query (Chen et al., 2021) as published, (B, C, h, w) and (B, Q, 2) -> (B, Q, outputs).
+    """Query an implicit function as LIIF (Chen et al., 2021) publishes it.
 
     Args:
         imnet: the MLP.
-        features: the feature grid.
-        coords: (y, x) in [-1, 1].
-        cell: (2,) pixel size, or None without cell decoding.
-        unfold: 3x3 feature unfolding.
-        extra: called with (B, Q, 2), the centres of the looked-up cells; its vectors join the MLP's input.
+        features: the feature grid, (B, C, h, w).
+        coords: (y, x) of the queries in [-1, 1], (B, Q, 2).
+        cell: pixel size, (2,), or None without cell decoding.
+        unfold: whether to concatenate the features of each 3x3 neighbourhood.
+        extra: maps the centres of the cells that are looked up, (B, Q, 2), to vectors that the MLP gets as further
+            input.
+
+    Returns:
+        (B, Q, outputs).
     """
     batch, _, height, width = features.shape
     if unfold:
@@ -71,7 +75,7 @@ def published_query(
 
 
 def published_render(method: ImplicitInpainter, images: Tensor, masks: Tensor, size: tuple[int, int]) -> Tensor:
-    """A whole image by the published formulas (paper, equations 4 and 5), every pixel of it, in [0, 1]."""
+    """Render every pixel of an image by the published formulas (paper, equations 4 and 5), values in [0, 1]."""
     grids = method.encode(images, masks)
     coords = pixel_centres(*size)[None]
     cell = 2 / coords.new_tensor(size)
@@ -93,16 +97,16 @@ def published_render(method: ImplicitInpainter, images: Tensor, masks: Tensor, s
 
 
 class Case(NamedTuple):
-    """Two ways to compute one thing."""
+    """Two ways to compute the same tensor."""
 
     name: str
-    wanted: str
+    goal: str  # speed-up to reach, for the table
     published: Callable[[], Tensor]
     ours: Callable[[], Tensor]
 
 
 def liif_of(upstream: bool = True) -> ImplicitInpainter:
-    """LIIF as published: EDSR-baseline, five linear layers of width 256."""
+    """Build LIIF as published: EDSR-baseline, five linear layers of width 256."""
     torch.manual_seed(0)
     spec = {
         "name": "liif",
@@ -116,7 +120,7 @@ def liif_of(upstream: bool = True) -> ImplicitInpainter:
 
 
 def sair_of(preset: str) -> ImplicitInpainter:
-    """SAIR of a preset with random weights, SIR's zero-started layer included."""
+    """Build SAIR of a preset with random weights, also in the layer of SIR that is zero at initialisation."""
     torch.manual_seed(0)
     spec = load_spec("sair", "config/methods", preset, {})
     clip = load_spec("clip", "config/semantics", preset, {})
@@ -127,11 +131,11 @@ def sair_of(preset: str) -> ImplicitInpainter:
 
 
 def query_cases(size: int) -> list[Case]:
-    """The implicit function alone, on a feature grid that is given."""
+    """Return cases of the implicit function alone, on a given feature grid."""
     method = liif_of()
     cases = []
     cell = torch.tensor([2 / size, 2 / size])
-    for side, wanted in ((64, "2.5x"), (100, "2.5x"), (size, "6x")):
+    for side, goal in ((64, "2.5x"), (100, "2.5x"), (size, "6x")):
         features = torch.randn(1, 64, side, side).contiguous(memory_format=torch.channels_last)
         coords = pixel_centres(size, size)[None]
 
@@ -139,7 +143,7 @@ def query_cases(size: int) -> list[Case]:
             parts = coords.split(CHUNK, dim=1)
             return torch.cat([published_query(method.air.imnet, features, p, cell, True) for p in parts], 1)
 
-        # Only the query is timed: both ways get the same features from a stand-in for the encoder.
+        # Time only the query: both ways get the same features, which replace the output of the encoder.
         def ours(features: Tensor = features, side: int = side) -> Tensor:
             method.encoder.forward = lambda image, masks: features
             empty = torch.zeros(1, 3, side, side)
@@ -151,15 +155,15 @@ def query_cases(size: int) -> list[Case]:
             return (published() * 0.5 + 0.5).clamp(0, 1)
 
         name = f"LIIF, {side} -> {size}" if side != size else f"LIIF on the pixel grid, {size}, last row and column too"
-        cases.append(Case(name, wanted, comparable, ours))
+        cases.append(Case(name, goal, comparable, ours))
     return cases
 
 
 def sair_case(size: int, bf16: bool) -> Case:
-    """SAIR whole at the paper's size: encoders, SIR, AIR, composited, a fifth of the image a hole."""
+    """Return the case of the whole SAIR at the paper's size: encoders, SIR, AIR, composition, one fifth hole."""
     method = sair_of("paper")
     images, masks = torch.rand(1, 3, size, size), torch.zeros(1, 1, size, size)
-    # Not in the last column: the published look-up averages four cells there, which SAIR's does not (`upstream`).
+    # No hole in the last column: the published look-up averages four cells there, SAIR's does not (`upstream`).
     masks[..., size // 3 : size // 3 + size // 5, :-1] = 1
 
     def published() -> Tensor:
@@ -174,7 +178,7 @@ def sair_case(size: int, bf16: bool) -> Case:
 
 
 def training_case(preset: str, size: int, batch: int) -> Case:
-    """One training step's gradients: SIR only where the sampled pixels need it, against SIR everywhere."""
+    """Return the case of a training step's gradients: SIR for sampled pixels only or everywhere."""
     method = sair_of(preset).train()
     images = torch.rand(batch, 3, size, size)
     masks = (torch.rand(batch, 1, size // 8, size // 8) < 0.3).float()
@@ -203,14 +207,19 @@ def training_case(preset: str, size: int, batch: int) -> Case:
 
         cell = 2 / images.new_tensor(images.shape[-2:])
         colours = method.air(grids.appearance, own_cells(index), cell, at).float() * 0.5 + 0.5
-        truth = images.flatten(2).gather(2, index[:, None].expand(-1, 3, -1)).transpose(1, 2)
-        return gradients(F.l1_loss(colours, truth))
+        ground_truth = images.flatten(2).gather(2, index[:, None].expand(-1, 3, -1)).transpose(1, 2)
+        return gradients(F.l1_loss(colours, ground_truth))
 
     return Case(f"SAIR {preset}, training step, {size}, batch {batch}", "", dense, ours)
 
 
 def measure(case: Case, repeats: int) -> dict[str, Any]:
-    """Run both ways alternately and compare them."""
+    """Run both ways alternately and compare them.
+
+    Returns:
+        ``case``; the median seconds ``published`` and ``ours``; their ``ratio``; the ``goal``; and ``error``, the
+        largest absolute difference of the outputs.
+    """
     times: dict[str, list[float]] = {"published": [], "ours": []}
     outputs = {}
     for _ in range(repeats + 1):
@@ -222,11 +231,11 @@ def measure(case: Case, repeats: int) -> dict[str, Any]:
     seconds = {way: statistics.median(values[1:]) for way, values in times.items()}  # the first is a warm-up
     error = (outputs["published"].float() - outputs["ours"].float()).abs().max().item()
     ratio = seconds["published"] / seconds["ours"]
-    return {"case": case.name, **seconds, "ratio": ratio, "wanted": case.wanted, "error": error}
+    return {"case": case.name, **seconds, "ratio": ratio, "goal": case.goal, "error": error}
 
 
 def memory(size: int, chunk: int) -> dict[str, float]:
-    """Peak memory of encoding, and of rendering, one image of ``size`` pixels a side; each in its own process."""
+    """Measure the peak memory in GiB of encoding and of rendering a square image, each in a new process."""
     found = {}
     for what in ("encode", "render"):
         command = [sys.executable, __file__, "--memory", what, "--size", str(size), "--chunk", str(chunk)]
@@ -250,14 +259,16 @@ def _memory(what: str, size: int, chunk: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Measure, print a table, write JSON."""
+    """Measure, print a table and write the numbers as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="results/bench.json", help="JSON to write")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--repeats", type=int, default=3, help="timed runs per way, after one warm-up")
     parser.add_argument("--size", type=int, default=256, help="side of the rendered images")
-    parser.add_argument("--large", type=int, default=2048, help="side of the image whose memory is measured; 0: none")
-    parser.add_argument("--chunk", type=int, default=16384)
+    parser.add_argument(
+        "--large", type=int, default=2048, help="side of the image for which memory is measured; 0 for none"
+    )
+    parser.add_argument("--chunk", type=int, default=16384, help="queries per MLP pass when memory is measured")
     parser.add_argument("--memory", choices=("encode", "render"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     runtime.set_up(options.threads)
@@ -278,12 +289,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             f"{r['published']:.2f}",
             f"{r['ours']:.2f}",
             f"{r['ratio']:.1f}x",
-            r["wanted"],
+            r["goal"],
             f"{r['error']:.0e}",
         )
         for r in results
     ]
-    headers = ["case", "published (s)", "ours (s)", "ratio", "wanted", "max difference"]
+    headers = ["case", "published (s)", "ours (s)", "ratio", "goal", "max difference"]
     print(tabulate(rows, headers, disable_numparse=True))
     report: dict[str, Any] = {"threads": options.threads, "torch": torch.__version__, "cases": results}
     if options.large:

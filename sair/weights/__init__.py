@@ -1,9 +1,9 @@
-"""Pretrained files: which ones there are, where they come from, and the networks that are read from them.
+"""Find, download and check pretrained files, and read the networks in them.
 
-``known.yaml`` and the cards of the baselines say what is known of each file. It is looked for in a folder of weights,
-in the frameworks' caches and in packages that carry it, and then downloaded (``sources``, ``fetch``). Where its SHA-256
-is known it is checked before a byte of it is interpreted, and no file can run code (``networks``). A file that is found
-but wrong is an error, never a reason to try the next.
+``known.yaml`` and the cards of the baselines list the facts about each file. A file is searched in a folder of weights,
+in the caches of frameworks and in packages that contain it, and then downloaded (``sources``, ``fetch``). If its
+SHA-256 is known, it is checked before the file is read, and no file can run code (``networks``). A file that is found but has
+the wrong content is an error; other sources are then not tried.
 """
 
 from sair.weights.fetch import file, inception_file, resolve, used

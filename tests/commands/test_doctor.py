@@ -1,4 +1,4 @@
-"""`sair doctor`: what it finds in sets that are right, missing, or not what they are said to be."""
+"""`sair doctor`: its findings about sets that are valid, missing or different from their description."""
 
 import shutil
 
@@ -55,7 +55,7 @@ def faults(findings):
     return [(finding.state, finding.what) for finding in findings if finding.state != doctor.OK]
 
 
-def test_what_is_right_is_called_so(sets, config):
+def test_valid_sets_are_reported_ok(sets, config):
     findings = examined(sets, config)
     assert faults(findings) == []
     described = {(finding.what, finding.description.split(": ", 1)[-1]) for finding in findings}
@@ -67,7 +67,7 @@ def test_what_is_right_is_called_so(sets, config):
     )
 
 
-def test_what_is_missing_is_named_with_its_source_and_terms(sets, config, tmp_path):
+def test_a_missing_set_is_reported_with_its_source_and_terms(sets, config, tmp_path):
     shutil.rmtree(tmp_path / "masks")
     sets["masks"]["mine"]["known"] = "nvidia"
     findings = examined(sets, config)
@@ -87,24 +87,24 @@ def test_what_is_missing_is_named_with_its_source_and_terms(sets, config, tmp_pa
         ("masks", {"known": "nvidia"}, "masks mine", "30 files, but this set has 12000"),
     ],
 )
-def test_what_does_not_fit_is_refused(sets, config, section, change, fault, message):
+def test_a_set_that_does_not_match_the_config_is_reported_wrong(sets, config, section, change, fault, message):
     sets[section]["mine"] |= change
     findings = examined(sets, config)
     assert faults(findings) == [("wrong", fault)]
     assert message in next(finding.description for finding in findings if finding.state == "wrong")
 
 
-def test_a_gpu_that_is_not_there_is_found(sets, config, monkeypatch):
+def test_a_missing_gpu_is_reported(sets, config, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     assert faults(examined(sets | {"device": "cuda"}, config)) == [("wrong", "device")]
 
 
-def test_a_label_map_that_is_not_there_is_found(sets, config, tmp_path):
+def test_a_missing_label_map_is_reported(sets, config, tmp_path):
     next((tmp_path / "labels").iterdir()).unlink()
     assert faults(examined(sets, config)) == [("wrong", "dataset mine, labels")]
 
 
-def test_a_label_map_that_is_not_there_is_found_though_it_was_not_opened(sets, config, tmp_path, monkeypatch):
+def test_a_missing_label_map_outside_the_sample_is_reported(sets, config, tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "SAMPLES", 2)
     monkeypatch.setattr(doctor, "FINISHED", 0)
     assert faults(examined(sets, config)) == []
@@ -211,7 +211,7 @@ def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config
     assert project.learnt_from("photos") == []
 
 
-def test_the_command_tells_by_its_exit_status(sets, tmp_path, capsys):
+def test_the_exit_status_says_whether_all_is_present(sets, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(sets | {"results": "results/mine"}))
     assert main(["doctor", "--configfile", str(tmp_path / "mine.yaml")]) == 0
     assert main(["doctor", "--configfile", "config/paper.yaml"]) == 1

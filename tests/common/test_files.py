@@ -1,4 +1,4 @@
-"""Atomic writing: the whole file or a sentence that says why not."""
+"""Atomic writing: either the whole file exists, or an error says why it does not."""
 
 import os
 
@@ -20,7 +20,7 @@ from sair.common.files import atomic, write_text
         ("b" * 256 + "/x.csv", "at most 255 bytes"),
     ],
 )
-def test_what_cannot_be_written_is_named_with_its_cause(tmp_path, name, message):
+def test_a_file_that_cannot_be_written_is_an_error_with_its_cause(tmp_path, name, message):
     (tmp_path / "file").write_text("kept")
     (tmp_path / "folder").mkdir()
     os.mkfifo(tmp_path / "pipe")
@@ -31,7 +31,7 @@ def test_what_cannot_be_written_is_named_with_its_cause(tmp_path, name, message)
     assert (tmp_path / "pipe").is_fifo()
 
 
-def test_the_working_folder_is_no_file(tmp_path, monkeypatch):
+def test_the_working_folder_cannot_be_written_as_a_file(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("", "."):
         with pytest.raises(InputError, match="a folder has this name"):
@@ -39,7 +39,7 @@ def test_the_working_folder_is_no_file(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["a" * 251 + ".csv", "é" * 125 + ".csv", "a" * 255, "[x]*?.csv"])
-def test_a_name_as_long_as_it_may_be_is_written(tmp_path, name):
+def test_a_name_of_the_largest_length_is_written(tmp_path, name):
     write_text(tmp_path / name, "text")
     with pytest.raises(InputError), atomic(tmp_path / name) as temporary:
         assert len(os.fsencode(temporary.name)) <= 255 and temporary.name.endswith((tmp_path / name).suffix)
@@ -48,7 +48,7 @@ def test_a_name_as_long_as_it_may_be_is_written(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name] and (tmp_path / name).read_text() == "text"
 
 
-def test_leftovers_of_long_names_and_of_names_with_brackets_are_swept(tmp_path):
+def test_leftover_files_with_long_names_or_brackets_are_removed(tmp_path):
     for name in ("a" * 251 + ".csv", "[x].csv"):
         with atomic(tmp_path / name) as temporary:
             left = temporary.with_name(temporary.name.replace(f".{os.getpid()}.", ".999999999."))

@@ -1,4 +1,4 @@
-"""The gate for images, masks and label maps: what is read, by which range, and what is refused by name."""
+"""Reading images, masks and label maps: formats, ranges of values, and files that are refused."""
 
 import struct
 import zlib
@@ -84,7 +84,7 @@ def test_deep_pngs_are_scaled_by_their_range_and_rounded(tmp_path):
         assert (read_rgb(path) == eight_bits(colours if colour & 2 else grey)).all(), colour
 
 
-def test_deep_images_that_hold_shallow_values_are_said_once(tmp_path, capsys):
+def test_deep_images_with_only_small_values_cause_one_warning(tmp_path, capsys):
     for number, most in enumerate((4095, 255, 4096, 0)):
         png(tmp_path / f"{number}.png", np.full(SHAPE, most, np.uint16), 0)
     for number in (3, 2):
@@ -122,7 +122,7 @@ def test_deep_pgms_are_scaled_by_their_range(tmp_path):
     assert (read_rgb(tmp_path / "a.ppm") == eight_bits(colours)).all()
 
 
-def test_a_tiff_that_counts_from_white_is_inverted_at_every_depth(tmp_path):
+def test_a_tiff_whose_zero_is_white_is_inverted_at_every_depth(tmp_path):
     deep, shallow = values(*SHAPE), values(*SHAPE, most=255)
     assert (read_rgb(tiff(tmp_path / "deep.tif", deep, photometric=0)) == eight_bits(65535 - deep)).all()
     assert (read_rgb(tiff(tmp_path / "shallow.tif", shallow, photometric=0)) == eight_bits(255 - shallow, 255)).all()
@@ -132,7 +132,7 @@ def test_a_tiff_that_counts_from_white_is_inverted_at_every_depth(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.int32, np.uint32, np.int16])
-def test_values_without_a_certain_range_are_refused(tmp_path, kind):
+def test_values_of_unknown_range_are_refused(tmp_path, kind):
     message = fault(read_rgb, tiff(tmp_path / "a.tif", values(*SHAPE, most=255).astype(kind)))
     assert "scale the values to 0..255" in message and ("floats" if kind is np.float32 else "integers") in message
 
@@ -148,7 +148,7 @@ def test_deep_colours_stored_by_plane_are_refused(tmp_path):
     assert (read_rgb(path) == np.moveaxis(shallow, 0, 2)).all()
 
 
-def test_few_bits_are_spread_for_images_and_kept_for_labels(tmp_path):
+def test_few_bits_are_scaled_for_images_and_kept_for_labels(tmp_path):
     ids = values(*SHAPE, most=15)
     grey = png(tmp_path / "grey.png", ids, 0, 4)
     palette = png(tmp_path / "palette.png", ids, 3, 4, (b"PLTE", values(48, most=255).tobytes()))
@@ -240,7 +240,7 @@ def test_a_hole_in_the_alpha_channel_is_declared_or_refused(tmp_path, name):
     assert (read_mask(path, "opaque") == HOLE).all() and (read_mask(path, "transparent") == ~HOLE).all()
 
 
-def test_an_alpha_channel_that_holds_no_mask(tmp_path):
+def test_an_alpha_channel_that_is_not_a_mask_is_refused(tmp_path):
     grey, opaque, path = GREY, WHITE, tmp_path / "a.png"
     Image.fromarray(np.dstack([grey, grey, grey, opaque])).save(path)
     assert (read_mask(path) == HOLE).all(), "opaque everywhere: the colours are the mask"
@@ -258,7 +258,7 @@ def test_an_alpha_channel_that_holds_no_mask(tmp_path):
     assert "may be another mask" in fault(read_mask, path, "opaque")
 
 
-def test_a_channel_without_a_name_is_no_silent_loss(tmp_path):
+def test_an_undeclared_channel_is_not_dropped_silently(tmp_path):
     for pixels in (np.dstack([WHITE, WHITE, WHITE, GREY]), np.dstack([WHITE, GREY])):
         message = fault(read_mask, tiff(tmp_path / "a.tif", pixels, extra=0))
         assert "does not declare" in message or (

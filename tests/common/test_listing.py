@@ -1,4 +1,4 @@
-"""Listing a folder: what counts as an image, what is left out, what is named."""
+"""Listing a folder: which files are images, which are ignored, and which cause a warning or an error."""
 
 import os
 import unicodedata
@@ -20,7 +20,7 @@ def names(folder):
     return [path.relative_to(folder).as_posix() for path in list_images(folder)]
 
 
-def test_hidden_things_below_a_folder_are_left_out_and_above_it_are_not(tmp_path, capsys):
+def test_hidden_files_are_ignored_below_the_folder_but_not_above_it(tmp_path, capsys):
     folder = tmp_path / ".cache/set"
     hidden = [".ipynb_checkpoints/a-checkpoint.png", ".thumbnails/a.png", "x/.git/b.png", "._a.png", ".DS_Store"]
     touch(*(folder / name for name in ("a.png", "x/b.JPG", "__MACOSX/._a.png", "@eaDir/a.png", *hidden)))
@@ -75,7 +75,7 @@ def test_every_ending_that_is_listed_can_be_read(tmp_path):
     assert len(list_images(tmp_path)) == len(endings)
 
 
-def test_folders_that_are_none(tmp_path):
+def test_a_path_that_is_not_a_folder_is_refused(tmp_path):
     touch(tmp_path / "a.png")
     for folder, message in (("a.png", "is a file, expected a folder"), ("none", "no such folder")):
         with pytest.raises(InputError, match=message):
@@ -96,7 +96,7 @@ def test_a_name_that_is_not_utf8_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("mark", ["\r", "\n", "\t", "\x7f", "\u2028"])
-def test_a_name_that_ends_a_line_is_refused(tmp_path, mark):
+def test_a_name_with_a_line_break_is_refused(tmp_path, mark):
     touch(tmp_path / f"a{mark}b.png")
     with pytest.raises(InputError, match="control character"):
         list_images(tmp_path)

@@ -1,4 +1,4 @@
-"""`precision: auto` follows the device that computes, not what else the machine has."""
+"""`precision: auto` depends on the device that computes, not on other devices of the machine."""
 
 import pytest
 import torch
@@ -26,7 +26,7 @@ def flags(tmp_path, monkeypatch, text):
     ],
 )
 @pytest.mark.parametrize("gpu", [True, False])
-def test_a_cpu_is_judged_by_its_instructions_alone(tmp_path, monkeypatch, text, fast, gpu):
+def test_only_the_instructions_of_a_cpu_decide(tmp_path, monkeypatch, text, fast, gpu):
     flags(tmp_path, monkeypatch, text)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpu)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **options: not fast)
@@ -36,7 +36,7 @@ def test_a_cpu_is_judged_by_its_instructions_alone(tmp_path, monkeypatch, text, 
 
 
 @pytest.mark.parametrize("supported", [True, False])
-def test_a_gpu_is_judged_without_its_emulation(tmp_path, monkeypatch, supported):
+def test_emulation_on_a_gpu_does_not_count(tmp_path, monkeypatch, supported):
     flags(tmp_path, monkeypatch, "flags : avx512f" if supported else "flags : amx_bf16")
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or supported

@@ -1,4 +1,4 @@
-"""Reading score files: names stay names, a bad cell is an error with its line, and any file at all gets one answer."""
+"""Reading score files: names stay text, a wrong cell is an error with its line, and no file causes a traceback."""
 
 import math
 
@@ -39,7 +39,7 @@ def stored(tmp_path, table, name="scores.csv"):
 # The reader
 
 
-def test_names_are_never_taken_for_values(tmp_path):
+def test_names_are_never_read_as_values(tmp_path):
     path = stored(tmp_path, pd.DataFrame({"id": NAMES, "x": np.arange(len(NAMES)) / 7}))
     found = read_csv(path, {"id": TEXT, "x": FINITE})
     assert found.id.tolist() == NAMES and found.x.tolist() == [k / 7 for k in range(len(NAMES))]
@@ -74,7 +74,7 @@ def test_what_a_column_allows(tmp_path):
         (b'id,x\n"a,1\n', "not a readable CSV file"),
     ],
 )
-def test_what_is_no_table_is_refused(tmp_path, content, message):
+def test_a_file_that_is_not_a_table_is_refused(tmp_path, content, message):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(InputError, match=message):
         read_csv(tmp_path / "a.csv", {"id": TEXT, "x": FINITE})
@@ -221,7 +221,7 @@ def test_other_images_or_masks_are_refused(tmp_path):
 @pytest.mark.parametrize(
     "content", [b"", b"\x89PNG\r\n\x1a\n\x00\xff", b"preset: mini\n", b"id,bucket\np0,0-20\n", None]
 )
-def test_the_command_refuses_what_are_no_scores(tmp_path, capsys, content):
+def test_the_command_refuses_files_that_are_not_scores(tmp_path, capsys, content):
     path = tmp_path / "b.csv"
     if content is None:
         path.mkdir()
@@ -232,7 +232,7 @@ def test_the_command_refuses_what_are_no_scores(tmp_path, capsys, content):
     assert error.startswith("error: ") and "b.csv" in error and error.count("\n") == 1
 
 
-def test_the_command_says_what_it_judges_by(tmp_path, capsys, monkeypatch):
+def test_the_command_prints_its_criteria(tmp_path, capsys, monkeypatch):
     one, two = stored(tmp_path, frame()), stored(tmp_path, frame(shift=-0.1), "b.csv")
     assert main(["compare", one, two]) == 0  # the config's 0.2 dB
     assert "within the seed spread" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Sources, masks, the frozen split and the samples: what real folders do wrong must be said by name."""
+"""Sources, masks, the frozen split and samples; faults of real folders are errors that name the file."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ def test_the_last_files_are_the_test(folder):
     assert all(p.pixels.shape == (SIZE, SIZE, 3) for p in found)
 
 
-def test_the_test_may_be_a_folder_of_its_own(folder):
+def test_test_images_may_come_from_a_separate_folder(folder):
     other = folder / "other"
     write_png(other / "a.png", np.zeros((40, 40, 3), np.uint8))
     found = [p for p in images(dataset(folder, test_images=str(other), test=1, train=10), SIZE)]
@@ -106,7 +106,7 @@ def test_an_empty_folder(tmp_path):
         list(images(dataset(tmp_path), SIZE))
 
 
-def test_a_truncated_jpeg_is_named_and_nothing_is_left(folder, tmp_path):
+def test_a_truncated_jpeg_is_an_error_and_leaves_no_files(folder, tmp_path):
     path = folder / "images/03.jpg"
     (folder / "images/03.png").unlink()
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(path)
@@ -141,7 +141,7 @@ def test_equal_images_in_two_splits(folder, tmp_path, capsys, place, said):
     assert said in capsys.readouterr().err
 
 
-def test_copies_within_the_test_are_said(folder, tmp_path, capsys):
+def test_copies_within_the_test_split_cause_a_warning(folder, tmp_path, capsys):
     write_png(folder / "images/11.png", read_rgb(folder / "images/10.png"))
     freeze_images(dataset(folder), SIZE, tmp_path / "apart/images.csv")
     assert "1 test images are copies of others (11 = 10)" in capsys.readouterr().err
@@ -386,7 +386,7 @@ def test_processes_make_the_same_table(folder, tmp_path, monkeypatch):
     assert all((tables[1].parent / image).is_file() for image in pd.read_csv(tables[1]).image)
 
 
-def test_what_a_killed_writer_left_is_swept(tmp_path):
+def test_files_of_a_killed_writer_are_removed(tmp_path):
     dead = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True)
     left, writing = (tmp_path / f".a.png.{pid}.tmp.png" for pid in (dead.stdout.strip(), os.getppid()))
     for path in (left, writing):

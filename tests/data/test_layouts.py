@@ -218,7 +218,7 @@ def test_part_masks_are_painted_as_the_authors_do(tmp_path, config):
         ({"test_list": "a.txt", "test_images": "b"}, "give `test_images` or `test_list`, not both"),
     ],
 )
-def test_a_config_that_cannot_be_meant_is_refused(config, change, message):
+def test_a_contradictory_config_is_refused(config, change, message):
     wrong = merge(paper(config), {"datasets": {"celebahq": change}})
     with pytest.raises(InputError, match=message):
         Project(wrong, "workflow/schemas/config.schema.yaml")
@@ -243,7 +243,7 @@ def layout(tmp_path, config, monkeypatch):
 
 
 @pytest.mark.slow
-def test_the_doctor_knows_the_layouts(layout):
+def test_the_doctor_accepts_the_layouts(layout):
     folder, _, examined = layout
     faults, findings = examined()
     assert faults == []
@@ -261,7 +261,7 @@ def test_the_doctor_knows_the_layouts(layout):
     assert "04000.png (23% hole, at the border)" in examined()[0][0].description
 
 
-def test_the_doctor_refuses_what_is_not_whole(layout):
+def test_the_doctor_reports_incomplete_sets(layout):
     folder, known, examined = layout
     shutil.rmtree(folder / "ADEChallengeData2016/annotations/training")
     known["celebahq"]["images"] = 30000

@@ -1,4 +1,4 @@
-"""Lists of a split as tools and people write them."""
+"""Lists of a split in the ways that tools and people write them."""
 
 import os
 import unicodedata
@@ -62,7 +62,7 @@ def test_a_name_may_be_written_in_many_ways(root, text):
         assert read_list(root.parent / "list.txt", paths, type(root)(relative)) == [paths[0], paths[2]]
 
 
-def test_odd_names_are_names(root):
+def test_unusual_names_are_accepted(root):
     assert listed(root, "#5.png\nmy photo (1).png\n lead.png\n") == ["#5.png", "my photo (1).png", " lead.png"]
     for form in ("NFC", "NFD"):
         assert listed(root, unicodedata.normalize(form, "é.png")) == ["é.png"]
@@ -94,7 +94,7 @@ def test_a_wrong_list_is_refused_with_the_remedy(root, data, message):
     assert "list.txt" in str(caught.value)
 
 
-def test_a_list_that_is_no_file(root):
+def test_a_list_that_is_not_a_file_is_refused(root):
     for path in (root, root / "none.txt"):
         with pytest.raises(InputError, match="not a readable list of images"):
             read_list(path, [], root)

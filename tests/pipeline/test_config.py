@@ -1,4 +1,4 @@
-"""Configs: how they are read, laid over one another, checked; the same for snakemake and sair."""
+"""Configs are read, merged and checked in the same way by snakemake and by the command sair."""
 
 import re
 import shutil
@@ -51,7 +51,7 @@ FOLDER = FACES | {"source": "folder", "images": "images"}
         (b"a: 1\n---\nb: 2\n", "not valid YAML"),
     ],
 )
-def test_a_file_that_is_no_config_is_one_line_that_names_it(tmp_path, content, message):
+def test_a_file_that_is_not_a_config_is_one_line_of_error(tmp_path, content, message):
     file = tmp_path / "mine.yaml"
     file.write_bytes(content)
     with pytest.raises(InputError) as refused:
@@ -73,7 +73,7 @@ def test_outside_a_project_the_folder_is_named(tmp_path, monkeypatch):
         load_config()
 
 
-def test_files_are_laid_over_one_another_key_by_key(tmp_path):
+def test_files_override_each_other_key_by_key(tmp_path):
     (tmp_path / "a.yaml").write_text("training: {steps: 7, batch: 3}\nresults: a\n")
     (tmp_path / "b.yaml").write_text("\ufefftraining: {steps: 9}\nx: &x {k: 1}\ny: {<<: *x, l: 2}\n", encoding="utf-8")
     config = load_config([tmp_path / "a.yaml", tmp_path / "b.yaml"])
@@ -201,18 +201,18 @@ def test_a_mask_set_is_named_like_a_dataset(config, name):
 
 
 @pytest.mark.parametrize("name", ["CelebA-HQ_v1.2", "2020", "_x", "logs2"])
-def test_a_usual_name_is_taken(config, name):
+def test_a_usual_name_is_accepted(config, name):
     check_config(merge(config, {"datasets": {name: FACES}}))
 
 
 @pytest.mark.parametrize("folder", ["", "/", ".", "./", "a{b}", "a*", "~/x", "a\nb", 'a"b', "a?", 5, None, ["a"]])
-def test_a_results_folder_that_snakemake_cannot_take_is_refused(config, folder):
+def test_a_results_folder_that_snakemake_cannot_use_is_refused(config, folder):
     with pytest.raises(InputError, match="config, results: "):
         check_config(config | {"results": folder})
 
 
 @pytest.mark.parametrize("folder", ["results/x", "my results", "ü/x", "../x", "/somewhere/else", "a.b-c_d+e"])
-def test_a_usual_results_folder_is_taken(config, folder):
+def test_a_usual_results_folder_is_accepted(config, folder):
     check_config(config | {"results": folder})
 
 
@@ -232,7 +232,7 @@ def test_a_method_that_could_not_be_a_folder_is_refused(config, tmp_path, monkey
         file.unlink()
 
 
-def test_snakemake_is_told_of_a_key_that_stands_twice(config, tmp_path, capsys):
+def test_snakemake_refuses_a_key_that_occurs_twice(config, tmp_path, capsys):
     (tmp_path / "twice.yaml").write_text("results: a\nresults: b\n")
     with pytest.raises(SystemExit):
         plan(config, "workflow/schemas/config.schema.yaml", [tmp_path / "twice.yaml"])
@@ -260,7 +260,7 @@ def test_a_results_folder_that_is_a_file_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_gpu_that_is_not_there_is_refused_at_the_start(tmp_path, monkeypatch):
+def test_a_missing_gpu_is_refused_at_the_start(tmp_path, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     target = f"{tmp_path}/faces/mean_fill/seed0/scores.csv"
     result = snakemake("--config", "device=cuda", f"results={tmp_path}", "--", target)

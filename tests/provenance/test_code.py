@@ -1,4 +1,4 @@
-"""Fingerprints: what a job depends on is found by following imports, and nothing that changes no number counts."""
+"""Fingerprints cover all code that a job imports, and ignore comments and other parts that change no number."""
 
 import sys
 import textwrap
@@ -39,7 +39,7 @@ def modules(*classes):
     return {name for name in code.closure("script.py", classes) if "when imported" not in name} - {"script"}
 
 
-def test_a_closure_is_what_imports_reach(project):
+def test_a_closure_follows_imports(project):
     assert modules() == {"sair.report.table", "sair.data.read", "baselines.late"}
 
 
@@ -120,7 +120,7 @@ def test_data_files_count_where_they_are_named(project, line):
     data = project("sair/report/page/paper.yaml", "a: 1")
     before = code.fingerprint("script.py")
     data.write_text("a: 2")
-    assert code.fingerprint("script.py") == before  # nobody reads it
+    assert code.fingerprint("script.py") == before  # no module reads it
     project("sair/report/table.py", f"def read(name, folder):\n    return {line}")
     before = code.fingerprint("script.py")
     data.write_text("a: 3")
@@ -205,5 +205,5 @@ def test_an_installed_package_counts_by_its_version(project, tmp_path_factory, m
     assert "theirs" not in sys.modules
 
 
-def test_a_class_that_is_nowhere_is_left_to_its_job(project):
+def test_a_missing_class_is_reported_by_its_job_only(project):
     assert code.fingerprint("script.py", ["no_such_package.module:Mine"])

@@ -1,4 +1,4 @@
-"""What method files name: which of it is an input, what of it counts, and that sair verify sees a change."""
+"""Files that method files name: which are inputs, which parts count, and that `sair verify` reports changes."""
 
 import json
 import subprocess
@@ -59,7 +59,7 @@ def repository(folder):
         ({"architecture": "ViT", "text": "x" * 5000, "lr": 0.1, "on": True, "none": None, "nul": "a\0b"}, []),
     ],
 )
-def test_what_parameters_name(here, parameters, found):
+def test_files_that_parameters_name_are_inputs(here, parameters, found):
     for name in ("theirs/0-20/a.png", "g.pth", "d.pth", "fill.sh", "external/fill.py"):
         here(name)
     assert named_inputs(parameters) == found
@@ -116,7 +116,7 @@ def test_files_of_a_data_set(here, tmp_path, monkeypatch):
         ("a/__pycache__/b.pyc", "1", False),
     ],
 )
-def test_what_of_a_folder_counts(here, name, text, counts):
+def test_which_files_of_a_folder_count(here, name, text, counts):
     folder = here("theirs/a/0.png").parents[1]
     here("elsewhere/0.png")
     (folder / "link").symlink_to("../elsewhere")
@@ -205,7 +205,7 @@ def test_a_repository_that_comes_with_results_runs_nothing(here):
     assert not Path("ran").exists()
 
 
-def test_a_device_is_read_by_nothing(here):
+def test_a_device_is_never_read(here):
     here("results/made.csv")
     facts = RECORD | {"inputs": {"/dev/zero": "1"}, "outputs": {"results/made.csv": content("results/made.csv")}}
     here("results/provenance/made.json", json.dumps(facts))
@@ -227,13 +227,13 @@ def test_a_device_is_read_by_nothing(here):
     ],
     ids=str,
 )
-def test_what_is_no_record_is_named(here, change):
+def test_a_file_that_is_not_a_record_is_refused(here, change):
     here("results/provenance/made.json", json.dumps(RECORD | change))
     with pytest.raises(InputError, match=r"made\.json: not the record of a job"):
         list(provenance.changed("results"))
 
 
-def test_a_record_that_is_nested_without_end_is_named(here):
+def test_a_record_that_is_nested_too_deeply_is_refused(here):
     here("results/provenance/made.json", "[" * 100_000)
     with pytest.raises(InputError, match=r"made\.json: not the record of a job"):
         list(provenance.changed("results"))

@@ -101,7 +101,7 @@ def bomb_tar(path):
         (lambda path: None, "no such file. Name the zip or tar"),
     ],
 )
-def test_an_archive_that_is_none_or_a_bomb_is_refused(nowhere, tmp_path, write, message):
+def test_a_file_that_is_not_an_archive_or_is_a_bomb_is_refused(nowhere, tmp_path, write, message):
     write(tmp_path / "packed")
     with pytest.raises(InputError, match=f"packed: {message}") as error:
         fetch.fetch("rfrnet", tmp_path / "mine", tmp_path / "packed")

@@ -13,7 +13,7 @@ from sair.weights import fetch, sources
 from sair.weights.sources import File
 
 
-def test_a_download_has_its_name_only_when_it_is_whole_and_right(nowhere, server, tmp_path):
+def test_a_download_gets_its_name_only_when_it_is_complete_and_correct(nowhere, server, tmp_path):
     path, seen = tmp_path / "new" / "good.pth", []
     server.halfway = lambda: seen.append(path.exists())
     assert fetch.download(f"{server.url}/good.pth", path, sha256(CONTENT)) == sha256(CONTENT)
@@ -30,7 +30,7 @@ def test_a_download_has_its_name_only_when_it_is_whole_and_right(nowhere, server
         ("nothing.pth", sha256(CONTENT), fetch.Unreachable, "404"),
     ],
 )
-def test_what_does_not_arrive_whole_and_right_leaves_nothing(nowhere, server, tmp_path, name, digest, error, message):
+def test_a_failed_download_leaves_no_file(nowhere, server, tmp_path, name, digest, error, message):
     with pytest.raises(error, match=message):
         fetch.download(f"{server.url}/{name}", tmp_path / name, digest)
     assert left_in(tmp_path) == []
@@ -45,7 +45,7 @@ def test_the_first_source_that_has_a_file_gives_it(describe, server, tmp_path):
     assert server.asked == ["/nothing.pth", "/good.pth"], "the second time it is there"
 
 
-def test_a_file_that_is_nowhere_names_every_source(describe, server):
+def test_the_error_for_a_missing_file_lists_every_source(describe, server):
     describe("inception", files=(File("cut.pth", sha256(CONTENT), cache="torch", url=f"{server.url}/cut.pth"),))
     with pytest.raises(
         InputError, match=r"(?s)not found.*1\. folder of weights.*2\. torch hub.*3\. download.*broke off"
@@ -53,7 +53,7 @@ def test_a_file_that_is_nowhere_names_every_source(describe, server):
         weights.inception_file()
 
 
-def test_what_is_on_the_machine_is_copied_and_the_folder_is_then_enough(describe, nowhere, tmp_path):
+def test_a_file_on_the_machine_is_copied_and_the_folder_is_then_enough(describe, nowhere, tmp_path):
     describe("sam", files=(File("sam.pth", sha256(CONTENT), cache="torch"),))
     cached = tmp_path / "hub" / "checkpoints" / "sam.pth"
     cached.parent.mkdir(parents=True)

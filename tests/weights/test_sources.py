@@ -25,7 +25,7 @@ def test_verify_tells_right_wrong_and_unknown_apart(describe, tmp_path, capsys):
     assert main(["weights", "verify", str(tmp_path / "nothing")]) == 1
 
 
-def test_the_list_says_where_a_file_is_or_how_to_get_it(nowhere, tmp_path, capsys):
+def test_the_list_shows_where_a_file_is_or_how_to_get_it(nowhere, tmp_path, capsys):
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
     (tmp_path / "hub" / "checkpoints" / known()["sam"].files[0].name).write_bytes(b"not opened")
     assert main(["weights", "list"]) == 0
@@ -51,7 +51,7 @@ def test_the_doctor_finds_encoders_by_the_same_sources(describe, nowhere, tmp_pa
     assert found.state == doctor.OK and "folder of weights" in found.description
 
 
-def test_what_is_known_is_consistent():
+def test_known_facts_are_consistent():
     for name, facts in known().items():
         assert facts.licence and facts.page.startswith("https://") and facts.use, name
         for one in (*facts.files, *((facts.archive,) if facts.archive else ())):
