@@ -3,8 +3,8 @@
     make bench          prints the table and writes results/bench.json
 
 Every case alternately runs the formula as published (below, in plain PyTorch: unfold, four nearest look-ups, and one
-MLP pass for each of them) and the shortcut, with the same random weights, and compares the outputs. Seconds vary on a busy
-machine, so the ratio of the two medians is reported.
+MLP pass for each of them) and the shortcut, with the same random weights, and compares the outputs. Seconds vary on a
+busy machine, so the ratio of the two medians is reported.
 """
 
 from __future__ import annotations
