@@ -28,6 +28,7 @@ lint: $(VENV)/ready
 	$(BIN)/snakefmt --check Snakefile workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/codespell
+	$(BIN)/mypy
 
 # The site in site/: open site/index.html. Building and reading it needs no network.
 docs: $(VENV)/ready-docs
