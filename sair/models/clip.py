@@ -9,7 +9,6 @@ small one that a rule trains on the embedded faces, or ViT-B/16 with OpenAI's we
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ import open_clip
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sair import weights
 from sair.common.errors import InputError
@@ -27,6 +25,9 @@ IGNORE_INDEX = -100  # label of pixels that the loss leaves out
 OPENAI_FILE = "ViT-B-16.pt"
 OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's file
 TEXTS = 256  # embedded at once
+# Tokens up to which attention is computed by plain products on a CPU: twice as fast as the fused kernel, but the memory
+# grows with the square of the tokens.
+PLAIN_ATTENTION = 1024
 IN_A_SCENE = ("there is a {}", "there is the {}", "this is a {}", "this is the {}", "this is one {}")
 # Sentences whose mean embedding stands for a class. MaskCLIP (Zhou et al., ECCV 2022) takes the 80 that CLIP's authors
 # published for ImageNet and five of its own. Four are enough for the small CLIP, which is trained with them.
@@ -101,7 +102,7 @@ class DenseCLIP(nn.Module):
         x = torch.cat([visual.class_embedding.to(x.dtype).expand(batch, 1, -1), x], dim=1)
         x = visual.ln_pre(x + self._positions(height, width).to(x.dtype))
         for block in visual.transformer.resblocks[:-1]:
-            x = block(x)
+            x = _attend(block, x)
         return x, (height, width)
 
     def read_densely(self, tokens: Tensor) -> Tensor:
@@ -118,7 +119,7 @@ class DenseCLIP(nn.Module):
 
     def read_whole(self, tokens: Tensor) -> Tensor:
         """Apply CLIP's own last block: (B, 1 + N, width) -> the images' embeddings (B, channels), unit length."""
-        return self._project(self.visual.transformer.resblocks[-1](tokens)[:, 0])
+        return self._project(_attend(self.visual.transformer.resblocks[-1], tokens)[:, 0])
 
     def _project(self, x: Tensor) -> Tensor:
         return F.normalize((self.visual.ln_post(x) @ self.visual.proj).float(), dim=-1)
@@ -132,6 +133,23 @@ class DenseCLIP(nn.Module):
         grid = table[1:].T.unflatten(1, (grid_height, grid_width))[None]
         grid = resize(grid.float(), (height, width), "bicubic")
         return torch.cat([table[:1], grid[0].flatten(1).T.to(table.dtype)])
+
+
+def _attend(block: Any, x: Tensor) -> Tensor:
+    """Apply one of open_clip's residual attention blocks, (B, N, width) -> the same shape.
+
+    The formula is that of the block's own ``forward``. ``nn.MultiheadAttention`` is avoided because it swaps the first
+    two axes, and PyTorch computes a linear layer of swapped axes with one copy of the weights for each token.
+    """
+    attention, normed = block.attn, block.ln_1(x)
+    qkv = F.linear(normed, attention.in_proj_weight, attention.in_proj_bias)
+    q, k, v = qkv.unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
+    if x.device.type == "cpu" and x.shape[1] <= PLAIN_ATTENTION:
+        attended = (q * q.shape[-1] ** -0.5 @ k.transpose(-1, -2)).softmax(-1) @ v
+    else:
+        attended = F.scaled_dot_product_attention(q, k, v)
+    x = x + block.ls_1(attention.out_proj(attended.transpose(1, 2).flatten(2)))
+    return x + block.ls_2(block.mlp(block.ln_2(x)))
 
 
 def build_clip(architecture: str | dict[str, Any]) -> open_clip.CLIP:
@@ -219,12 +237,10 @@ class CLIP(nn.Module):
     def training_step(self, batch: dict[str, Any], step: Callable[[str, Tensor], None]) -> dict[str, Tensor]:
         """Take one step on ``images`` (B, 3, H, W), ``labels`` (B, H, W) and ``captions`` (B strings)."""
         images, labels = batch["images"], batch["labels"]
-        # The fused attention kernel's backward takes half of a training step on a CPU; plain products do not.
-        with sdpa_kernel(SDPBackend.MATH) if images.device.type == "cpu" else nullcontext():
-            tokens, grid = self.dense.trunk(images)
-            dense = self.dense.read_densely(tokens).transpose(1, 2).unflatten(2, grid)
-            pixel = self._pixel_loss(dense, labels)
-            caption = self._caption_loss(self.dense.read_whole(tokens), batch["captions"])
+        tokens, grid = self.dense.trunk(images)
+        dense = self.dense.read_densely(tokens).transpose(1, 2).unflatten(2, grid)
+        pixel = self._pixel_loss(dense, labels)
+        caption = self._caption_loss(self.dense.read_whole(tokens), batch["captions"])
         loss = pixel + self.caption_weight * caption
         step("clip", loss)
         return {"loss": loss, "pixel": pixel, "caption": caption}

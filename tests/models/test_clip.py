@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from sair.common.errors import InputError
 from sair.inference.segmentation import classify
 from sair.methods.spec import load_spec
-from sair.models.clip import CLIP, PROMPTS, DenseCLIP, build_clip
+from sair.models.clip import CLIP, PLAIN_ATTENTION, PROMPTS, DenseCLIP, build_clip
 
 SMALL = {
     "embed_dim": 24,
@@ -66,6 +66,20 @@ def test_whole_image_equals_open_clip(clip):
     dense = DenseCLIP(clip.visual)
     expected = clip.encode_image(dense.normalise(images), normalize=True)
     torch.testing.assert_close(dense.read_whole(dense.trunk(images)[0]), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("side", [40, 264])  # attention by plain products, and by the fused kernel
+@torch.no_grad()
+def test_tokens_equal_those_of_the_blocks_themselves(clip, side):
+    dense, images = DenseCLIP(clip.visual), torch.rand(1, 3, side, side)
+    found, (height, width) = dense.trunk(images)
+    assert (height * width + 1 > PLAIN_ATTENTION) == (side == 264)
+    x = clip.visual.conv1(dense.normalise(images)).flatten(2).transpose(1, 2)
+    x = torch.cat([clip.visual.class_embedding.expand(1, 1, -1), x], 1)
+    x = clip.visual.ln_pre(x + dense._positions(height, width))
+    for block in clip.visual.transformer.resblocks[:-1]:
+        x = block(x)
+    torch.testing.assert_close(found, x, atol=1e-5, rtol=1e-5)
 
 
 @torch.no_grad()
