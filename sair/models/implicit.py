@@ -125,11 +125,13 @@ class MLP(nn.Module):
 
     def after_first(self, hidden: Tensor) -> Tensor:
         """Apply all that follows the first linear layer, (..., width) -> (..., outputs); overwrites ``hidden``."""
-        hidden = hidden.relu_()
+        shape = hidden.shape[:-1]
+        # As rows: a linear layer of more axes is a view, and the gradient of an operation in place on a view is copied.
+        hidden = hidden.flatten(0, -2).relu_()
         _, *inner, last = (layer for layer in self.layers if isinstance(layer, nn.Linear))
         for layer in inner:
             hidden = linear_relu(hidden, layer)
-        return last(hidden)
+        return last(hidden).unflatten(0, shape)
 
 
 class LocalImplicitFunction(nn.Module):
@@ -215,7 +217,7 @@ class LocalImplicitFunction(nn.Module):
         else:
             parts = self._per_cell(strip, strip.index, per_cell, bias, extra, dense=False).split(at_once, 1)
         offsets = _side_by_side(members.offset).split(at_once, 1)
-        hidden = (F.linear(offset, of_offset).add_(part) for part, offset in zip(parts, offsets, strict=True))
+        hidden = (F.linear(offset, of_offset) + part for part, offset in zip(parts, offsets, strict=True))
         return _combine(torch.cat([self.imnet.after_first(part) for part in hidden], 1), members)
 
     def _per_cell(
