@@ -17,7 +17,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -115,7 +115,12 @@ class Run:
             self.method.load_semantic(semantic.dense)
         if generator is not None and over is not None:
             checkpoint.load_weights(self.method.generator, checkpoint.weights_of(generator.network), over)
+        # Convolutions of bfloat16 read channels last; weights of the other layout bring their outputs into it.
+        self.method.to(memory_format=torch.channels_last)
         self.optimizers: dict[str, torch.optim.Optimizer] = self.method.optimizers()
+        for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers.values()):
+            if "fused" in group:  # of Adam: one call for all weights instead of several for each
+                group["fused"] = True
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
         self.log: list[dict[str, float]] = []
@@ -160,7 +165,9 @@ class Run:
             for key, value in tensors.items():
                 if key.startswith(f"optimizer/{name}/"):
                     number, entry = key.split("/")[2:]
-                    state.setdefault(int(number), {})[entry] = value
+                    # A file has one layout only; Adam steps faster, and rounds alike, if this is that of the weights.
+                    layout = torch.channels_last if value.ndim == 4 else torch.contiguous_format
+                    state.setdefault(int(number), {})[entry] = value.contiguous(memory_format=layout)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         self.done, self.log, self.psnr = metadata["done"], metadata["log"], metadata["psnr"]
 
