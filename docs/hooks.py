@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sair.commands.cli import _parser
-from sair.evaluation.metrics.registry import IMAGE_METRICS, METRICS, columns_of
+from sair.evaluation.metrics.of_images import IMAGE_METRICS, columns_of
+from sair.evaluation.metrics.registry import METRICS
 
 if TYPE_CHECKING:
     from mkdocs.config.defaults import MkDocsConfig

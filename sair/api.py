@@ -17,7 +17,7 @@ from sair.common.errors import InputError
 from sair.evaluation.checks import same_size
 from sair.evaluation.folders import score_folders
 from sair.evaluation.metrics.metric import PairNetwork
-from sair.evaluation.metrics.registry import HOLE_COLUMNS, SMALLEST_SIDE, WHOLE_COLUMNS
+from sair.evaluation.metrics.of_images import HOLE_COLUMNS, SMALLEST_SIDE, WHOLE_COLUMNS
 from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
 from sair.inference.kinds import ImageLike, read_masks, read_one
 from sair.inference.method import Method, load

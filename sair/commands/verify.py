@@ -17,7 +17,8 @@ import pandas as pd
 from sair.common.errors import InputError
 from sair.common.progress import progress
 from sair.evaluation import fid
-from sair.evaluation.metrics.registry import NETWORKS, SET_METRICS, columns_of
+from sair.evaluation.metrics.of_images import NETWORKS, columns_of
+from sair.evaluation.metrics.registry import SET_METRICS
 from sair.evaluation.score import score_predictions
 from sair.evaluation.score_conventions import score_conventions
 from sair.pipeline import pages
@@ -38,7 +39,7 @@ TABLE_FILES, PAGE_FILES = (".md", ".tex", ".csv"), (".md", ".csv")  # what a tab
 DIGITS = 1e-9  # scores are stored with ten significant digits
 # A network's sums depend on the number of threads and on the processor (docs/metrics.md: up to 6e-8).
 NETWORK = 1e-6
-MEASURED_BY_NETWORKS = [column for metric in NETWORKS for column in columns_of(metric)]
+MEASURED_BY_NETWORKS = [column for metric in NETWORKS.values() for column in columns_of(metric)]
 
 
 class Finding(NamedTuple):

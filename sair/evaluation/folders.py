@@ -18,7 +18,7 @@ from sair.common.progress import progress, warn
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
 from sair.evaluation.checks import check_all, read_truth, same_size
 from sair.evaluation.metrics.metric import Metric
-from sair.evaluation.metrics.registry import HOLE_COLUMNS, METRICS, SMALLEST_SIDE, WHOLE_COLUMNS
+from sair.evaluation.metrics.of_images import HOLE_COLUMNS, NETWORKS, SMALLEST_SIDE, WHOLE_COLUMNS
 from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
 
 ID = "{id}"
@@ -99,7 +99,7 @@ def score_folders(
         rows.append(row)
     queue.finish()
     for name in found:
-        _warn_of_small(truth_dir, METRICS[name], rows)
+        _warn_of_small(truth_dir, NETWORKS[name], rows)
     columns = ["id", *WHOLE_COLUMNS]
     if masks is not None:
         columns += ["ratio", "bucket", *HOLE_COLUMNS]

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from sair.evaluation.metrics.metric import Metric, PairNetwork
-from sair.evaluation.metrics.registry import COMPUTED, NETWORKS
+from sair.evaluation.metrics.of_images import COMPUTED, NETWORKS
 
 # By metric; True builds those of all metrics, False leaves their columns nan.
 Networks = Mapping[str, PairNetwork] | bool
@@ -74,7 +74,7 @@ class NetworkQueue:
 
     def put(self, ground_truth: np.ndarray, targets: Sequence[Target]) -> None:
         """Take a ground truth and its predictions; where they are too small for a network, its values are ``nan``."""
-        for metric in NETWORKS:
+        for metric in NETWORKS.values():
             self._put(metric, ground_truth, targets)
 
     def finish(self) -> None:
@@ -115,5 +115,5 @@ def networks_of(networks: Networks) -> dict[str, PairNetwork]:
         InputError: weights are missing.
     """
     if isinstance(networks, bool):
-        return {metric.name: metric.network() for metric in NETWORKS if networks and metric.network is not None}
+        return {name: metric.network() for name, metric in NETWORKS.items() if networks and metric.network is not None}
     return dict(networks)

@@ -19,7 +19,7 @@ from sair.common.files import write_text
 from sair.common.progress import progress
 from sair.data.manifest import ManifestRow, read_manifest
 from sair.evaluation.cases import Case, open_cases, score_text
-from sair.evaluation.metrics.registry import MEASURES, METRICS, SMALLEST_SIDE
+from sair.evaluation.metrics.of_images import MEASURES, NETWORKS, SMALLEST_SIDE
 from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
 
 SCORE_COLUMNS = ("id", "bucket", "cluster", "ratio", *MEASURES)
@@ -59,7 +59,7 @@ def score_predictions(
             small for a metric.
     """
     found = networks_of(networks)
-    smallest = max([SMALLEST_SIDE, *(METRICS[name].smallest for name in found)])
+    smallest = max([SMALLEST_SIDE, *(NETWORKS[name].smallest for name in found)])
     rows, load = open_cases(manifest_csv, predictions_dir, smallest, show, shard)
     # Rows of one ground truth together, because its features serve all its masks; `scores` keeps the manifest's order.
     groups: dict[str, list[int]] = defaultdict(list)

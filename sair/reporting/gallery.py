@@ -13,8 +13,8 @@ from sair.common.errors import InputError
 from sair.common.images import read_rgb
 from sair.data.manifest import IMAGE_COLUMNS, FrozenPair, ManifestRow, read_manifest, read_pair, read_table
 from sair.evaluation.checks import same_size
+from sair.evaluation.metrics.of_images import WHOLE_COLUMNS
 from sair.evaluation.metrics.psnr import PSNR_CAP
-from sair.evaluation.metrics.registry import WHOLE_COLUMNS
 from sair.reporting.embedding import image_uri, json_number
 from sair.reporting.inputs import ReportInputs
 from sair.reporting.measured import read_scores

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sair.data.buckets import ALL
-from sair.evaluation.metrics.registry import ENTRIES, WHOLE_COLUMNS
+from sair.evaluation.metrics.of_images import WHOLE_COLUMNS
+from sair.evaluation.metrics.registry import ENTRIES
 from sair.reporting.paper import all_claims
 
 QUALITY, SEGMENTATION = "quality", "segmentation"

@@ -14,7 +14,8 @@ from sair.common.tabular import ANY, FINITE, TEXT, Number, read_csv
 from sair.data.buckets import ALL
 from sair.evaluation.conventions import CONVENTIONS, OURS, all_measures, column_name, kind
 from sair.evaluation.metrics.miou import REGIONS, SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference
-from sair.evaluation.metrics.registry import ALWAYS, MEASURES, METRICS
+from sair.evaluation.metrics.of_images import ALWAYS, MEASURES
+from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import Difference, Estimate, estimate, paired
 
 REGION = dict(zip(("miou", "miou_hole"), REGIONS, strict=True))

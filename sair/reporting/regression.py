@@ -22,7 +22,7 @@ from sair.common.files import atomic, read_mapping, write_csv, write_text
 from sair.common.images import read_rgb, write_png
 from sair.common.tabular import ANY, TEXT, read_csv
 from sair.data.manifest import manifest_hash, read_manifest, read_pair
-from sair.evaluation.metrics.registry import COMPUTED
+from sair.evaluation.metrics.of_images import COMPUTED
 from sair.provenance import records as provenance
 from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, terms, to_text
 from sair.reporting.figures import HOLE_COLOUR, draw_grid

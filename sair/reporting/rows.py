@@ -13,7 +13,8 @@ import pandas as pd
 
 from sair.common.errors import InputError, near
 from sair.common.tabular import ANY, FINITE, TEXT, read_csv
-from sair.evaluation.metrics.registry import MEASURES, METRICS
+from sair.evaluation.metrics.of_images import MEASURES
+from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estimate, decide
 from sair.reporting.inputs import Layout
 from sair.reporting.measured import Key, least_of

@@ -18,7 +18,8 @@ from sair.common.files import write_csv, write_text
 from sair.data.buckets import ALL
 from sair.data.manifest import manifest_hash
 from sair.evaluation.fid import ENOUGH, FEWEST
-from sair.evaluation.metrics.registry import MEASURES, METRICS, SET_METRICS
+from sair.evaluation.metrics.of_images import MEASURES
+from sair.evaluation.metrics.registry import METRICS, SET_METRICS
 from sair.evaluation.statistics import Difference, Estimate
 from sair.reporting import conditions, notes
 from sair.reporting.inputs import PRINTED, QUALITY, SEGMENTATION, Layout, TableInputs, bucket_names, layout

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from sair.evaluation.metrics.registry import IMAGE_METRICS
+from sair.evaluation.metrics.of_images import IMAGE_METRICS
 from sair.inference.predict import predict
 from sair.methods.spec import load_spec
 
@@ -30,7 +30,7 @@ def patched(text, diff):
     """Return a text after a diff without context numbers, which must fit in one place."""
     lines = diff.splitlines(keepends=True)
     before, after = ("".join(line[1:] for line in lines if line[0] in kept) for kept in (" -", " +"))
-    assert text.count(before) == 1, f"{PAGE}: this is not in the registry once:\n{before}"
+    assert text.count(before) == 1, f"{PAGE}: this is not in of_images.py once:\n{before}"
     return text.replace(before, after)
 
 
@@ -42,10 +42,10 @@ def used(tmp_path_factory, frozen_split):
     shutil.copytree("sair", folder / "copy/sair", ignore=shutil.ignore_patterns("__pycache__"))
     (code,) = blocks("python")
     (metrics / "grey.py").write_text(code, encoding="utf-8")
-    registry = (metrics / "registry.py").read_text(encoding="utf-8")
+    registry = (metrics / "of_images.py").read_text(encoding="utf-8")
     for diff in blocks("diff"):
         registry = patched(registry, diff)
-    (metrics / "registry.py").write_text(registry, encoding="utf-8")
+    (metrics / "of_images.py").write_text(registry, encoding="utf-8")
     frozen_split(folder, test=14, train=2, validation=1, masks=2, buckets=[(0, 20), (20, 40)])
     for name in ("mean_fill", "biharmonic"):
         predict(load_spec(name, "config/methods", "mini"), folder / "manifest.csv", folder / name / "seed0/predictions")

@@ -14,9 +14,10 @@ from sair.common.errors import InputError
 from sair.common.images import read_rgb
 from sair.evaluation.metrics.l1 import l1
 from sair.evaluation.metrics.lpips import Lpips
+from sair.evaluation.metrics.of_images import MEASURES
 from sair.evaluation.metrics.psnr import psnr
-from sair.evaluation.metrics.registry import JUDGED, MEASURES, METRICS
-from sair.evaluation.metrics.ssim import ssim, ssim_map
+from sair.evaluation.metrics.registry import JUDGED, METRICS
+from sair.evaluation.metrics.ssim import TILE, ssim, ssim_map
 from sair.weights import networks
 
 
@@ -153,6 +154,14 @@ def test_ssim_equals_scikit_image(kind):
         truth, prediction, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=255, channel_axis=2
     )
     assert ssim(truth, prediction) == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("size", [(11, TILE + 10), (TILE + 11, TILE + 9), (2 * TILE + 11, 30)], ids=str)
+def test_the_map_of_an_image_of_several_tiles_equals_scikit_images(size):
+    truth, prediction = pair("noise", *size)
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}
+    _, expected = structural_similarity(truth, prediction, channel_axis=2, full=True, **options)
+    np.testing.assert_allclose(ssim_map(truth, prediction), expected[5:-5, 5:-5].mean(axis=2), rtol=0, atol=1e-13)
 
 
 def test_ssim_of_the_noisy_cameraman():

@@ -205,7 +205,8 @@ LAMAS = [f"{rule} * {name}" for name in ("lama", "tuned", "over") for rule in ("
 IMPLICIT = [f"{rule} * {name}" for name in ("liif", "sair", "sair_wide") for rule in ("train", "predict")]
 RESTORED = ["predict *", "segment *", "segment_by_clip", "semantic_maps *"]  # what takes a method out of its checkpoint
 FIGURES = ["qualitative *", "semantic_maps *", "training_curves *"]
-JUDGED = ["score_predictions *", "regression_report *", *TABLES]  # what reads the registry of metrics
+REPORTED = ["regression_report *", *TABLES]  # what reads the registry of metrics
+JUDGED = ["score_predictions *", *REPORTED]  # what reads the metrics of images
 TRAINED = ["train *", "train_encoder *"]
 CASES = [
     # code and the data that it reads
@@ -219,7 +220,12 @@ CASES = [
     ("sair/evaluation/metrics/lpips.py", CODE, JUDGED),
     ("sair/evaluation/metrics/psnr.py", CODE, [*JUDGED, "score_conventions *", *FIGURES]),
     ("sair/evaluation/precision.py", CODE, [*JUDGED, "fid *", "truth_features *"]),
-    ("sair/evaluation/statistics.py", CODE, [*RESTORED[1:], *JUDGED, "fid *", "truth_features *"]),
+    ("sair/evaluation/metrics/fid.py", CODE, [*REPORTED, "fid *", "truth_features *"]),
+    ("sair/evaluation/metrics/kid.py", CODE, [*REPORTED, "fid *", "truth_features *"]),
+    ("sair/evaluation/metrics/miou.py", CODE, [*REPORTED, *RESTORED[1:]]),
+    ("sair/evaluation/metrics/registry.py", CODE, REPORTED),
+    ("sair/evaluation/metrics/of_images.py", CODE, JUDGED),
+    ("sair/evaluation/statistics.py", CODE, [*REPORTED, *RESTORED[1:], "fid *", "truth_features *"]),
     ("sair/training/loop.py", CODE, TRAINED),
     ("sair/pipeline/worker.py", CODE, []),
     ("sair/pipeline/driver.py", CODE, []),

@@ -16,7 +16,7 @@ from sair.common.errors import InputError
 from sair.data.embedded.faces import draw_face
 from sair.data.embedded.strokes import draw_strokes
 from sair.evaluation.conventions import CONVENTIONS, OURS, all_measures, score_by_conventions
-from sair.evaluation.metrics.registry import COMPUTED
+from sair.evaluation.metrics.of_images import COMPUTED
 from sair.methods.origins import merge
 from sair.methods.spec import load_spec
 from sair.pipeline.project import Project

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sair.evaluation.metrics.metric import Metric, difference
+from sair.evaluation.metrics.metric import Metric, absolute_difference
 
 
 def l1(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> float:
@@ -27,8 +27,8 @@ def l1(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None
         InputError: sizes differ, or a side is shorter than 11 pixels.
         TypeError: an image that is not uint8 RGB, or a mask that is not bool.
     """
-    error = difference(ground_truth, prediction, hole)
-    return int(np.abs(error).sum()) / (255 * error.size) if error.size else math.nan
+    error = absolute_difference(ground_truth, prediction, hole)
+    return int(error.sum(dtype=np.int64)) / (255 * error.size) if error.size else math.nan
 
 
 METRIC = Metric(

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from sair.evaluation.metrics.metric import Metric, difference
+from sair.evaluation.metrics.metric import Metric, absolute_difference
 
 PSNR_CAP = 100.0  # dB; what an infinite PSNR counts as wherever images are averaged or compared
 
@@ -29,11 +29,11 @@ def psnr(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | No
         InputError: sizes differ, or a side is shorter than 11 pixels.
         TypeError: an image that is not uint8 RGB, or a mask that is not bool.
     """
-    error = difference(ground_truth, prediction, hole)
+    error = absolute_difference(ground_truth, prediction, hole)
     if error.size == 0:
         return math.nan
     # Summed in integers, so the result does not depend on the order of summation.
-    squares = int(np.square(error).sum())
+    squares = int(np.square(error, dtype=np.uint16).sum(dtype=np.int64))
     return 10 * math.log10(255**2 * error.size / squares) if squares else math.inf
 
 
