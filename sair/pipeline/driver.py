@@ -21,6 +21,7 @@ from sair.common.files import read_mapping
 from sair.pipeline.locks import hold, try_lock
 
 if TYPE_CHECKING:  # every job imports this module first, so it must be quick
+    from sair.pipeline.needs import GpuNeeds
     from sair.pipeline.project import Project
 
 _VARIABLE = "SAIR_DRIVER"
@@ -43,6 +44,30 @@ def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Pr
         for file in files:
             read_mapping(file)
         return Project(config, schema, list(files))
+
+
+def share_gpus(project: Project, workflow: Any) -> GpuNeeds:
+    """Let Snakemake start only as many jobs at once as the GPUs of this machine have memory for.
+
+    Call it before the rules are defined: Snakemake compares their resources with what is available. A limit that the
+    user gave with ``--resources gpu_mib=N`` is kept. Jobs of a cluster get no limit, because its scheduler has one.
+
+    Args:
+        project: what ``plan`` returned.
+        workflow: Snakemake's workflow.
+
+    Returns:
+        The resource ``gpu_mib`` of every rule.
+    """
+    from sair.pipeline.gpus import cards
+    from sair.pipeline.needs import GpuNeeds
+
+    resources = workflow.global_resources
+    local = workflow.is_main_process and resources["_nodes"].value is None  # a number of nodes means a cluster
+    needs = GpuNeeds(project, cards() if local and project.config["device"] != "cpu" else [])
+    if needs.available and "gpu_mib" not in resources:
+        resources["gpu_mib"] = needs.available
+    return needs
 
 
 def start(project: Project, local: bool) -> None:

@@ -33,16 +33,17 @@ class _Tee:
 def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
     """Run the body as a job of the workflow.
 
-    The job ends when its driver ends, its stderr is also written to its log, torch is set up, and an ``InputError`` is
-    printed as one message. After success a record is written (``sair.provenance.records``). Scripts import what they
-    run inside this context, so that it is active before slow imports.
+    The job ends when its driver ends, its stderr is also written to its log, it waits for room on a GPU, torch is set
+    up, and an ``InputError`` is printed as one message, as is that memory ran out. After success a record is written
+    (``sair.provenance.records``). Scripts import what they run inside this context, so that it is active before slow
+    imports.
 
     Args:
         snakemake: Snakemake's object of the job.
         gpus: number of GPUs that the job uses if its ``device`` is not ``cpu``.
 
     Raises:
-        SystemExit: the body raised an ``InputError``, which was printed.
+        SystemExit: the body raised an ``InputError``, or memory ran out; the message was printed.
     """
     # First, because the imports below take seconds, during which the workflow may be killed.
     driver.watch()
@@ -55,12 +56,27 @@ def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
             from sair.common.runtime import conditions, set_up
             from sair.pipeline.gpus import own_gpus
 
-            own_gpus(snakemake.params.get("device", "cpu"), gpus)
+            mib = snakemake.resources.get("gpu_mib", 0) // max(1, gpus)  # of one GPU
+            own_gpus(snakemake.params.get("device", "cpu"), mib, gpus, snakemake.config.get("gpu_jobs"))
             set_up(snakemake.threads)
             yield
             record(snakemake, started, conditions())
-        except InputError as error:
-            print(f"\nerror: {error}\n", file=sys.stderr)
+        except Exception as error:
+            shown = error if isinstance(error, InputError) else _out_of_memory(error, snakemake)
+            if shown is None:
+                raise
+            print(f"\nerror: {shown}\n", file=sys.stderr)
             raise SystemExit(1) from None
         finally:
             sys.stderr = terminal
+
+
+def _out_of_memory(error: Exception, snakemake: Any) -> InputError | None:
+    """Return the message of a job that ran out of memory; None if something else happened."""
+    from sair.pipeline.memory import out_of_memory
+
+    names = [snakemake.wildcards.get(key) for key in ("method", "encoder", "table", "dataset")]
+    what = " ".join([snakemake.rule, *filter(None, names)])
+    is_training = snakemake.rule in ("train", "train_encoder")
+    training = snakemake.params.spec["training"] if is_training else None
+    return out_of_memory(error, f"{what}, preset {snakemake.config['preset']}", training)

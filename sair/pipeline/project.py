@@ -21,6 +21,7 @@ from sair.reporting.reference import counterpart, facts_file, score_files
 from sair.weights.sources import entry, local
 
 ROOT = Path(__file__).resolve().parents[2]
+NOT_DECIDING = ("shards", "gpu_jobs", "variant", "against")  # keys of the config that change no result
 RECIPE = ("name", "class", "semantics", "sees_truth", "parameters", "training")  # decides what a method computes
 
 
@@ -104,7 +105,7 @@ class Project:
     @property
     def deciding(self) -> dict[str, Any]:
         """The config without the settings that change no result, for rules that print from it."""
-        config = {key: value for key, value in self.config.items() if key not in ("shards", "variant", "against")}
+        config = {key: value for key, value in self.config.items() if key not in NOT_DECIDING}
         config["training"] = {key: value for key, value in config["training"].items() if key not in UPKEEP}
         # The changes to methods are already part of the methods' specifications.
         config.pop("methods", None)

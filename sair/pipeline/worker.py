@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sair.common.errors import InputError
 from sair.pipeline import driver
+from sair.pipeline.memory import out_of_memory
 from sair.pipeline.train import train_here
 
 
@@ -23,10 +24,15 @@ def work(task: str, conditions: str) -> None:
         conditions: JSON file to write: device, precision and so on (``sair.common.runtime.conditions``).
     """
     driver.watch()
+    given = json.loads(Path(task).read_text(encoding="utf-8"))
     try:
-        train_here(**json.loads(Path(task).read_text(encoding="utf-8")))
-    except InputError as error:
-        print(f"\nerror: {error}\n", file=sys.stderr)
+        train_here(**given)
+    except Exception as error:
+        spec = given["arguments"]["spec"]
+        shown = error if isinstance(error, InputError) else out_of_memory(error, spec["name"], spec["training"])
+        if shown is None:
+            raise
+        print(f"\nerror: {shown}\n", file=sys.stderr)
         raise SystemExit(1) from None
     from sair.common import runtime
 

@@ -1,54 +1,17 @@
-"""Jobs of the workflow: each has its own GPUs, and none outlives the process that started it."""
+"""Jobs of the workflow: none outlives the process that started it, and one that fails for memory says so."""
 
+import json
 import os
 import socket
 import subprocess
 import sys
-import time
+from types import SimpleNamespace
 
 import pytest
+import torch
 
-from sair.pipeline import driver
-from sair.pipeline.gpus import own_gpus
-
-PROGRAM = """
-import os, sys, time
-from sair.pipeline.gpus import own_gpus
-own_gpus("auto", 1, 2)
-print(os.environ["CUDA_VISIBLE_DEVICES"], flush=True)
-sys.stdin.read()
-"""
-
-
-def start(tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k != "CUDA_VISIBLE_DEVICES"} | {"TMPDIR": str(tmp_path)}
-    return subprocess.Popen(
-        [sys.executable, "-c", PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-    )
-
-
-@pytest.mark.slow
-def test_three_jobs_share_two_gpus(tmp_path):
-    first, second = start(tmp_path), start(tmp_path)
-    given = {process: process.stdout.readline().strip() for process in (first, second)}
-    assert set(given.values()) == {"0", "1"}
-    third = start(tmp_path)
-    time.sleep(0.5)
-    assert third.poll() is None
-    first.kill()  # its GPU is free again, however it ends
-    assert third.stdout.readline().strip() == given[first]
-    for process in (second, third):
-        process.communicate()
-
-
-def test_gpus_that_a_scheduler_gave_are_left_unchanged(monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5")
-    own_gpus("auto", 1, 4)
-    assert os.environ["CUDA_VISIBLE_DEVICES"] == "5"
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-    own_gpus("cpu", 1, 4)
-    own_gpus("auto", 1, 1)
-    assert "CUDA_VISIBLE_DEVICES" not in os.environ
+from sair.pipeline import driver, worker
+from sair.pipeline.job import job
 
 
 @pytest.mark.slow
@@ -59,3 +22,92 @@ def test_a_job_ends_with_its_driver_but_not_with_another_machines():
     for host, status in ((socket.gethostname(), 143), ("elsewhere", 0)):
         environment = os.environ | {driver._VARIABLE: f"{pid}@{host}"}
         assert subprocess.run([sys.executable, "-c", program], env=environment).returncode == status
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Memory
+
+
+class Fields(SimpleNamespace):
+    """Like the named lists that Snakemake gives to a script."""
+
+    def get(self, name, default=None):
+        return getattr(self, name, default)
+
+
+TRAINING = {"batch": 16, "accumulate": 1, "processes": 1}
+
+
+def given(tmp_path, rule="train"):
+    """What Snakemake gives to the script of a job."""
+    results = f"{tmp_path}/results"
+    return SimpleNamespace(
+        log=[f"{results}/logs/job.log"],
+        config={"results": results, "preset": "paper", "gpu_jobs": 3},
+        params=Fields(device="cpu", spec={"training": TRAINING}),
+        resources=Fields(gpu_mib=9000),
+        wildcards=Fields(dataset="faces", method="sair"),
+        threads=1,
+        rule=rule,
+    )
+
+
+def test_a_job_reserves_its_rules_memory_on_each_of_its_gpus(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("sair.pipeline.gpus.own_gpus", lambda *request: asked.append(request))
+    monkeypatch.setattr("sair.pipeline.job.record", lambda *_: None)
+    with job(given(tmp_path), gpus=2):
+        pass
+    assert asked == [("cpu", 4500, 2, 3)]
+
+
+def failing(tmp_path, error, rule="train"):
+    """Run a job that fails with this error; return the exit status that it asks for."""
+    with pytest.raises(SystemExit) as stopped, job(given(tmp_path, rule)):
+        raise error
+    return stopped.value.code
+
+
+GPU_ERROR = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has " + "a lot to say " * 30)
+CPU_ERROR = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory: you tried to allocate 4096 bytes.")
+
+
+@pytest.mark.parametrize(
+    ("error", "device", "remedy"),
+    [
+        (GPU_ERROR, "the GPU", "lower `gpu_jobs`"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "the GPU", "lower `gpu_jobs`"),
+        (CPU_ERROR, "this machine (", "lower `--cores`"),
+        (MemoryError(), "this machine (", "lower `--cores`"),
+    ],
+)
+def test_out_of_memory_says_in_one_line_what_to_lower(tmp_path, capsys, error, device, remedy):
+    assert failing(tmp_path, error) == 1
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert line.startswith(f"error: train sair faces, preset paper: out of memory on {device}") and remedy in line
+    assert "Lower the training's `batch` (16) and raise `accumulate` (1) so that their product stays 16." in line
+    assert len(line) < 600
+    assert (tmp_path / "results/logs/job.log").read_text().strip() == line
+
+
+def test_out_of_memory_of_a_prediction_does_not_name_settings_of_training(tmp_path, capsys):
+    assert failing(tmp_path, GPU_ERROR, rule="predict") == 1
+    line = capsys.readouterr().err
+    assert "predict sair faces, preset paper" in line and "`image_size`" in line and "`batch`" not in line
+
+
+def test_another_error_keeps_its_traceback(tmp_path):
+    with pytest.raises(RuntimeError, match="a mistake"):
+        failing(tmp_path, RuntimeError("a mistake"))
+
+
+def test_a_worker_out_of_memory_says_so(tmp_path, monkeypatch, capsys):
+    def train_here(**arguments):
+        raise GPU_ERROR
+
+    monkeypatch.setattr(worker, "train_here", train_here)
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps({"arguments": {"spec": {"name": "sair", "training": TRAINING}}}))
+    with pytest.raises(SystemExit):
+        worker.work(str(task), "")
+    assert capsys.readouterr().err.startswith("\nerror: sair: out of memory on the GPU. Lower the training's `batch`")

@@ -50,6 +50,8 @@ rule truth_features:
         f"{RESULTS}/logs/{{dataset}}/truth_features.log",
     conda:
         "../envs/sair.yaml"
+    resources:
+        gpu_mib=GPU.features(),
     params:
         device=config["device"],
         code=project.code_fingerprint("truth_features"),

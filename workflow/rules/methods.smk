@@ -22,6 +22,7 @@ rule train:
         "../envs/sair.yaml"
     threads: lambda w: project.training_threads(w.method)
     resources:  # which Snakemake does not compare: no weight depends on them
+        gpu_mib=lambda w: GPU.train(project.method(w.method)),
         workers=lambda w: project.upkeep("method", w.method, "workers"),
         save_every=lambda w: project.upkeep("method", w.method, "save_every"),
         validate_every=lambda w: project.upkeep("method", w.method, "validate_every"),
@@ -48,6 +49,7 @@ use rule train as train_encoder with:
     priority: 1  # most methods wait for it
     threads: 1
     resources:
+        gpu_mib=lambda w: GPU.train(project.encoders[w.encoder]),
         workers=lambda w: project.upkeep("encoder", w.encoder, "workers"),
         save_every=lambda w: project.upkeep("encoder", w.encoder, "save_every"),
         validate_every=lambda w: project.upkeep("encoder", w.encoder, "validate_every"),
@@ -73,6 +75,8 @@ rule segment:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/segmentation.log",
     conda:
         "../envs/sair.yaml"
+    resources:
+        gpu_mib=lambda w: GPU.predict(project.method(w.method)),
     params:
         device=config["device"],
         code=lambda w: project.code_fingerprint("segment", w.method),
@@ -89,6 +93,8 @@ use rule segment as segment_by_clip with:
         table=project.clip_segmentation,
     log:
         f"{RESULTS}/logs/segmentation_by_clip.log",
+    resources:
+        gpu_mib=GPU.predict(project.encoders["clip"]),
     params:
         code=project.code_fingerprint("segment", encoder="clip"),
 
@@ -107,6 +113,8 @@ rule predict:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/predict.log",
     conda:
         "../envs/sair.yaml"
+    resources:
+        gpu_mib=lambda w: GPU.predict(project.method(w.method)),
     params:
         spec=lambda w: project.recipe(project.method(w.method)),
         content=lambda w: project.content(project.predictor(w.method)),
@@ -146,6 +154,8 @@ rule fid:
         f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/fid.log",
     conda:
         "../envs/sair.yaml"
+    resources:
+        gpu_mib=GPU.features(),
     params:
         device=config["device"],
         code=project.code_fingerprint("fid"),
