@@ -57,7 +57,7 @@ def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
             from sair.pipeline.gpus import own_gpus
 
             mib = snakemake.resources.get("gpu_mib", 0) // max(1, gpus)  # of one GPU
-            own_gpus(snakemake.params.get("device", "cpu"), mib, gpus, snakemake.config.get("gpu_jobs"))
+            own_gpus(snakemake.params.get("device", "cpu"), mib, gpus, snakemake.config["gpu_jobs"])
             set_up(snakemake.threads)
             yield
             record(snakemake, started, conditions())

@@ -59,7 +59,7 @@ class GpuNeeds:
         """Return what a job that needs ``mib`` (0: unknown) reserves on one of the GPUs."""
         if self._project.config["device"] == "cpu":
             return 0
-        gpu_jobs = self._project.config.get("gpu_jobs")
+        gpu_jobs = self._project.config["gpu_jobs"]
         if gpu_jobs and self._cards:
             return min(share(card, mib, gpu_jobs) for card in self._cards)
         return max((share(card, mib, None) for card in self._cards), default=mib)
