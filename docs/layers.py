@@ -1,4 +1,4 @@
-"""Write docs/layers.md: the packages in layer order, what each is for and which ones it imports, read from the code.
+"""Write docs/layers.md and docs/layers.svg: the packages in layer order, their purposes and imports, from the code.
 
 Run it in the project's folder (``make docs`` does): ``python docs/layers.py``. ``tests/test_layers.py`` uses the order
 that is defined here and refuses a page that is out of date.
@@ -9,9 +9,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from statistics import fmean
 
 PAGE = Path("docs/layers.md")
+DRAWING = Path("docs/layers.svg")
 SOURCES = ("sair", "baselines")
 
 # What a package may import beside itself, lowest layer first. `sair` is the front: `import sair`, `python -m sair`.
@@ -69,9 +72,7 @@ against it.
 
 An arrow means "imports". Arrows that follow from others are left out.
 
-```mermaid
-{diagram}
-```
+![The packages in layers, with an arrow from each to those that it imports](layers.svg)
 
 ## What each package is for
 
@@ -86,6 +87,26 @@ Highest layer first.
 A row imports the columns that are marked.
 
 {matrix}
+"""
+
+_BOX = (130, 30)  # width and height of a package's box, in pixels
+_STEP = (165, 75)  # from one box to the next in a row, and from row to row
+
+_DRAWING = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}">
+<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">\
+<path d="M0 0L8 4L0 8z" fill="#667"/></marker></defs>
+<rect width="{width}" height="{height}" fill="#fff"/>
+<g stroke="#667" stroke-width="1.2" fill="none">
+{lines}
+</g>
+<g fill="#eef3fa" stroke="#35577d">
+<g font-family="sans-serif" font-size="14" text-anchor="middle">
+{boxes}
+</g>
+</g>
+<style>text {{ fill: #1b2b3d; stroke: none }} polyline {{ marker-end: url(#tip) }}</style>
+</svg>
 """
 
 
@@ -171,19 +192,63 @@ def page() -> str:
     """Return the text of the page."""
     imported = imported_packages()
     purposes = [f"| `{name}` | {purpose_of(name)} |" for name in reversed(imported)]
-    return _PAGE.format(diagram=_diagram(imported), purposes="\n".join(purposes), matrix=_matrix(imported))
+    return _PAGE.format(purposes="\n".join(purposes), matrix=_matrix(imported))
 
 
-def _diagram(imported: dict[str, set[str]]) -> str:
-    """Return a Mermaid graph without the arrows that follow from others."""
+def drawing() -> str:
+    """Return the diagram of the layers as SVG: a row per rank, an arrow for each import that no other arrow implies."""
+    arrows = _arrows(imported_packages())
+    rank: dict[str, int] = {}
+    for name in ALLOWED:  # lowest first, so what is below has its rank
+        rank[name] = max((rank[below] + 1 for below in arrows[name]), default=0)
+    chains = [
+        # An arrow that passes a row keeps a place of its own there, so that it crosses no box.
+        [name, *(f"{name} > {other} {level}" for level in range(rank[name] - 1, rank[other], -1)), other]
+        for name in ALLOWED
+        for other in sorted(arrows[name])
+    ]
+    centre, width = _places(rank, chains)
+    height = (max(rank.values()) + 1) * _STEP[1] - 10
+    top = {name: (max(rank.values()) - level) * _STEP[1] + 10 for name, level in rank.items()}
+    lines = []
+    for first, *passed, last in chains:
+        points = [(centre[first], top[first] + _BOX[1])]
+        for name in passed:
+            y = height - 25 - int(name.split()[-1]) * _STEP[1]
+            points += [(centre[name], y - 20), (centre[name], y + 20)]
+        points.append((centre[last], top[last] - 3))
+        lines.append('<polyline points="' + " ".join(f"{x:g},{y:g}" for x, y in points) + '"/>')
+    boxes = [
+        f'<rect x="{centre[name] - _BOX[0] / 2:g}" y="{top[name]}" width="{_BOX[0]}" height="{_BOX[1]}" rx="5"/>'
+        f'<text x="{centre[name]:g}" y="{top[name] + 20}">{name}</text>'
+        for name in ALLOWED
+    ]
+    return _DRAWING.format(width=width, height=height, lines="\n".join(lines), boxes="\n".join(boxes))
+
+
+def _places(rank: dict[str, int], chains: list[list[str]]) -> tuple[dict[str, float], int]:
+    """Return the centre of each place in its row, near the places that its arrows lead to, and the width of all."""
+    below: dict[str, list[str]] = {}
+    for chain in chains:
+        for name, other in pairwise(chain):
+            below.setdefault(name, []).append(other)
+    level = dict(rank) | {name: int(name.split()[-1]) for chain in chains for name in chain[1:-1]}
+    rows = [[name for name in level if level[name] == number] for number in range(max(level.values()) + 1)]
+    width = max(map(len, rows)) * _STEP[0]
+    centre: dict[str, float] = {}
+    for row in rows:
+        wanted = {name: fmean([centre[other] for other in below.get(name, [])] or [width / 2]) for name in row}
+        for place, name in enumerate(sorted(row, key=wanted.__getitem__)):
+            centre[name] = (place + 0.5) * width / len(row)
+    return centre, width
+
+
+def _arrows(imported: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Return the imports of each package without those that follow from others."""
     reach: dict[str, set[str]] = {}
     for name, below in imported.items():  # lowest first, so what is below is known
         reach[name] = below.union(*(reach[other] for other in below))
-    lines = ["graph TD"]
-    for name in reversed(imported):
-        implied = set().union(*(reach[other] for other in imported[name]))
-        lines += [f"  {name} --> {other}" for other in imported if other in imported[name] - implied]
-    return "\n".join(lines)
+    return {name: below - set().union(*(reach[other] for other in below)) for name, below in imported.items()}
 
 
 def _matrix(imported: dict[str, set[str]]) -> str:
@@ -196,3 +261,4 @@ def _matrix(imported: dict[str, set[str]]) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page(), encoding="utf-8")
+    DRAWING.write_text(drawing(), encoding="utf-8")

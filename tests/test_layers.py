@@ -78,6 +78,7 @@ def test_every_allowance_is_used():
 
 def test_the_page_of_layers_is_up_to_date():
     assert layers.PAGE.read_text(encoding="utf-8") == layers.page(), "out of date: run `python docs/layers.py`"
+    assert layers.DRAWING.read_text(encoding="utf-8") == layers.drawing(), "out of date: run `python docs/layers.py`"
 
 
 @pytest.mark.parametrize("path", sorted(Path("workflow/scripts").glob("*.py")), ids=str)
