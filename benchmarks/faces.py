@@ -12,22 +12,18 @@ from __future__ import annotations
 import argparse
 import csv
 import hashlib
-import io
 import json
 import os
-import platform
-import resource
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[1]
+from revisions import ROOT, checkout, core_seconds, processor
 
 
 def draw_function() -> Callable[..., Any]:
@@ -46,12 +42,6 @@ def freeze_function() -> Callable[..., Any]:
     except ImportError:  # c7ba0a3
         from sair.data.manifest import write_pictures as freeze_images  # type: ignore[attr-defined,no-redef]
     return freeze_images
-
-
-def core_seconds() -> float:
-    """Return the user and system time of this process and of its ended children."""
-    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
 
 def measure(count: int, size: int, processes: int) -> dict[str, Any]:
@@ -115,26 +105,6 @@ def compare(trees: dict[str, Path], options: argparse.Namespace) -> list[dict[st
             per_thousand = {name: 1000 * seconds / options.count for name, seconds in medians.items()}
             rows.append({"case": what, "unit": unit, **per_thousand, "same": same})
     return rows
-
-
-def checkout(revision: str, folder: Path) -> Path:
-    """Write the package ``sair`` of a git revision below ``folder``, and return ``folder``."""
-    command = ["git", "-C", str(ROOT), "archive", revision, "sair"]
-    archive = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
-    return folder
-
-
-def processor() -> str:
-    """Return the processor's name and its instruction sets that matter for numbers."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor()
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
-    flags = sorted(flag for flag in facts.get("flags", "").split() if flag.startswith(("avx", "amx", "fma")))
-    return f"{facts.get('model name', platform.machine())} ({' '.join(flags)})"
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

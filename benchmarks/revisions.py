@@ -1,0 +1,38 @@
+"""Shared by benchmarks that compare the working tree with another revision of this repository."""
+
+from __future__ import annotations
+
+import io
+import platform
+import resource
+import subprocess
+import tarfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def checkout(revision: str, folder: Path, paths: tuple[str, ...] = ("sair",)) -> Path:
+    """Write ``paths`` of a git revision below ``folder``, and return ``folder``."""
+    command = ["git", "-C", str(ROOT), "archive", revision, *paths]
+    archive = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
+    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+        tar.extractall(folder, filter="data")
+    return folder
+
+
+def core_seconds() -> float:
+    """Return the user and system time of this process and of its ended children."""
+    used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in used)
+
+
+def processor() -> str:
+    """Return the processor's name and its instruction sets that matter for numbers."""
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return platform.processor()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
+    flags = sorted(flag for flag in facts.get("flags", "").split() if flag.startswith(("avx", "amx", "fma")))
+    return f"{facts.get('model name', platform.machine())} ({' '.join(flags)})"
