@@ -219,7 +219,7 @@ class CLIP(nn.Module):
 
     def text(self, prompts: Sequence[str]) -> Tensor:
         """Return the embeddings of texts, (K, channels), unit length."""
-        tokens = self._tokenize(list(prompts)).to(self.clip.text_projection.device)
+        tokens = self._tokenize(list(prompts)).to(self.clip.text_projection.device, non_blocking=True)
         return self.clip.encode_text(tokens, normalize=True).float()
 
     def class_embeddings(self, classes: Sequence[str] | None = None) -> Tensor:
@@ -250,8 +250,7 @@ class CLIP(nn.Module):
         cosine = torch.einsum("bchw,kc->bkhw", dense, text)
         cosine = F.interpolate(cosine, labels.shape[-2:], mode="bilinear", align_corners=False)
         labels = labels.long()
-        labelled = labels[labels < len(text)]
-        share = torch.bincount(labelled, minlength=len(text)) / max(1, labelled.numel())
+        share = shares(labels, len(text))
         # Inverse square-root class weights: without weights rare classes (eyes) are lost, with full inverse weights
         # they are over-predicted.
         weight = share.clamp_min(1e-4).rsqrt()
@@ -262,6 +261,16 @@ class CLIP(nn.Module):
         logits = self.clip.logit_scale.exp().clamp(max=100) * images @ self.text(captions).T
         target = torch.arange(len(logits), device=logits.device)
         return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+
+
+def shares(labels: Tensor, classes: int) -> Tensor:
+    """Return the share of each class among the labelled pixels, (classes,); labels from ``classes`` on are left out.
+
+    ``bincount`` and selecting by a mask would wait for the device, to learn the size of their result.
+    """
+    flat = labels.flatten().clamp_max(classes)
+    count = flat.new_zeros(classes + 1).scatter_add_(0, flat, torch.ones_like(flat))[:classes]
+    return count / count.sum().clamp_min(1)
 
 
 def pixel_cross_entropy(logits: Tensor, labels: Tensor, weight: Tensor) -> Tensor:

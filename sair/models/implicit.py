@@ -12,6 +12,7 @@ operations for this are in ``sair.models.implicit_fast``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,9 +31,37 @@ _IN_CACHE = 4096
 
 def pixel_centres(height: int, width: int, device: torch.device | None = None) -> Tensor:
     """Return the centres of a grid's cells as coordinates, (height * width, 2), (y, x) in [-1, 1], row by row."""
-    y = (torch.arange(height, device=device, dtype=torch.float32) * 2 + 1) / height - 1
-    x = (torch.arange(width, device=device, dtype=torch.float32) * 2 + 1) / width - 1
-    return torch.stack(torch.meshgrid(y, x, indexing="ij"), dim=-1).view(-1, 2)
+    return centres_of(torch.arange(height * width, device=device), height, width)
+
+
+def centres_of(index: Tensor, height: int, width: int) -> Tensor:
+    """Return the centres of numbered cells as coordinates, (...) int64 -> (..., 2), (y, x) in [-1, 1]."""
+    return _centres(torch.stack([index // width, index % width], dim=-1), _size(height, width, index.device))
+
+
+def _centres(cells: Tensor, size: Tensor) -> Tensor:
+    """Return the centres of cells (..., 2), given by row and column, on a grid of ``size``."""
+    return (cells * 2 + 1) / size - 1
+
+
+def _size(height: int, width: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a tensor [height, width], filled on its device: a copy from the host would wait for the device."""
+    return torch.stack([torch.full((), side, dtype=dtype, device=device) for side in (height, width)])
+
+
+def pixel_size(height: int, width: int, device: torch.device) -> Tensor:
+    """Return the height and width of a pixel in the unit of coordinates, (2,)."""
+    return 2 / _size(height, width, device)
+
+
+def rows_around(first: int, last: int, height: int, rows: int) -> tuple[int, int]:
+    """Return the first and last of a grid's ``rows`` that answer for the rows first to last of an image of ``height``.
+
+    Computed on the host, with a margin for the rounding of ``neighbours``; so nothing is read from the device.
+    """
+    margin = 0.01
+    before, after = (((2 * row + 1) / height * rows - 1) / 2 for row in (first, last))  # in cells, as in `neighbours`
+    return max(0, math.floor(before - margin)), min(rows - 1, math.floor(after + margin) + 1)
 
 
 @dataclass(frozen=True)
@@ -42,14 +71,18 @@ class Members:
     index: flat cell number in the grid, (K, B, Q) int64.
     offset: p - q in LIIF's unit, in which one cell is 2, (K, B, Q, 2).
     weight: (K, B, Q), summing to 1 over the K members.
+    rows: the first and last of the grid's rows that can have such a cell, known without reading ``index``; None: all.
     """
 
     index: Tensor
     offset: Tensor
     weight: Tensor
+    rows: tuple[int, int] | None = None
 
 
-def neighbours(coords: Tensor, height: int, width: int, upstream: bool = False) -> Members:
+def neighbours(
+    coords: Tensor, height: int, width: int, upstream: bool = False, rows: tuple[int, int] | None = None
+) -> Members:
     """Return the four cells around each coordinate, with bilinear weights.
 
     Args:
@@ -58,9 +91,10 @@ def neighbours(coords: Tensor, height: int, width: int, upstream: bool = False) 
         upstream: reproduce the authors' LIIF to the last bit of behaviour: in the last row and column of a grid
             rendered at its own size its clamped look-up averages four members instead of taking one, which shows as
             a faint line. Needed to agree with their checkpoints, off otherwise.
+        rows: see ``Members``.
     """
-    size = coords.new_tensor([height, width])
-    limit = torch.tensor([height - 1, width - 1], device=coords.device)
+    size = _size(height, width, coords.device)
+    limit = _size(height - 1, width - 1, coords.device, torch.int64)
     position = (coords + 1) / 2 * size - 0.5  # in cells: k is the centre of cell k
     if upstream:
         corners = [_upstream_corner(coords, size, limit, sign) for sign in (-1, 1)]
@@ -77,16 +111,15 @@ def neighbours(coords: Tensor, height: int, width: int, upstream: bool = False) 
         cell = torch.stack([corners[i][..., 0], corners[j][..., 1]], dim=-1)
         index.append(cell[..., 0] * width + cell[..., 1])
         # By the same arithmetic as `pixel_centres`, so that a cell's own centre has an offset of exactly zero.
-        offset.append((coords - ((cell * 2 + 1) / size - 1)) * size)
+        offset.append((coords - _centres(cell, size)) * size)
         if not upstream:
             weight.append(axis_weight[i][..., 0] * axis_weight[j][..., 1])
-    if (
-        upstream
-    ):  # weight of a corner: the area opposite to it, which is that of the corner at the other end of the list
+    if upstream:
+        # Weight of a corner: the area opposite to it, which is that of the corner at the other end of the list.
         area = [(o[..., 0] * o[..., 1]).abs() + _UPSTREAM_AREA for o in offset]
         total = sum(area)
         weight = [a / total for a in reversed(area)]
-    return Members(torch.stack(index), torch.stack(offset), torch.stack(weight))
+    return Members(torch.stack(index), torch.stack(offset), torch.stack(weight), rows)
 
 
 def _upstream_corner(coords: Tensor, size: Tensor, limit: Tensor, sign: int) -> Tensor:
@@ -99,17 +132,21 @@ def _side_by_side(values: Tensor) -> Tensor:
     return values.movedim(0, 1).flatten(1, 2)
 
 
-def own_cells(index: Tensor) -> Members:
-    """Return the members of queries that lie on cell centres: the cell itself. ``index`` is (B, Q) int64."""
+def own_cells(index: Tensor, rows: tuple[int, int] | None = None) -> Members:
+    """Return the members of queries that lie on cell centres: the cell itself.
+
+    Args:
+        index: cell numbers, (B, Q) int64.
+        rows: see ``Members``.
+    """
     weight = torch.ones(1, *index.shape, device=index.device)
-    return Members(index[None], weight.new_zeros(*weight.shape, 2), weight)
+    return Members(index[None], weight.new_zeros(*weight.shape, 2), weight, rows)
 
 
 def coordinates(members: Members, height: int, width: int) -> Tensor:
     """Return the coordinates that members were made for, (B, Q, 2)."""
-    size = members.offset.new_tensor([height, width])
-    cell = torch.stack([members.index[0] // width, members.index[0] % width], dim=-1)
-    return (cell * 2 + 1) / size - 1 + members.offset[0] / size
+    size = _size(height, width, members.offset.device)
+    return centres_of(members.index[0], height, width) + members.offset[0] / size
 
 
 class MLP(nn.Module):
@@ -204,16 +241,18 @@ class LocalImplicitFunction(nn.Module):
         bias: Tensor = first.bias
         if self.cell:
             assert cell is not None, "a function with cell decoding needs `cell`"
-            size = features.new_tensor(features.shape[-2:])
-            bias = bias + F.linear(cell.to(size) * size, first.weight[:, -2:])
+            bias = bias + F.linear(_in_cells(cell, features), first.weight[:, -2:])
         index = _side_by_side(members.index)
-        strip = cut_strip(features, index, max(self.dilations, default=0))
+        strip = cut_strip(features, index, max(self.dilations, default=0), members.rows)
         every = strip.cells()
-        at_once = index.shape[1] if torch.is_grad_enabled() else max(1, _IN_CACHE // len(index))
+        # On a GPU the parts would only cost more launches.
+        whole = torch.is_grad_enabled() or index.device.type != "cpu"
+        at_once = index.shape[1] if whole else max(1, _IN_CACHE // len(index))
         # As many queries as cells: answer each cell once, and look the answers up.
         if index.shape[1] >= every.shape[1]:
             table = self._per_cell(strip, every, per_cell, bias, extra, dense=True)
-            parts: Iterable[Tensor] = (look_up(table, some) for some in (strip.index - every[0, 0]).split(at_once, 1))
+            start = strip.asked[0] * features.shape[-1]
+            parts: Iterable[Tensor] = (look_up(table, some) for some in (strip.index - start).split(at_once, 1))
         else:
             parts = self._per_cell(strip, strip.index, per_cell, bias, extra, dense=False).split(at_once, 1)
         offsets = _side_by_side(members.offset).split(at_once, 1)
@@ -297,18 +336,23 @@ class LocalTextureEstimator(nn.Module):
     ) -> Tensor:
         """Answer queries, same as in ``LocalImplicitFunction.forward``; ``cell`` is required."""
         assert cell is not None, "LTE needs `cell`"
-        strip = cut_strip(features, _side_by_side(members.index), 1)
+        strip = cut_strip(features, _side_by_side(members.index), 1, members.rows)
         offset = _side_by_side(members.offset)[..., None, :]
         # Frequencies come in consecutive pairs, (y, x).
         frequency = look_up(cells_of(self.freq(strip.features)), strip.index).unflatten(-1, (-1, 2)).float()
-        size = features.new_tensor(features.shape[-2:])
-        phase = (frequency * offset).sum(-1) + self.phase(cell.to(size) * size).float()
+        phase = (frequency * offset).sum(-1) + self.phase(_in_cells(cell, features)).float()
         waves = torch.cat([torch.cos(torch.pi * phase), torch.sin(torch.pi * phase)], dim=-1)
         inputs = look_up(cells_of(self.coef(strip.features)), strip.index) * waves
         if self.extra:
             assert extra is not None, "a function with an extra vector needs `extra`"
             inputs = torch.cat([inputs, extra(_side_by_side(members.index)).to(inputs)], dim=-1)
         return _combine(self.imnet.layers(inputs), members)
+
+
+def _in_cells(cell: Tensor, features: Tensor) -> Tensor:
+    """Convert the size of an output pixel, (2,), to cells of a grid (B, C, h, w) times 2, in the grid's type."""
+    height, width = features.shape[-2:]
+    return cell.to(features) * _size(height, width, features.device, features.dtype)
 
 
 def _combine(answers: Tensor, members: Members) -> Tensor:

@@ -45,13 +45,18 @@ class Strip:
         return cells[None].expand(len(self.features), -1)
 
 
-def cut_strip(features: Tensor, index: Tensor, reach: int) -> Strip:
-    """Cut out the rows that ``index`` (B, N) needs, with ``reach`` rows above and below.
+def cut_strip(features: Tensor, index: Tensor, reach: int, rows: tuple[int, int] | None = None) -> Strip:
+    """Cut out the rows that queries need, so that memory scales with them, not with the whole image.
 
-    So memory scales with the rows that a chunk needs, not with the whole image.
+    Args:
+        features: the whole grid, (B, C, h, w).
+        index: the queries' cells, (B, N).
+        reach: how many further rows their neighbourhoods need above and below.
+        rows: the first and last row that the queries can be in; None is all. The caller tells them, because reading
+            them from ``index`` would wait for the device.
     """
     height, width = features.shape[-2:]
-    first, last = int(index.min()) // width, int(index.max()) // width
+    first, last = rows or (0, height - 1)
     top, bottom = max(first - reach, 0), min(last + reach + 1, height)
     return Strip(features[:, :, top:bottom], index - top * width, top * width, (first - top, last - top))
 

@@ -10,7 +10,8 @@ SAM's image encoder for the dense CLIP "SAM Encoder"; with EDSR for AppEncoder E
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,19 +21,23 @@ from torch import Tensor, nn
 
 from sair.common.errors import InputError, near
 from sair.common.runtime import for_all
+from sair.models import rendering
 from sair.models.clip import dense_clip
 from sair.models.encoders import ENCODERS
 from sair.models.implicit import (
     FUNCTIONS,
     LocalImplicitFunction,
     Members,
+    centres_of,
     coordinates,
     interpolate,
     neighbours,
     own_cells,
-    pixel_centres,
+    pixel_size,
+    rows_around,
 )
 from sair.models.published import read_published
+from sair.models.rendering import Chunk
 from sair.models.sam import DenseSAM
 
 SEMANTIC_ENCODERS = {"clip": dense_clip, "sam": DenseSAM}
@@ -78,9 +83,10 @@ class SemanticImplicitRepresentation(nn.Module):
         self.residual = residual
         self.function = LocalImplicitFunction(channels, channels, zero_start=zero_start, **function)
 
-    def forward(self, embeddings: Tensor, coords: Tensor) -> Tensor:
-        """Return the embeddings at coordinates, (B, C, h, w) and (B, Q, 2) -> (B, Q, C)."""
-        members = neighbours(coords, *embeddings.shape[-2:])
+    def forward(self, embeddings: Tensor, coords: Tensor, rows: tuple[int, int] | None = None) -> Tensor:
+        """Return the embeddings at coordinates, (B, C, h, w) and (B, Q, 2) -> (B, Q, C); ``rows``: see ``Members``."""
+        height, width = embeddings.shape[-2:]
+        members = neighbours(coords, height, width, rows=rows)
         completed = self.function(embeddings, members)
         return completed + interpolate(embeddings, members) if self.residual else completed
 
@@ -181,11 +187,11 @@ class ImplicitInpainter(nn.Module):
         """Return AIR's colours for prepared queries, (B, Q, 3) in [0, 1] (not clamped)."""
         image, appearance, embeddings = grids
         height, width = image.shape[-2:]
-        centres = pixel_centres(height, width, device=appearance.device)
 
         def completed(index: Tensor) -> Tensor:
             assert embeddings is not None
-            return self.semantics_at(embeddings, F.embedding(index, centres))
+            rows = None if members.rows is None else rows_around(*members.rows, height, embeddings.shape[-2])
+            return self.semantics_at(embeddings, centres_of(index, height, width), rows)
 
         colours = self.air(appearance, members, cell, None if embeddings is None else completed).float()
         if self.air.adds_image:
@@ -193,18 +199,19 @@ class ImplicitInpainter(nn.Module):
             colours = colours + interpolate(image, neighbours(coords, height, width))
         return colours * 0.5 + 0.5
 
-    def semantics_at(self, embeddings: Tensor, coords: Tensor) -> Tensor:
+    def semantics_at(self, embeddings: Tensor, coords: Tensor, rows: tuple[int, int] | None = None) -> Tensor:
         """Return embeddings at any coordinate, completed by SIR or, without it, interpolated.
 
         Args:
             embeddings: (B, D, h, w), of ``encode``.
             coords: (B, Q, 2), (y, x) in [-1, 1].
+            rows: the first and last row of ``embeddings`` that they reach; None if that is not known.
 
         Returns:
             (B, Q, D)
         """
         if self.sir is not None:
-            return self.sir(embeddings, coords)
+            return self.sir(embeddings, coords, rows)
         height, width = embeddings.shape[-2:]
         return interpolate(embeddings, neighbours(coords, height, width))
 
@@ -212,7 +219,7 @@ class ImplicitInpainter(nn.Module):
         """Take one step of the L1 loss on sampled pixels (paper, section 4.4)."""
         images, masks = batch["images"], batch["masks"]
         index = for_all(self._sample, masks)
-        cell = 2 / images.new_tensor(images.shape[-2:])
+        cell = pixel_size(images.shape[-2], images.shape[-1], images.device)
         grids = self.encode(images, masks)
         colours = self.query(grids, own_cells(index), cell)
         truth = images.flatten(2).gather(2, index[:, None].expand(-1, 3, -1)).transpose(1, 2)
@@ -229,7 +236,7 @@ class ImplicitInpainter(nn.Module):
         """Return one minus the cosine between completed embeddings and those of the complete images."""
         assert self.semantic is not None
         height, width = images.shape[-2:]
-        coords = F.embedding(index, pixel_centres(height, width, device=images.device))
+        coords = centres_of(index, height, width)
         with torch.no_grad():
             clean = self.semantic(images)
             rows, columns = clean.shape[-2:]
@@ -252,7 +259,7 @@ class ImplicitInpainter(nn.Module):
         size: tuple[int, int] | None = None,
         *,
         known: bool = True,
-        chunk: int = 32768,
+        chunk: int | None = None,
     ) -> Tensor:
         """Render the images, holes filled.
 
@@ -262,41 +269,45 @@ class ImplicitInpainter(nn.Module):
             size: height and width of the output, at any scale; None is the input's size.
             known: at the input's size, also render the known pixels; False copies them from the input, which costs
                 only the hole's share of the time.
-            chunk: number of answers computed at once, which bounds the memory.
+            chunk: number of answers computed at once, which bounds the memory; None is the device's default.
 
         Returns:
             (B, 3, *size) in [0, 1]
         """
-        pairs = zip(images.split(1), masks.split(1), strict=True)
-        return torch.cat([self._render(image, mask, size, known, chunk) for image, mask in pairs])
+        on_cpu = images.device.type == "cpu"
+        # On a CPU a batch takes as long as its images one by one, and their convolutions may round differently.
+        group = 1 if on_cpu else max(1, rendering.ENCODED // images[0, 0].numel())
+        chunk = chunk or (rendering.CHUNK_ON_CPU if on_cpu else rendering.CHUNK)
+        pairs = zip(images.split(group), masks.split(group), strict=True)
+        return torch.cat([self._render(*pair, size, known, chunk) for pair in pairs])
 
-    def _render(self, image: Tensor, mask: Tensor, size: tuple[int, int] | None, known: bool, chunk: int) -> Tensor:
-        grids = self.encode(image, mask)
-        rows, columns = image.shape[-2:]
-        height, width = size or (rows, columns)
-        cell = 2 / image.new_tensor([height, width])
-        centres = pixel_centres(height, width, device=image.device)
-        if size is None and not known:
-            output, wanted = image.flatten(2).clone(), mask.flatten().nonzero()[:, 0]
+    def _render(self, images: Tensor, masks: Tensor, size: tuple[int, int] | None, known: bool, chunk: int) -> Tensor:
+        """Render some images at once; arguments as in ``inpaint``."""
+        grids = self.encode(images, masks)
+        height, width = size or images.shape[-2:]
+        cell = pixel_size(height, width, images.device)
+        chunks: Iterable[Chunk]
+        if known or size is not None:
+            output = images.new_empty(len(images), 3, height * width)
+            chunks = rendering.all_pixels(images, height, width, chunk if size is None else chunk // 4)
         else:
-            output, wanted = image.new_empty(1, 3, height * width), torch.arange(height * width, device=image.device)
-        for part, own in self._split(wanted, height, width, size is None):
-            at_once = chunk if own else max(1, chunk // 4)  # a query between cells has four answers
-            for some in part.split(at_once) if len(part) else ():
-                members = (
-                    own_cells(some[None]) if own else neighbours(centres[some][None], rows, columns, self.air.upstream)
-                )
-                output[..., some] = self.query(grids, members, cell).clamp(0, 1).transpose(1, 2)
+            output = images.flatten(2).clone()
+            chunks = rendering.hole_pixels(masks.flatten(1) > 0, width, chunk)
+        if size is None and self.air.upstream:  # the authors' look-up averages four cells there
+            chunks = chain(chunks, rendering.last_row_and_column(images))
+        for some in chunks:
+            members = self._members(some, images, height, width, own=size is None and not some.four)
+            colours = self.query(grids, members, cell).clamp(0, 1).transpose(1, 2)
+            output.scatter_(2, some.pixels[:, None].expand(-1, 3, -1), colours)
+        if not known and size is None:  # beside smaller holes, known pixels were rendered, too
+            output = torch.where(masks.flatten(2) > 0, output, images.flatten(2))
         return output.unflatten(2, (height, width))
 
-    def _split(self, wanted: Tensor, height: int, width: int, own_size: bool) -> list[tuple[Tensor, bool]]:
-        """Split pixels into those that their own cell alone answers (True), and those that four cells answer (False).
-
-        At the grid's own size one is enough, except that the authors' look-up averages four in the last row and column.
-        """
-        if not own_size:
-            return [(wanted, False)]
-        if not self.air.upstream:
-            return [(wanted, True)]
-        last = (wanted // width == height - 1) | (wanted % width == width - 1)
-        return [(wanted[~last], True), (wanted[last], False)]
+    def _members(self, some: Chunk, images: Tensor, height: int, width: int, own: bool) -> Members:
+        """Return the cells that answer for pixels of an output of (height, width): each its own cell, or four."""
+        if own:
+            return own_cells(some.pixels, some.rows)
+        rows, columns = images.shape[-2:]
+        coords = centres_of(some.pixels, height, width)
+        reached = rows_around(*some.rows, height, rows)
+        return neighbours(coords, rows, columns, self.air.upstream, reached)

@@ -117,10 +117,10 @@ class SAM(nn.Module):
         """Take one step on ``images`` (B, 3, H, W); connected regions of ``labels`` (B, H, W) are the targets."""
         images = batch["images"]
         size = images.shape[-2:]
-        regions = torch.from_numpy(_regions(batch["labels"].cpu().numpy())).to(images.device)
+        regions, count = number_regions(batch["labels"])
         dense = F.interpolate(self.dense(images), size, mode="bilinear", align_corners=False)
         pixels = F.normalize(dense, dim=1).flatten(2)
-        index = self._sample(regions.flatten(1))
+        index = self._sample(regions.flatten(1), count)
         prompts = pixels.gather(2, index[:, None].expand(-1, pixels.shape[1], -1))
         logits = self.scale * torch.einsum("bcq,bcn->bqn", prompts, pixels) + self.bias
         target = (regions.flatten(1).gather(1, index)[..., None] == regions.flatten(1)[:, None]).float()
@@ -134,15 +134,30 @@ class SAM(nn.Module):
         step("sam", loss)
         return {"loss": loss, "focal": focal, "dice": dice}
 
-    def _sample(self, regions: Tensor) -> Tensor:
-        """Draw pixel numbers (B, points): a region, all equally likely whatever their size, then one of its pixels."""
-        size = torch.stack([torch.bincount(r, minlength=int(regions.max()) + 1) for r in regions])
+    def _sample(self, regions: Tensor, count: int) -> Tensor:
+        """Draw pixel numbers (B, points): a region, all equally likely whatever their size, then one of its pixels.
+
+        Args:
+            regions: region numbers of the pixels, (B, N).
+            count: a number above all of these.
+        """
+        # Not by `bincount`, which would wait for the device to learn the largest number.
+        size = regions.new_zeros(len(regions), count).scatter_add_(1, regions, torch.ones_like(regions))
         return torch.multinomial(1 / size.gather(1, regions), self.points, replacement=True)
 
 
-def _regions(labels: np.ndarray) -> np.ndarray:
-    """Number the connected regions of equal label from 0 in each image: (B, H, W) -> (B, H, W) int64."""
-    return np.stack([connected_regions(image, background=-1, connectivity=1) - 1 for image in labels.astype(int)])
+def number_regions(labels: Tensor) -> tuple[Tensor, int]:
+    """Number the connected regions of equal label from 0 in each image; this is done on the CPU.
+
+    Args:
+        labels: (B, H, W) integers.
+
+    Returns:
+        The numbers, (B, H, W) int64 on the labels' device; and the largest of them plus one.
+    """
+    arrays = labels.cpu().numpy().astype(int)
+    numbered = np.stack([connected_regions(image, background=-1, connectivity=1) - 1 for image in arrays])
+    return torch.from_numpy(numbered).to(labels.device, non_blocking=True), int(numbered.max()) + 1
 
 
 def _load_pretrained(visual: nn.Module, file: str | Path) -> None:

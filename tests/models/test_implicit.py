@@ -10,6 +10,7 @@ from sair.models.implicit import (
     neighbours,
     own_cells,
     pixel_centres,
+    rows_around,
 )
 
 
@@ -143,3 +144,13 @@ def test_weights_sum_to_one_and_cells_stay_inside():
 def test_zero_start_begins_at_zero():
     function, features = make(zero_start=True)
     assert function(features, own_cells(torch.arange(42)[None])).abs().max() == 0
+
+
+@pytest.mark.parametrize(("height", "rows"), [(7, 7), (64, 16), (100, 37), (23, 64), (5, 1), (2048, 128)])
+def test_the_rows_that_are_known_on_the_host_hold_all_members(height, rows):
+    for upstream in (False, True):
+        cells = neighbours(pixel_centres(height, 1)[None], rows, 1, upstream).index[:, 0]
+        for first, last in ((0, height - 1), (0, 0), (height // 3, height // 2), (height - 1, height - 1)):
+            found = cells[:, first : last + 1]
+            top, bottom = rows_around(first, last, height, rows)
+            assert top <= found.min() <= top + 1 and bottom - 1 <= found.max() <= bottom

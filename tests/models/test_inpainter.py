@@ -117,3 +117,46 @@ def test_a_strip_is_as_good_as_the_whole_grid():
         whole = method.air(features, neighbours(coords, 12, 10), cell)
         rows = [method.air(features, neighbours(part, 12, 10), cell) for part in coords.split(23, dim=1)]
         torch.testing.assert_close(torch.cat(rows, 1), whole, atol=2e-6, rtol=1e-5)
+
+
+def holes(*shares):
+    """Masks of as many images, each with that share of its rows as hole."""
+    masks = torch.zeros(len(shares), 1, 24, 20)
+    for mask, share in zip(masks, shares, strict=True):
+        mask[:, 3 : 3 + round(20 * share), 4:-1] = 1
+    return masks
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("upstream", [False, True])
+@pytest.mark.parametrize("request_", [{"known": True}, {"known": False}, {"size": (50, 31)}], ids=str)
+@pytest.mark.parametrize("name", ["sair", "sair_lte"])
+def test_a_batch_is_rendered_as_its_images_are(name, request_, upstream):
+    """With holes of different sizes, and one image without; in chunks that end in the middle of a row."""
+    method = method_of(name).eval()
+    method.air.upstream = upstream
+    images, masks = torch.rand(4, 3, 24, 20), holes(0.2, 1, 0, 0.6)
+    images *= 1 - masks
+    size, known = request_.get("size"), request_.get("known", True)
+    alone = method.inpaint(images, masks, size, known=known)
+    together = method._render(images, masks, size, known, chunk=300)
+    torch.testing.assert_close(together, alone, atol=1e-6, rtol=0)
+    if not known:
+        assert torch.equal(together * (1 - masks), images)
+        assert (together * masks).flatten(1).amax(1).gt(0).tolist() == [True, True, False, True]
+
+
+@torch.no_grad()
+def test_a_gpu_gets_groups_of_images_and_a_cpu_single_ones(monkeypatch):
+    method, sizes = method_of("liif", semantic=None), []
+    render = method._render
+    monkeypatch.setattr(
+        method, "_render", lambda images, *further: sizes.append(len(images)) or render(images, *further)
+    )
+    images, masks = torch.rand(5, 3, 24, 20), holes(0.1, 0.2, 0.3, 0.4, 0.5)
+    method.inpaint(images, masks)
+    assert sizes == [1] * 5
+    monkeypatch.setattr("sair.models.rendering.ENCODED", 2 * 24 * 20)
+    sizes.clear()
+    method.to("meta").inpaint(images.to("meta"), masks.to("meta"))
+    assert sizes == [2, 2, 1]

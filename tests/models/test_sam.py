@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import save_file
 
 from sair.common.errors import InputError
-from sair.models.sam import SAM, DenseSAM, _regions
+from sair.models.sam import SAM, DenseSAM, number_regions
 
 SMALL = {
     "img_size": 32,
@@ -66,7 +66,7 @@ def test_any_size_and_holes_show_the_mean_colour():
 
 def test_equal_labels_that_do_not_touch_are_two_regions():
     labels = torch.tensor([[[0, 1, 0], [0, 1, 0], [1, 1, 1]]])
-    regions = _regions(labels.numpy())[0]
+    regions = number_regions(labels)[0][0]
     assert regions.min() == 0 and len(set(regions.ravel().tolist())) == 3
     assert regions[0, 0] != regions[0, 2] and regions[0, 1] == regions[2, 0]
 
