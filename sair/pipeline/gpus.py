@@ -7,6 +7,7 @@ They are lock files, which the system releases when a job ends, even after ``kil
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import os
 import random
@@ -65,9 +66,7 @@ def cards() -> list[Card]:
     found = _installed()
     if chosen is None:
         return found
-    split = any(
-        card.uuid.startswith("MIG-") for card in found
-    )  # then numbers do not count the cards as they are listed
+    split = any(card.uuid.startswith("MIG-") for card in found)
     selected = [_named(token.strip(), found, split) for token in chosen.split(",")]
     return [card for card in selected if card is not None] if None not in selected else []
 
@@ -82,8 +81,15 @@ def built_for_gpus() -> bool:
 
 
 def _named(token: str, found: list[Card], split: bool) -> Card | None:
+    """Return the card that a number or a UUID's beginning in ``CUDA_VISIBLE_DEVICES`` means; None if that is unclear.
+
+    Args:
+        token: the number or UUID.
+        found: the cards of this machine.
+        split: whether some of them are MIG instances, which CUDA does not number as they are listed.
+    """
     if token.isdigit():
-        matches = found[int(token) : int(token) + 1] if not split else []
+        matches = [] if split else found[int(token) : int(token) + 1]
     else:
         matches = [card for card in found if token and card.uuid.startswith(token)]
     if len(matches) != 1:
@@ -152,8 +158,8 @@ def share(card: Card, mib: int, gpu_jobs: int | None) -> int:
 def own_gpus(device: str, mib: int, count: int = 1, gpu_jobs: int | None = None) -> None:
     """Reserve room on GPUs for this process until it ends, and show it only these; wait until there is room.
 
-    One waiting job has its turn, and keeps it until there is room for it. So a job that needs a whole card is not
-    overtaken by small ones forever. Nothing happens on a machine without an NVIDIA GPU.
+    Of the jobs that wait for the same cards, one has its turn and keeps it until there is room for it. So a job that
+    needs a whole card is not overtaken by small ones forever. Nothing happens on a machine without an NVIDIA GPU.
 
     Args:
         device: a config's ``device``; with ``cpu`` nothing happens.
@@ -172,16 +178,15 @@ def own_gpus(device: str, mib: int, count: int = 1, gpu_jobs: int | None = None)
     # A job that fits on some cards does not get a smaller one, unless it uses more cards than these.
     usable = fitting if len(fitting) >= count and not gpu_jobs else found
     folder, told = _folder(), False
-    while (turn := try_lock(folder / "turn.lock")) is None:
+    same = hashlib.sha256(" ".join(sorted(card.uuid for card in usable)).encode()).hexdigest()[:16]
+    while (turn := try_lock(folder / f"turn-{same}.lock")) is None:
         told = told or _tell_waiting(mib)
         time.sleep(0.2 + 0.3 * random.random())
     with turn:
-        while len(chosen := _with_room(usable, mib, gpu_jobs, folder)) < min(count, len(usable)):
+        while not (chosen := _try_to_reserve(usable, mib, min(count, len(usable)), gpu_jobs, folder)):
             told = told or _tell_waiting(mib)
-            time.sleep(0.5)
-        for card in chosen[:count]:
-            _reserve(card, share(card, mib, gpu_jobs), folder)
-    os.environ[VISIBLE] = ",".join(card.name for card in chosen[:count])
+            time.sleep(0.4 + 0.2 * random.random())
+    os.environ[VISIBLE] = ",".join(card.name for card in chosen)
 
 
 def _tell_waiting(mib: int) -> bool:
@@ -205,11 +210,21 @@ def _folder() -> Path:
     return folder
 
 
-def _with_room(found: list[Card], mib: int, gpu_jobs: int | None, folder: Path) -> list[Card]:
-    """Return the cards with room for a job, first the one with the most memory that is neither reserved nor taken."""
-    left = {card: card.mib - _reserved(card, folder) for card in found}
-    room = [card for card in found if left[card] >= share(card, mib, gpu_jobs)]
-    return sorted(room, key=lambda card: min(left[card], card.free), reverse=True)
+def _try_to_reserve(found: list[Card], mib: int, count: int, gpu_jobs: int | None, folder: Path) -> list[Card]:
+    """Reserve room on ``count`` cards, and return these; without room on so many reserve nothing, and return none."""
+    ledger = try_lock(folder / "ledger.lock")
+    if ledger is None:  # another process reads or reserves at the moment
+        return []
+    with ledger:
+        left = {card: card.mib - _reserved(card, folder) for card in found}
+        room = [card for card in found if left[card] >= share(card, mib, gpu_jobs)]
+        if len(room) < count:
+            return []
+        # First the card with the most memory that is neither reserved nor taken by other programs.
+        chosen = sorted(room, key=lambda card: min(left[card], card.free), reverse=True)[:count]
+        for card in chosen:
+            _reserve(card, share(card, mib, gpu_jobs), folder)
+        return chosen
 
 
 def _reserved(card: Card, folder: Path) -> int:
@@ -226,7 +241,7 @@ def _reserved(card: Card, folder: Path) -> int:
 
 
 def _reserve(card: Card, mib: int, folder: Path) -> None:
-    """Reserve room on a card until this process ends. Only the process whose turn it is may call this."""
+    """Reserve room on a card until this process ends. Only the process that holds the ledger may call this."""
     lock = try_lock(folder / f"{card.uuid}_{mib}_{secrets.token_hex(8)}.lock")
     assert lock is not None  # no other process has this name
     hold(lock)

@@ -56,8 +56,9 @@ def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
             from sair.common.runtime import conditions, set_up
             from sair.pipeline.gpus import own_gpus
 
-            mib = snakemake.resources.get("gpu_mib", 0) // max(1, gpus)  # of one GPU
+            mib, asked = snakemake.resources.get("gpu_mib", 0) // max(1, gpus), time.monotonic()  # MiB of one GPU
             own_gpus(snakemake.params.get("device", "cpu"), mib, gpus, snakemake.config["gpu_jobs"])
+            started += time.monotonic() - asked  # the record's wall time is without waiting for a GPU
             set_up(snakemake.threads)
             yield
             record(snakemake, started, conditions())

@@ -48,7 +48,7 @@ def _of_training(training: dict[str, Any] | None) -> list[str]:
 
 def _of_jobs(on_gpu: bool) -> list[str]:
     if on_gpu:
-        return ["If other jobs share the card, lower `gpu_jobs` (1: one job per card)."]
+        return ["If other jobs share the card, set a lower `gpu_jobs` (1: one job per card)."]
     return ["Run fewer jobs at once: lower `--cores`."]
 
 

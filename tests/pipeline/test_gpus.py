@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import shutil
 import subprocess
 import sys
@@ -213,7 +214,35 @@ def test_gpu_jobs_and_several_cards_for_one_job(machine, start):
     assert set(got(start(9000, count=2, gpu_jobs=2)).split(",")) == {"GPU-a", "GPU-b"}
     assert {got(start(9000, gpu_jobs=2)), got(start(9000, gpu_jobs=2))} == {"GPU-a", "GPU-b"}
     assert waits(start(100, gpu_jobs=2))
-    assert waits(start(100, gpu_jobs=2, CUDA_VISIBLE_DEVICES="1"))
+
+
+@pytest.mark.slow
+def test_jobs_that_wait_for_one_card_do_not_hold_up_those_of_another(machine, start):
+    machine("GPU-a, 10000, 10000, Default", "GPU-b, 10000, 10000, Default")
+    assert got(start(0, CUDA_VISIBLE_DEVICES="0")) == "0"
+    assert waits(start(0, CUDA_VISIBLE_DEVICES="0"))
+    assert got(start(0, CUDA_VISIBLE_DEVICES="1")) == "1"
+    assert waits(start(100, CUDA_VISIBLE_DEVICES="1"))
+
+
+@pytest.mark.slow
+def test_jobs_that_start_together_never_reserve_more_than_there_is(machine, start):
+    machine("GPU-a, 10000, 10000, Default", "GPU-b, 10000, 10000, Default")
+    waiting = [start(6000, CUDA_VISIBLE_DEVICES=visible) for visible in ("0", "1", "0,1") * 2]
+    running = []
+    while waiting:
+        while len(running) < 2 and waiting:  # one on each card
+            ready = select.select([process.stdout for process in waiting], [], [], 60)[0]
+            assert ready
+            found = [process for process in waiting if process.stdout in ready]
+            running += [(process, got(process)) for process in found]
+            waiting = [process for process in waiting if process not in found]
+        assert len({name for _, name in running}) == len(running) <= 2
+        assert not waiting or select.select([process.stdout for process in waiting], [], [], 1)[0] == []
+        # Everything that waits may be for the other card, so both end.
+        for process, _ in running:
+            process.kill()
+        running = []
 
 
 def test_a_folder_of_someone_else_is_refused(machine, tmp_path):

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -75,19 +76,39 @@ CPU_ERROR = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory:
 @pytest.mark.parametrize(
     ("error", "device", "remedy"),
     [
-        (GPU_ERROR, "the GPU", "lower `gpu_jobs`"),
-        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "the GPU", "lower `gpu_jobs`"),
+        (GPU_ERROR, "the GPU", "set a lower `gpu_jobs`"),
+        (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "the GPU", "set a lower `gpu_jobs`"),
         (CPU_ERROR, "this machine (", "lower `--cores`"),
         (MemoryError(), "this machine (", "lower `--cores`"),
     ],
 )
-def test_out_of_memory_says_in_one_line_what_to_lower(tmp_path, capsys, error, device, remedy):
+def test_out_of_memory_says_in_one_line_what_to_lower(tmp_path, monkeypatch, capsys, error, device, remedy):
+    monkeypatch.delattr("torch.cuda.mem_get_info")
     assert failing(tmp_path, error) == 1
     [line] = capsys.readouterr().err.strip().splitlines()
     assert line.startswith(f"error: train sair faces, preset paper: out of memory on {device}") and remedy in line
     assert "Lower the training's `batch` (16) and raise `accumulate` (1) so that their product stays 16." in line
     assert len(line) < 600
     assert (tmp_path / "results/logs/job.log").read_text().strip() == line
+
+
+def test_out_of_memory_names_the_card_and_how_full_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (2**30, 80 * 2**30))
+    monkeypatch.setattr("torch.cuda.memory_reserved", lambda: 60 * 2**30)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda: "NVIDIA H100")
+    failing(tmp_path, GPU_ERROR)
+    expected = "out of memory on NVIDIA H100 (80.0 GiB, of which 1.0 free and 60.0 taken by this job)."
+    assert expected in capsys.readouterr().err
+
+
+def test_waiting_for_a_gpu_is_not_counted_as_the_time_of_a_job(tmp_path, monkeypatch):
+    recorded = []
+    monkeypatch.setattr("sair.pipeline.gpus.own_gpus", lambda *_: time.sleep(0.3))
+    monkeypatch.setattr("sair.pipeline.job.record", lambda _, started, __: recorded.append(started))
+    before = time.monotonic()
+    with job(given(tmp_path)):
+        pass
+    assert recorded[0] - before >= 0.3
 
 
 def test_out_of_memory_of_a_prediction_does_not_name_settings_of_training(tmp_path, capsys):
@@ -105,6 +126,7 @@ def test_a_worker_out_of_memory_says_so(tmp_path, monkeypatch, capsys):
     def train_here(**arguments):
         raise GPU_ERROR
 
+    monkeypatch.delattr("torch.cuda.mem_get_info")
     monkeypatch.setattr(worker, "train_here", train_here)
     task = tmp_path / "task.json"
     task.write_text(json.dumps({"arguments": {"spec": {"name": "sair", "training": TRAINING}}}))
