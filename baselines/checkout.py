@@ -56,7 +56,7 @@ class Checkout:
         """Return the folder's absolute path if it holds what is declared.
 
         Raises:
-            InputError: no folder, no repository of its own, another commit, or local changes that are not declared.
+            InputError: no folder, no git repository, another commit, or local changes that are not declared.
         """
         folder = Path(self.folder).expanduser().resolve()
         checkout = f"git -C {self.folder} checkout {self.commit}"
@@ -68,7 +68,7 @@ class Checkout:
         top = self._git(folder, "rev-parse", "--show-toplevel")
         if Path(top).resolve() != folder:
             raise InputError(
-                f"{self.folder}: no git repository of its own, so its commit cannot be checked. Clone it: git clone "
+                f"{self.folder}: not the top of a git repository, so its commit cannot be checked. Clone it: git clone "
                 f"{self.repository} {self.folder} && {checkout}"
             )
         head = self._git(folder, "rev-parse", "HEAD")
@@ -110,6 +110,6 @@ class Checkout:
             return fails
         said = (done.stderr.strip().splitlines() or [f"status {done.returncode}"])[0]
         raise InputError(
-            f"{self.folder}: git cannot say which commit is checked out ({said}). Expected a clone of "
+            f"{self.folder}: git cannot tell which commit is checked out ({said}). Expected a clone of "
             f"{self.repository} at {self.commit}."
         )

@@ -51,9 +51,9 @@ def score(
             metrics ``nan``.
 
     Returns:
-        For one image psnr (dB), ssim, l1, lpips and, with a mask, psnr_hole, ssim_hole, l1_hole; images of less than 31
-        pixels have no LPIPS (``nan``). For folders a data frame with one row per image
-        (``sair.evaluation.folders.score_folders``).
+        For one image a dictionary: psnr (dB), ssim, l1, lpips and, with a mask, psnr_hole, ssim_hole, l1_hole. Images
+        of less than 31 pixels have no LPIPS (``nan``). For folders a data frame with one row per image: its id, the
+        same scores and, with masks, the hole ratio in percent and its bucket.
 
     Raises:
         InputError: images of different sizes or less than 11 pixels, or files that do not belong together.
@@ -87,6 +87,8 @@ def compare(
 ) -> pd.DataFrame:
     """Compare two methods on the same images, paired and corrected for the number of measures (docs/metrics.md).
 
+    The variant comes first here; the command ``sair compare`` takes the reference first.
+
         >>> import numpy as np, pandas as pd, sair
         >>> ids, rng = [f"image{k}" for k in range(50)], np.random.default_rng(0)
         >>> before = pd.DataFrame({"id": ids, "psnr": 30 + rng.normal(size=50)})
@@ -98,13 +100,14 @@ def compare(
     Args:
         variant: scores of the variant, as ``score`` returns them for folders, or score files, one per seed.
         reference: scores of the reference, in the same form.
-        least: by measure, what training with another seed moves by itself; smaller differences are none, and nothing is
-            decided for a measure without a value here or in the registry. None: every size counts, for methods that are
-            not trained.
+        least: by measure, how much training with another seed changes the mean. A smaller difference does not count,
+            and nothing is decided for a measure without a value here or in the registry. None: a difference of any size
+            counts, for methods that are not trained.
 
     Returns:
         One row per bucket and measure: difference (variant minus reference), low and high (95 % interval), p, n,
-        clusters, adjusted_p, outcome (``improved``, ``worse`` or ``no difference``) and, for the last, the reason.
+        clusters, adjusted_p, outcome (``improved``, ``worse`` or ``no difference``) and, for ``no difference``, the
+        reason.
 
     Raises:
         InputError: they are of different images, or have no measure in common.

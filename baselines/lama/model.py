@@ -1,7 +1,7 @@
 """LaMa's generator: a ResNet of fast Fourier convolutions.
 
-Half of LaMa's argument is this network (Suvorov et al., WACV 2022, section 2.1): every residual block also convolves
-in the frequency domain, so each layer sees the whole image and large holes are filled from everything around them.
+Every residual block also convolves in the frequency domain (Suvorov et al., WACV 2022, section 2.1), so each layer
+sees the whole image and large holes are filled from everything around them.
 The parameter names and shapes are those of the published checkpoints (prefix ``generator.`` removed).
 """
 

@@ -2,7 +2,7 @@
 
 Two partial convolutions find which features can be known now, a small U-Net reasons about them, and its attention is
 blended with that of the recurrence before (Li et al., CVPR 2020, sections 3.1 to 3.3). The parameter names and shapes
-are those of the published checkpoints. Inside, masks say 1 = known, as there.
+are those of the published checkpoints. Inside, masks are 1 where a pixel is known, same as there.
 """
 
 from __future__ import annotations
@@ -167,8 +167,8 @@ class Bottleneck(nn.Module):
 class RFRNetGenerator(nn.Module):
     """Recurrent feature reasoning at half the resolution (figure 2); the defaults are the published network.
 
-    Holes grow shut from their rim by ``kernel // 2`` half-resolution pixels a partial convolution: 162 pixels across
-    with the defaults. What is deeper inside stays without features.
+    Each partial convolution closes ``kernel // 2`` half-resolution pixels of a hole from its border inward: with the
+    defaults, holes up to 162 pixels across. Pixels deeper inside get no features.
 
     Args:
         channels: width of the features, a multiple of 8.

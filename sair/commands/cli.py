@@ -169,7 +169,7 @@ def _parser() -> argparse.ArgumentParser:
     doctor = _command(
         commands,
         "doctor",
-        help="check that all data, masks and weights of a config are present, and say where to get the rest",
+        help="check that all data, masks and weights of a config are present, and show where to get the rest",
     )
     _takes_config(doctor)
     doctor.set_defaults(run=_doctor)

@@ -1,6 +1,6 @@
 """Check what every method must do before its scores mean anything: one suite for the whole registry.
 
-Each check says what is wrong with a method that fails it, so that the author of an adapter can fix it.
+The message of each check explains what is wrong with a method, so that the author of an adapter can fix it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Check everything that a config needs, and say what is wrong or missing, where to get it, and on which terms."""
+"""Check everything that a config needs, and report what is wrong or missing, where to get it, and on which terms."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ LONGEST = 40  # characters of a name: the code written with it stays within a li
 _WORDS_OF_DATA = frozenset({"y", "n", "na", "nan", "none", "inf", "infinity"})
 _NAMES_OF_CODE = frozenset({"Any", "Callable", "F", "Tensor"})  # imported by the module that is written
 
-CODE = '''"""{name}: say here whose method it is, and where it is published."""
+CODE = '''"""{name}: write here whose method it is, and where it is published."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class {cls}(nn.Module):
         return {{"loss": loss}}
 '''
 
-CONFIG = """# Say here what the method is. config/README.md explains the keys, docs/add-a-method.md the steps.
+CONFIG = """# Write here what the method is. config/README.md explains the keys, docs/add-a-method.md the steps.
 label: {cls}
 class: baselines.{name}:{cls}
 tables: {{table1: null}}
@@ -85,7 +85,7 @@ presets:
     parameters: {{channels: 64}}
 """
 
-TEST = '''"""{cls}: say here what is tested beside the conformance suite."""
+TEST = '''"""{cls}: write here what is tested beside the conformance suite."""
 
 import torch
 

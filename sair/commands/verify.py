@@ -34,7 +34,7 @@ from sair.reporting.rows import read_frame
 from sair.reporting.tables import write_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
-MIXED = "mixed"  # backed, but by rows that differ in device, precision or versions; the table says so itself
+MIXED = "mixed"  # backed, but by rows that differ in device, precision or versions; the table states that itself
 TABLE_FILES, PAGE_FILES = (".md", ".tex", ".csv"), (".md", ".csv")  # what a table, and the claims, are written as
 DIGITS = 1e-9  # scores are stored with ten significant digits
 # A network's sums depend on the number of threads and on the processor (docs/metrics.md: up to 6e-8).

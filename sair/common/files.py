@@ -75,7 +75,7 @@ def _beside(path: Path, clear: bool = True) -> Iterator[Path]:
         remedy = REMEDIES.get(error.errno or 0, "Free space there, and start again")
         raise InputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}.") from error
     finally:
-        with suppress(OSError):  # the error above says why there is no temporary file
+        with suppress(OSError):  # the error above tells why there is no temporary file
             temporary.unlink(missing_ok=True)
 
 

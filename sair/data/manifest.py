@@ -176,7 +176,7 @@ def read_pair(row: ManifestRow, folder: str | Path) -> FrozenPair:
         raise InputError(f"{mask_path} and {image_path}: {sizes} pixels; expected one size. Make the manifest again.")
     if (int(hole.sum()), hole.size) != (row.hole_pixels, row.pixels):
         raise InputError(
-            f"{mask_path}: {int(hole.sum())} of {hole.size} pixels are holes, but the manifest says {row.hole_pixels} "
+            f"{mask_path}: {int(hole.sum())} of {hole.size} pixels are holes, but the manifest has {row.hole_pixels} "
             f"of {row.pixels}. Make the manifest again."
         )
     return FrozenPair(ground_truth, hole)

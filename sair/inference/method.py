@@ -121,8 +121,8 @@ class Method(Built):
     def predict_any_size(self, images: Tensor, masks: Tensor, size: int | None = None, scale: float = 1.0) -> Tensor:
         """Predict whole images of any size. They are not composited.
 
-        A network knows structures of the scale that it was trained on. So a larger image is shown to it reduced to
-        about that scale. An implicit method then renders the full size from there; another's answer is enlarged.
+        A network fills best at the scale that it was trained on, so a larger image is first reduced to about that
+        scale. An implicit method then renders the full size; the prediction of another method is enlarged.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
@@ -148,7 +148,7 @@ class Method(Built):
 
     @property
     def renders_any_size(self) -> bool:
-        """Whether the network answers at any coordinate: its ``inpaint`` takes the ``size`` of the output."""
+        """Whether the method is implicit and renders any size: its ``inpaint`` takes the ``size`` of the output."""
         return "size" in self._options
 
     @property

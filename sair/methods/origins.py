@@ -40,7 +40,7 @@ class Layer(NamedTuple):
         return Layer(value, self.origins.get(key, {})) if isinstance(value, dict) else Layer({}, {})
 
     def through(self, way: str) -> dict[str | None, Any]:
-        """Return the origins, each with a prefix that says through which key they came to another file."""
+        """Return the origins, each with a prefix: the key through which it came to another file."""
         return _through(self.origins, way)
 
 

@@ -181,8 +181,8 @@ def _load(name: str, folder: Path, preset: str, training: Layer, changes: Layer,
 def _is_trained(spec: Mapping[str, Any], preset: Layer) -> bool:
     """Return whether a method is trained.
 
-    It is not if its file names ``weights`` or says ``training: null``. It is not either if its preset says so, unless
-    the file itself has settings of training, which win over the preset.
+    It is not trained if its file names ``weights`` or has ``training: null``, or if its preset has ``training: null``
+    and the file itself has no settings of training, which would win over the preset.
 
     Args:
         spec: the keys of the method's file, over those of the files that it extends.

@@ -52,7 +52,7 @@ def check_config(config: dict[str, Any], schema: str | Path = SCHEMA, files: Seq
         files: the files that it was read from, for the message.
 
     Raises:
-        InputError: there is a fault; the message says where the first one is and what is expected.
+        InputError: there is a fault; the message names the place of the first one and what is expected.
     """
     try:
         _check(config, schema)
@@ -162,7 +162,7 @@ def check_schema(source: str, value: Any, schema: dict[str, Any]) -> None:
     Args:
         source: what is checked, for the message: ``config``, or the name of a file.
         value: the value, as read from YAML.
-        schema: a JSON schema; beside each ``pattern`` and ``not``, its ``description`` says what is expected.
+        schema: a JSON schema; beside each ``pattern`` and ``not``, its ``description`` names what is expected.
 
     Raises:
         InputError: the value does not match.

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from sair.pipeline.project import Project
-from sair.reporting.inputs import QUALITY, SEGMENTATION, ClaimsInputs, ConventionsInputs, ReportInputs, TableInputs
+from sair.reporting.inputs import (
+    QUALITY,
+    SEGMENTATION,
+    ClaimsInputs,
+    ConventionsInputs,
+    Layout,
+    ReportInputs,
+    TableInputs,
+)
 
 
 def table_inputs(project: Project, table: str) -> TableInputs:
     """Return what a table of the config is made from.
 
     FID and KID are among it where they can be measured on this machine. The dense CLIP is where the table is of
-    segmentation, or where a row uses a semantic encoder, whose quality the table then states.
+    segmentation, or where a row uses a semantic encoder, whose quality the table then states. A table without a
+    counterpart in the paper has the figure only if all methods of the figure are its rows: it trains nothing else.
     """
     shown = project.layout(table)
     quality = shown.measure == QUALITY
@@ -20,7 +29,7 @@ def table_inputs(project: Project, table: str) -> TableInputs:
         manifest=project.manifest(shown.dataset),
         clip=project.clip_segmentation if semantic or not quality else None,
         distances=project.distances(table) if quality and project.has_distances else {},
-        figures=project.figures("qualitative" if quality else "semantic_maps", shown.dataset),
+        figures=_figures(project, shown),
     )
 
 
@@ -62,3 +71,11 @@ def report_inputs(project: Project) -> ReportInputs:
         scores={m: f"{folder}/scores.csv" for m, folder in folders.items()},
         predictions={m: f"{folder}/predictions" for m, folder in folders.items()},
     )
+
+
+def _figures(project: Project, shown: Layout) -> list[str]:
+    """Return the images below a table."""
+    kind = "qualitative" if shown.measure == QUALITY else "semantic_maps"
+    methods = project.config["figures"].get(kind, {}).get("methods", [])
+    fits = shown.has_claims or set(methods) <= set(project.rows(shown.name))
+    return project.figures(kind, shown.dataset) if fits else []

@@ -64,7 +64,7 @@ class Claim(NamedTuple):
 
     @property
     def contradicted(self) -> bool:
-        """Whether the paper's own number says the opposite of its sentence."""
+        """Whether the paper's own number contradicts its sentence."""
         return self.printed < 0 if METRICS[self.metric].higher_is_better else self.printed > 0
 
     @property
@@ -215,7 +215,7 @@ def _trained(config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]
     """Yield how the methods were trained."""
     budget = f"{config['training']['steps']} steps" if config["training"].get("steps") else "the config's epochs"
     yield (
-        f"Trained for {budget} unless a method's file says otherwise, preset `{config['preset']}`, seeds "
+        f"Trained for {budget} unless a method's file sets another budget, preset `{config['preset']}`, seeds "
         f"{', '.join(map(str, config['seeds']))}. The paper's figures are from CelebA-HQ and ADE20K."
     )
     yield notes.seeds(config["seeds"], list(methods.values()))

@@ -103,7 +103,7 @@ def _scores(path: str, rows: Sequence[ManifestRow]) -> pd.DataFrame:
 
 
 def _room(config: Mapping[str, Any], rows: Sequence[ManifestRow], names: Sequence[str]) -> int:
-    """Return how many images the page shows: as many as the config says, or as have room."""
+    """Return how many images the page shows: as many as the config asks for, or fewer if they would be too large."""
     count = len({row.id for row in rows})
     holes = 3 * sum(row.hole_pixels for row in rows) * len(names)
     wholes = 3 * sum(row.pixels for row in rows) * count // len(rows)

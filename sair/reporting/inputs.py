@@ -67,7 +67,7 @@ def bucket_names(config: Mapping[str, Any]) -> list[str]:
 
 
 def layout(config: Mapping[str, Any], table: str) -> Layout:
-    """Return what a table shows: what the config says, else what the paper's table shows, else everything printed.
+    """Return what a table shows: what the config names, else what the paper's table shows, else everything printed.
 
     Args:
         config: the whole config, checked.

@@ -129,7 +129,9 @@ def to_latex(
         if row.group != previous:
             lines.append(r"\midrule")
         previous = row.group
-        lines.append(" & ".join([_escape(row.label), *cells]) + r" \\")
+        label = _escape(row.label)
+        label = label if row.group != "control" else rf"\textit{{{label}}}"
+        lines.append(" & ".join([label, *cells]) + r" \\")
     notes = " ".join(_escape(note.replace("`", "").replace("*", "")) for note in notes)
     return "\n".join(
         [

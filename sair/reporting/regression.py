@@ -168,7 +168,7 @@ def regression(csv: str | Path | None, markdown: str | Path) -> str:
         raise InputError("name the method to check: snakemake --cores all regression --config variant=NAME")
     found = outcome(read_csv(csv, _COLUMNS, remedy="Delete it and run again.").outcome.tolist())
     if found == WORSE:
-        raise InputError(f"the variant is worse than the reference; {markdown} says where.")
+        raise InputError(f"the variant is worse than the reference; see {markdown}.")
     return f"{found}: {markdown}"
 
 

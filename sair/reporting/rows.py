@@ -122,7 +122,7 @@ def to_frame(
     marks: Mapping[Key, Mapping[str, str]],
     reasons: Mapping[str, str],
 ) -> pd.DataFrame:
-    """Return the CSV: one line per (method, bucket, metric); ``lead`` says who leads the columns that are printed.
+    """Return the CSV: one line per (method, bucket, metric); ``lead`` marks the best in printed columns.
 
     Args:
         rows: the table's lines.
@@ -162,7 +162,7 @@ def check_metrics(path: str | Path, frame: pd.DataFrame) -> None:
 
 
 class Leaders(NamedTuple):
-    """Who leads each column of a table, and the comparisons that say so."""
+    """Who leads each column of a table, and the comparisons that decide it."""
 
     marks: dict[Key, dict[str, str]]  # column -> method -> BEST or TIED
     decisions: dict[tuple[Key, str], Decision]  # of (column, rival), the leader against it
@@ -172,8 +172,8 @@ def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least
     """Return who leads each column: one method that is the best, or those that are tied for it.
 
     The best is better than each of the others by the rule (``sair.evaluation.statistics.decide``), whose family is all
-    comparisons of the table. Those of which the rule does not say so are tied with it. Where the rule cannot say
-    anything, because the metric's seed spread is not known, no method is marked. Controls, and methods that see the
+    comparisons of the table. A method that the best does not beat by this rule is tied with it. Where nothing can be
+    decided, because the metric's seed spread is not known, no method is marked. Controls, and methods that see the
     ground truth, do not compete.
 
     Args:

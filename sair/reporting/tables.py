@@ -78,7 +78,7 @@ class _Lines:
 
 @dataclass(frozen=True)
 class _Distances:
-    """FID and KID of a table: the table under it, the note on them, and by metric what the CSV says of them."""
+    """FID and KID of a table: the table under it, the note on them, and by metric the reason that the CSV gives."""
 
     table: str = ""
     note: str = ""
@@ -257,10 +257,13 @@ def _budget(training: Mapping[str, Any]) -> str:
 def _explain(table: str, marked: Leaders, metrics: Sequence[str], least: Mapping[str, float]) -> str:
     """Explain the marks of a table, and why tied methods are tied."""
     decisions = list(marked.decisions.values())
+    stored = f"Intervals, every bucket and measure: {table}.csv."
+    if not decisions:
+        return f"No two methods compete (controls do not), so nothing is marked. {stored}"
     return (
         f"Bold: better than every other method, that is {notes.rule(len(decisions), 'this table', metrics, least)}. "
         "Underlined: the best and what this rule does not tell from it. Of the comparisons with a column's best, "
-        f"{notes.reasons(decisions)}. Controls do not compete. Intervals, every bucket and measure: {table}.csv."
+        f"{notes.reasons(decisions)}. Controls do not compete. {stored}"
     )
 
 
@@ -283,7 +286,7 @@ def _distances(rows: Sequence[Row], buckets: Sequence[str], wanted: bool) -> _Di
     fewest = min(counts, default=0)
     if fewest < FEWEST:
         reason = TOO_FEW if counts else NO_INCEPTION if wanted else SWITCHED_OFF
-        return _Distances("", f"–: FID and KID ({reason}).", dict.fromkeys(SET_METRICS, reason))
+        return _Distances("", f"No FID and KID: {reason}.", dict.fromkeys(SET_METRICS, reason))
     shape = Shape(buckets, SET_METRICS)
     have = [row for row in rows if shape.columns[0] in row.cells]
     table = markdown_table(have, shape, {key: {} for key in shape.columns})

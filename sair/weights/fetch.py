@@ -149,7 +149,7 @@ def fetch(name: str, folder: Path, archive: Path | None = None) -> str:
         archive: an authors' zip or tar that was downloaded by hand, instead of a download.
 
     Returns:
-        One line that says what was done.
+        One line on what was done.
 
     Raises:
         InputError: no source has the files, a hash is wrong, or they can only be downloaded with a browser. Nothing

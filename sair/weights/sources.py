@@ -224,7 +224,7 @@ def check(path: Path, sha256: str | None) -> str:
 
 
 def how_to_get(facts: Entry) -> str:
-    """Return one line that says how to get an entry: the command or the download page, and the terms."""
+    """Return one line on how to get an entry: the command or the download page, and the terms."""
     way = (
         f"`sair weights fetch {facts.name}`"
         if facts.downloads

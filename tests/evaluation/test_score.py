@@ -220,7 +220,7 @@ def test_wrong_counts_are_refused(benchmark):
     rows = manifest_rows(benchmark)
     rows[0][5] = "201"
     freeze_manifest(benchmark, rows)
-    assert "200 of 1600 pixels are holes, but the manifest says 201 of 1600" in fault(measure, benchmark)
+    assert "200 of 1600 pixels are holes, but the manifest has 201 of 1600" in fault(measure, benchmark)
 
 
 @pytest.mark.parametrize("kind", ["composited", "raw"])

@@ -67,6 +67,16 @@ def test_a_table_may_add_methods_to_those_whose_files_name_it(config):
 
 
 @pytest.mark.parametrize(
+    ("rows", "count"),
+    [(["mean_fill", "biharmonic"], 0), (["mean_fill", "biharmonic", "liif", "lama", "sair"], 3)],
+)
+def test_a_plain_table_has_the_figure_only_if_its_rows_include_the_figures_methods(config, rows, count):
+    project = Project(merge(config, {"tables": {"mine": {"dataset": "faces", "methods": rows}}}))
+    assert len(table_inputs(project, "mine").figures) == count
+    assert len(table_inputs(project, "table4").figures) == 3
+
+
+@pytest.mark.parametrize(
     ("tables", "clip"),
     [
         (PLAIN, None),

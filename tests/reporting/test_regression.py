@@ -61,7 +61,7 @@ def test_an_identical_rerun_is_no_difference(run, tmp_path):
 
 def test_worse_and_better_are_called_so_and_shown(run, tmp_path):
     output = check(run, "mean_fill", ["unknown", "biharmonic"], tmp_path)
-    with pytest.raises(InputError, match=r"worse than the reference; .*v\.md says where"):
+    with pytest.raises(InputError, match=r"worse than the reference; see .*v\.md\."):
         regression.regression(output.csv, output.markdown)
     text = output.markdown.read_text()
     assert text.startswith("# mean_fill against biharmonic of the reference: worse") and "(v.png)" in text

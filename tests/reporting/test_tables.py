@@ -66,7 +66,7 @@ def made(tmp_path, config, frozen_split):
         markdown=tmp_path / "table1.md", latex=tmp_path / "table1.tex", csv=tmp_path / "table1.csv"
     )
 
-    def write(distances):
+    def write(distances, methods=methods):
         figures = [tmp_path / "figures/a.png"]
         inputs = TableInputs(scores, data / "manifest.csv", tmp_path / "seg.csv", distances, figures)
         tables.write_table("table1", inputs, config, methods, output)
@@ -108,7 +108,7 @@ def test_missing_rows_are_dashes_with_a_reason(made):
 def test_without_inception_fid_and_kid_are_missing_with_a_reason(made):
     """One line in the page; in the CSV no number, and why."""
     text = made.markdown.read_text()
-    assert text.count("FID") == 1 and "- –: FID and KID (Inception weights not found: run" in text
+    assert text.count("FID") == 1 and "- No FID and KID: Inception weights not found: run" in text
     frame = pd.read_csv(made.csv).query("metric in ('fid', 'kid')")
     assert frame["mean"].isna().all() and frame[frame.method == "sair"].reason.str.contains("not found").all()
 
@@ -130,7 +130,7 @@ def test_fid_and_kid_stand_under_the_table(made, tmp_path):
         frame = pd.read_csv(made.csv).set_index(["method", "bucket", "metric"])
         reason = frame.loc[("sair", "20-40", "fid"), "reason"]
         if n == 2:
-            assert below == "" and "- –: FID and KID (fewer than 3 images)" in above
+            assert below == "" and "- No FID and KID: fewer than 3 images." in above
             assert reason == "fewer than 3 images"
             continue
         rows = rows_of(below)
@@ -199,6 +199,14 @@ def test_the_terms_are_stated(made):
         "![a](figures/a.png)",
     ):
         assert part in text, part
+
+
+def test_controls_are_in_italics_and_a_table_of_controls_explains_no_marks(made):
+    assert r"\textit{Ground truth} &" in made.latex.read_text() and r"\textit{SAIR}" not in made.latex.read_text()
+    assert "Holm's correction" in made.markdown.read_text()
+    made.write({}, {name: spec | {"control": True, "training": None} for name, spec in METHODS.items()})
+    text = made.markdown.read_text()
+    assert "No two methods compete" in text and "Holm's correction" not in text and "**" not in text
 
 
 def test_latex_is_balanced_and_escaped(made):

@@ -1,4 +1,4 @@
-# Jobs compute with one thread, Snakemake's default, unless a rule says otherwise: jobs side by side get more done than one
+# Jobs compute with one thread, Snakemake's default, unless a rule sets another number: jobs side by side get more done than one
 # with all cores, and their number changes no result. `--set-threads train=4` gives trainings more if there are idle cores.
 SEMANTICS = config["semantics"]["dataset"]
 
