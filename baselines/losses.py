@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sair.common.tensors import constants
+
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 Features = Callable[[Tensor], Sequence[Tensor]]
@@ -149,6 +151,6 @@ class Vgg(Extractor):
         """Return the feature maps of images (B, 3, H, W) in [0, 1]."""
         if not self._normalised:
             # The extractor begins with the normalisation. Invert it beforehand, so that the two cancel.
-            mean, std = (images.new_tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+            mean, std = (constants(v, images.device, images.dtype).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
             images = images * std + mean
         return super().__call__(images)

@@ -8,12 +8,14 @@ from skimage.color import rgb2gray
 from skimage.feature import canny
 from torch import Tensor
 
+from sair.common.tensors import constants
+
 GREY = (0.2125, 0.7154, 0.0721)  # scikit-image's weights of red, green and blue
 
 
 def grey(images: Tensor) -> Tensor:
     """Return scikit-image's luminance of images: (B, 3, H, W) to (B, 1, H, W)."""
-    return (images * images.new_tensor(GREY).view(3, 1, 1)).sum(1, keepdim=True)
+    return (images * constants(GREY, images.device, images.dtype).view(3, 1, 1)).sum(1, keepdim=True)
 
 
 def canny_edges(images: Tensor, masks: Tensor | None = None, sigma: float = 2.0) -> Tensor:

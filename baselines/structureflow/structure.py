@@ -89,8 +89,9 @@ class _Blur:
 
     def __init__(self, sigma: float, like: Tensor) -> None:
         half = (int(5 * sigma + 0.5) | 1) // 2
-        taps = torch.exp(-torch.arange(-half, half + 1, dtype=like.dtype).square() / (2 * sigma**2))
-        kernel = (taps / taps.sum()).to(like.device)
+        steps = torch.arange(-half, half + 1, dtype=like.dtype, device=like.device)
+        taps = torch.exp(-steps.square() / (2 * sigma**2))
+        kernel = taps / taps.sum()
         self.rows, self.columns = (self._matrix(kernel, half, length) for length in like.shape[-2:])
 
     @staticmethod

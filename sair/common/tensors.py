@@ -1,8 +1,8 @@
-"""Copy weights from a file into a network, all of them or none, once their names, shapes and values fit."""
+"""Copy weights into a network, all of them or none, once names, shapes and values fit; make constants on a device."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,6 +11,11 @@ from torch import Tensor
 from sair.common.errors import InputError
 
 _SHOWN = 10  # names of each kind of problem that an error lists
+
+
+def constants(values: Sequence[float], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return ``torch.tensor(values)`` on a device, filled there: for a copy a GPU would make the CPU wait."""
+    return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
 
 
 def load_strictly(own: Mapping[str, Tensor], given: Mapping[str, Tensor], source: str | Path, owner: str) -> None:

@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sair.common.tensors import constants
 from sair.models.implicit_fast import Strip, cells_of, convolve, cut_strip, gather, linear_relu, look_up
 
 # LIIF's own constants: the nudge that decides ties between cells, and the floor under the areas.
@@ -36,7 +37,7 @@ def pixel_centres(height: int, width: int, device: torch.device | None = None) -
 
 def centres_of(index: Tensor, height: int, width: int) -> Tensor:
     """Return the centres of numbered cells as coordinates, (...) int64 -> (..., 2), (y, x) in [-1, 1]."""
-    return _centres(torch.stack([index // width, index % width], dim=-1), _size(height, width, index.device))
+    return _centres(torch.stack([index // width, index % width], dim=-1), constants((height, width), index.device))
 
 
 def _centres(cells: Tensor, size: Tensor) -> Tensor:
@@ -44,14 +45,9 @@ def _centres(cells: Tensor, size: Tensor) -> Tensor:
     return (cells * 2 + 1) / size - 1
 
 
-def _size(height: int, width: int, device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return a tensor [height, width], filled on its device: a copy from the host would wait for the device."""
-    return torch.stack([torch.full((), side, dtype=dtype, device=device) for side in (height, width)])
-
-
 def pixel_size(height: int, width: int, device: torch.device) -> Tensor:
     """Return the height and width of a pixel in the unit of coordinates, (2,)."""
-    return 2 / _size(height, width, device)
+    return 2 / constants((height, width), device)
 
 
 def rows_around(first: int, last: int, height: int, rows: int) -> tuple[int, int]:
@@ -93,8 +89,8 @@ def neighbours(
             a faint line. Needed to agree with their checkpoints, off otherwise.
         rows: see ``Members``.
     """
-    size = _size(height, width, coords.device)
-    limit = _size(height - 1, width - 1, coords.device, torch.int64)
+    size = constants((height, width), coords.device)
+    limit = constants((height - 1, width - 1), coords.device, torch.int64)
     position = (coords + 1) / 2 * size - 0.5  # in cells: k is the centre of cell k
     if upstream:
         corners = [_upstream_corner(coords, size, limit, sign) for sign in (-1, 1)]
@@ -145,7 +141,7 @@ def own_cells(index: Tensor, rows: tuple[int, int] | None = None) -> Members:
 
 def coordinates(members: Members, height: int, width: int) -> Tensor:
     """Return the coordinates that members were made for, (B, Q, 2)."""
-    size = _size(height, width, members.offset.device)
+    size = constants((height, width), members.offset.device)
     return centres_of(members.index[0], height, width) + members.offset[0] / size
 
 
@@ -351,8 +347,7 @@ class LocalTextureEstimator(nn.Module):
 
 def _in_cells(cell: Tensor, features: Tensor) -> Tensor:
     """Convert the size of an output pixel, (2,), to cells of a grid (B, C, h, w) times 2, in the grid's type."""
-    height, width = features.shape[-2:]
-    return cell.to(features) * _size(height, width, features.device, features.dtype)
+    return cell.to(features) * constants(features.shape[-2:], features.device, features.dtype)
 
 
 def _combine(answers: Tensor, members: Members) -> Tensor:

@@ -241,6 +241,7 @@ class Stepper:
         self._parts, self._clip = (run.training[key] for key in ("accumulate", "clip_gradient"))
         self._part = 0
         self._ids: Sequence[str] = ()
+        self._unchecked: list[tuple[Tensor, str, int, Sequence[str]]] = []  # loss, its name, step, images
 
     def begin(self, part: int, ids: Sequence[str]) -> bool:
         """Begin a batch.
@@ -256,16 +257,8 @@ class Stepper:
         return part == self._parts - 1
 
     def __call__(self, name: str, loss: Tensor) -> None:
-        """Add a loss's gradients; with the last batch of a step, take the optimizer's step.
-
-        Raises:
-            InputError: the loss is not finite.
-        """
-        if not torch.isfinite(loss):
-            where = f"{self._run.spec['name']}: the loss of {name!r} is {loss.item()} at step {self._run.done + 1}"
-            raise InputError(
-                f"{where} (images {', '.join(self._ids)}). Lower the learning rate, or train with `precision: fp32`."
-            )
+        """Add a loss's gradients; with the last batch of a step, take the optimizer's step."""
+        self._unchecked.append((loss.detach(), name, self._run.done + 1, self._ids))
         optimizer = self._optimizers[name]
         if self._part == 0:
             optimizer.zero_grad(set_to_none=True)
@@ -280,6 +273,23 @@ class Stepper:
         # Autocast caches bfloat16 copies of the weights. Clear them, or a second forward pass would use the weights
         # from before this step.
         torch.clear_autocast_cache()
+
+    def check(self) -> None:
+        """Check the losses since the last check; not in each step, because reading them makes the CPU wait for a GPU.
+
+        Raises:
+            InputError: a loss is not finite; the first one is named.
+        """
+        if not self._unchecked:
+            return
+        values = torch.stack([loss.float() for loss, *_ in self._unchecked]).tolist()
+        for value, (_, name, step, ids) in zip(values, self._unchecked, strict=True):
+            if not math.isfinite(value):
+                raise InputError(
+                    f"{self._run.spec['name']}: the loss of {name!r} is {value} at step {step} (images "
+                    f"{', '.join(ids)}). Lower the learning rate, or train with `precision: fp32`."
+                )
+        self._unchecked.clear()
 
 
 def _steps(
@@ -305,15 +315,26 @@ def _steps(
         batch["progress"] = run.done / steps  # for a method that is trained in stages
         # Not Fabric's own mixed precision, which would also round the images, and so the ground truth, to bfloat16.
         with runtime.autocast(training["precision"], fabric.device):
-            scalars = method.training_step(batch, step)
+            try:
+                scalars = method.training_step(batch, step)
+            except Exception:
+                step.check()  # an earlier loss that was not finite may be the cause
+                raise
         if complete:
             run.done += 1
             bar.update()
             # All processes must stop at the same step; otherwise the remaining ones would wait forever in the next
             # all-reduce.
             leave = parallel.any_process(stop.is_set(), fabric.device) if fabric.world_size > 1 else stop.is_set()
+            if leave or run.done == steps or any(run.done % every == 0 for every in _occasions(training)):
+                step.check()  # before anything is logged or saved
             _after_step(run, scalars, validation, steps, leave, bar)
     bar.close()
+
+
+def _occasions(training: dict[str, Any]) -> tuple[int, ...]:
+    """Return the numbers of steps after which something is logged, validated or saved."""
+    return LOG_EVERY, training["validate_every"], training["save_every"]
 
 
 def _fabric(processes: int, device: str) -> lightning.Fabric:

@@ -207,6 +207,13 @@ def test_a_loss_that_is_not_finite_stops_and_names_the_images(data, tmp_path):
     assert not (tmp_path / "checkpoint.safetensors").exists()
 
 
+def test_losses_are_checked_before_a_state_is_saved(data, tmp_path):
+    recipe = spec(parameters=PARAMETERS | {"lr": 1e30}, warmup=1, save_every=4)
+    with pytest.raises(InputError, match=r"tiny: the loss of 'sair' is nan at step [234] \(images train0"):
+        run(data, tmp_path, recipe)
+    assert not (tmp_path / "running.safetensors").exists()
+
+
 def test_a_checkpoint_alone_builds_its_method(data, tmp_path):
     run(data, tmp_path, spec())
     built, again = (checkpoint.restore(tmp_path / "checkpoint.safetensors") for _ in range(2))
