@@ -29,7 +29,7 @@ class LayerNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(channels, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> the same shape."""
+        """Map (B, C, H, W) to the same shape."""
         return functional.group_norm(x, 1, self.weight.flatten(), self.bias.flatten())
 
 
@@ -67,7 +67,7 @@ class ConvBlock(nn.Module):
         self.spectral = spectral
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        """Map (B, inputs, H, W) to (B, outputs, H / stride, W / stride)."""
         x = self.norm(self.conv(x))
         return x if self.activation is None else self.activation(x)
 
@@ -120,7 +120,7 @@ def _layers(norm: Norm, spectral: bool = False) -> Callable[..., ConvBlock]:
 
 
 class StructureGenerator(nn.Module):
-    """Completes the structure image (section 3.1): an encoder of three halvings and a decoder with skips.
+    """The network that completes the structure image (section 3.1): three halvings, and a decoder with skips.
 
     Args:
         channels: width of the first layer; it doubles with every halving.
@@ -148,7 +148,7 @@ class StructureGenerator(nn.Module):
         self.image_net = _ToImage(a)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """(B, 7, H, W) -> the whole structure image, (B, 3, H, W) in [-1, 1], float32."""
+        """Map (B, 7, H, W) to the whole structure image, (B, 3, H, W) in [-1, 1], float32."""
         skips = [self.input_layer(inputs)]
         for down in self.down_sample:
             skips.append(down(skips[-1]))
@@ -222,7 +222,7 @@ class _ConvColumn(nn.Module):
 
 
 class FlowGenerator(nn.Module):
-    """Paints the image on a complete structure image, with features that a flow fetches (section 3.2).
+    """The network that paints the image on a complete structure image, with features that a flow fetches (section 3.2).
 
     Args:
         channels: width at half resolution; it doubles with every halving.
@@ -278,7 +278,7 @@ class _PatchDiscriminator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Judges patches of an image and of its half-sized copy, with two networks of the same form.
+    """The discriminator of patches of an image and of its half-sized copy, with two networks of the same form.
 
     Args:
         channels: width of the first layer; it doubles twice.
@@ -290,7 +290,7 @@ class Discriminator(nn.Module):
         self.model_2 = _PatchDiscriminator(channels)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [-1, 1] -> [(B, 1, H/8, W/8), (B, 1, H/16, W/16)], no activation."""
+        """Map (B, 3, H, W) in [-1, 1] to [(B, 1, H/8, W/8), (B, 1, H/16, W/16)], no activation."""
         half = functional.avg_pool2d(images, 3, stride=2, padding=1, count_include_pad=False)
         return [self.model_1(images), self.model_2(half)]
 

@@ -72,7 +72,7 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
 
 
 def _is_made(name: str, endings: tuple[str, ...]) -> bool:
-    """Whether any file of a table exists: one whose page was deleted still shows its numbers."""
+    """Return whether any file of a table exists: without its page, a table still shows its numbers."""
     return any(Path(f"{name}{ending}").is_file() for ending in endings)
 
 

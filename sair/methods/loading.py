@@ -100,7 +100,7 @@ def random_weights(spec: Mapping[str, Any], method: Inpainter) -> list[str]:
 
 
 def _is_name(source: str | Path) -> bool:
-    """Whether this is a method's name and not a path."""
+    """Return whether this is a method's name and not a path."""
     return isinstance(source, str) and Path(source).name == source and not Path(source).suffix
 
 

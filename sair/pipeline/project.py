@@ -80,7 +80,7 @@ class Project:
         return self.registry.method(name)
 
     def is_trained(self, name: str) -> bool:
-        """Whether the workflow trains this method."""
+        """Return whether the workflow trains this method."""
         return self.method(name)["training"] is not None
 
     def seeds(self, name: str) -> list[int]:

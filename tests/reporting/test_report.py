@@ -299,6 +299,17 @@ def test_a_column_sorts_the_table(project, desk):
 
 
 @needs_browser
+@pytest.mark.parametrize(
+    ("competing", "place"),
+    [([], 0.4), ([(2, 4)], 0.4), ([(2, 4), (4, 6)], 0.5)],  # of 4 in [0, 10], the control's, or in [2, 6]
+)
+def test_controls_count_for_a_columns_scale_only_where_fewer_than_two_methods_compete(desk, competing, place):
+    rows = [("control", 0, 10), *(("paper", *interval) for interval in competing)]
+    table = {"rows": [{"group": group, "cells": {"x": {"low": low, "high": high}}} for group, low, high in rows]}
+    assert desk.run(f"scale({json.dumps(table)}, 'x')(4)") == place
+
+
+@needs_browser
 def test_interval_and_n_by_keyboard_and_mouse(desk):
     desk.run("document.querySelector('#table-table1 thead [tabindex=\"0\"]').focus()")
     desk.press("down", "right", "end")

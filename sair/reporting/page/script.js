@@ -172,9 +172,11 @@ function grid(table, region) {
   return element;
 }
 
-/** The range of a column's intervals; controls do not stretch it. */
+/** The range of a column's intervals; controls stretch it only where fewer than two methods compete. */
 function scale(table, key) {
-  const cells = table.rows.filter((row) => row.group !== 'control').map((row) => row.cells[key]).filter((cell) => cell?.low !== undefined);
+  const rows = table.rows.filter((row) => row.cells[key]?.low !== undefined);
+  const competing = rows.filter((row) => row.group !== 'control');
+  const cells = (competing.length > 1 ? competing : rows).map((row) => row.cells[key]);
   const [low, high] = [Math.min(...cells.map((cell) => cell.low)), Math.max(...cells.map((cell) => cell.high))];
   return (value) => Math.max(0, Math.min(1, (value - low) / (high - low || 1)));
 }
