@@ -17,7 +17,7 @@ from sair.evaluation.metrics.lpips import Lpips
 from sair.evaluation.metrics.of_images import MEASURES
 from sair.evaluation.metrics.psnr import psnr
 from sair.evaluation.metrics.registry import JUDGED, METRICS
-from sair.evaluation.metrics.ssim import TILE, ssim, ssim_map
+from sair.evaluation.metrics.ssim import COLUMNS, ROWS, ssim, ssim_map
 from sair.weights import networks
 
 
@@ -156,7 +156,9 @@ def test_ssim_equals_scikit_image(kind):
     assert ssim(truth, prediction) == pytest.approx(expected, abs=1e-12)
 
 
-@pytest.mark.parametrize("size", [(11, TILE + 10), (TILE + 11, TILE + 9), (2 * TILE + 11, 30)], ids=str)
+@pytest.mark.parametrize(
+    "size", [(11, COLUMNS + 11), (ROWS + 10, COLUMNS + 10), (2 * ROWS + 11, COLUMNS + 30)], ids=str
+)
 def test_the_map_of_an_image_of_several_tiles_equals_scikit_images(size):
     truth, prediction = pair("noise", *size)
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255}

@@ -13,9 +13,9 @@ SSIM_WINDOW = SMALLEST
 SSIM_SIGMA = 1.5
 SSIM_BORDER = SSIM_WINDOW // 2
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
-# Values of the map that are computed at once: arrays of a tile stay in the processor's cache, memory does not grow with
-# the image, and each matrix product is too small for BLAS to spread it over threads, which would cost more.
-TILE = 246
+# The map is computed in parts of this size: their arrays stay in the processor's cache, memory does not grow with the
+# image, and each matrix product is too small for BLAS to spread it over threads, which would cost more.
+ROWS, COLUMNS = 64, 246
 LINES = 16  # rows or columns that one matrix product makes
 
 
@@ -61,61 +61,81 @@ def ssim_map(ground_truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
     check_pair(ground_truth, prediction)
     height, width = (side - 2 * SSIM_BORDER for side in ground_truth.shape[:2])
     similarity = np.empty((height, width))
-    for top in range(0, height, TILE):
-        for left in range(0, width, TILE):
-            read = slice(top, top + TILE + 2 * SSIM_BORDER), slice(left, left + TILE + 2 * SSIM_BORDER)
-            similarity[top : top + TILE, left : left + TILE] = _similarity(ground_truth[read], prediction[read])
+    tile = _Tile(min(height, ROWS), min(width, COLUMNS))
+    for top in range(0, height, ROWS):
+        for left in range(0, width, COLUMNS):
+            read = slice(top, top + ROWS + 2 * SSIM_BORDER), slice(left, left + COLUMNS + 2 * SSIM_BORDER)
+            tile.measure(ground_truth[read], prediction[read], similarity[top : top + ROWS, left : left + COLUMNS])
     return similarity
 
 
-def _similarity(ground_truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    """Return the map of ``ssim_map`` for one tile."""
-    height, width = ground_truth.shape[:2]
-    planes = np.empty((4, height, width))
-    total = np.zeros((height - 2 * SSIM_BORDER, width - 2 * SSIM_BORDER))
-    # Channel by channel: contiguous values are converted faster, and the arrays of one channel stay in the cache.
-    for x, y in zip(
-        *(np.ascontiguousarray(image.transpose(2, 0, 1)) for image in (ground_truth, prediction)), strict=True
-    ):
-        # With s = x + y and d = x - y, SSIM needs four smoothed images, not five (E is the weighted mean):
-        #     2 E[x] E[y]     = (E[s]² - E[d]²) / 2     2 cov(x, y)     = (var(s) - var(d)) / 2
-        #     E[x]² + E[y]²   = (E[s]² + E[d]²) / 2     var(x) + var(y) = (var(s) + var(d)) / 2
-        np.add(x, y, out=planes[0], dtype=np.float64)
-        np.subtract(x, y, out=planes[1], dtype=np.float64)
-        np.square(planes[:2], out=planes[2:])
-        mean_s, mean_d, var_s, var_d = _smooth(planes)
-        mean_s *= mean_s
-        mean_d *= mean_d
-        var_s -= mean_s
-        var_d -= mean_d
-        above = (mean_s - mean_d + 2 * C1) * (var_s - var_d + 2 * C2)
-        mean_s += mean_d
-        mean_s += 2 * C1
-        var_s += var_d
-        var_s += 2 * C2
-        mean_s *= var_s
-        above /= mean_s
-        total += above
-    total /= 3
-    return total
+class _Tile:
+    """Memory for a part of the map. It is used for all parts, because new memory costs as much time as computing.
 
+    Args:
+        height, width: of the largest part.
+    """
 
-def _smooth(planes: np.ndarray) -> np.ndarray:
-    """Return the Gaussian-weighted means of planes (N, H, W), where the window fits: (N, H - 10, W - 10)."""
-    # A matrix product is the fastest filter in NumPy. Zeros outside the band cost time, so a product makes few lines.
-    count, height, width = planes.shape
-    height, width = height - 2 * SSIM_BORDER, width - 2 * SSIM_BORDER
-    rows = np.empty((count, height, planes.shape[2]))
-    for start in range(0, height, LINES):
-        lines = min(LINES, height - start)
-        read, band = slice(start, start + lines + 2 * SSIM_BORDER), BAND[:lines, : lines + 2 * SSIM_BORDER]
-        np.matmul(band, planes[:, read], out=rows[:, start : start + lines])
-    smoothed = np.empty((count, height, width))
-    for start in range(0, width, LINES):
-        lines = min(LINES, width - start)
-        read, band = slice(start, start + lines + 2 * SSIM_BORDER), BAND[:lines, : lines + 2 * SSIM_BORDER]
-        np.matmul(rows[:, :, read], band.T, out=smoothed[:, :, start : start + lines])
-    return smoothed
+    def __init__(self, height: int, width: int) -> None:
+        self._planes = np.empty((4, height + 2 * SSIM_BORDER, width + 2 * SSIM_BORDER))
+        self._rows = np.empty((4, height, width + 2 * SSIM_BORDER))
+        self._smoothed = np.empty((4, height, width))
+        self._above = np.empty((2, height, width))
+
+    def measure(self, ground_truth: np.ndarray, prediction: np.ndarray, out: np.ndarray) -> None:
+        """Write one part of the map.
+
+        Args:
+            ground_truth, prediction: uint8 (H, W, 3), at most of the tile's size and a border of 5 pixels.
+            out: float64 (H - 10, W - 10).
+        """
+        out[:] = 0
+        height, width = out.shape
+        planes = self._planes[:, : height + 2 * SSIM_BORDER, : width + 2 * SSIM_BORDER]
+        x, y = (np.ascontiguousarray(image.transpose(2, 0, 1)) for image in (ground_truth, prediction))
+        for channel in range(3):  # one by one, so that their arrays stay in the processor's cache
+            # With s = x + y and d = x - y, SSIM needs four smoothed images, not five (E is the weighted mean):
+            #     2 E[x] E[y]     = (E[s]² - E[d]²) / 2     2 cov(x, y)     = (var(s) - var(d)) / 2
+            #     E[x]² + E[y]²   = (E[s]² + E[d]²) / 2     var(x) + var(y) = (var(s) + var(d)) / 2
+            np.add(x[channel], y[channel], out=planes[0], dtype=np.float64)
+            np.subtract(x[channel], y[channel], out=planes[1], dtype=np.float64)
+            np.square(planes[:2], out=planes[2:])
+            out += self._compare(self._smooth(planes))
+        out /= 3
+
+    def _smooth(self, planes: np.ndarray) -> np.ndarray:
+        """Return the Gaussian-weighted means of planes (4, H, W), where the window fits: (4, H - 10, W - 10)."""
+        height, width = (side - 2 * SSIM_BORDER for side in planes.shape[1:])
+        rows, smoothed = self._rows[:, :height, : planes.shape[2]], self._smoothed[:, :height, :width]
+        # Matrix products are the fastest filter in NumPy. Zeros of the band cost time, so one product makes few lines.
+        for start in range(0, height, LINES):
+            lines = min(LINES, height - start)
+            read, band = slice(start, start + lines + 2 * SSIM_BORDER), BAND[:lines, : lines + 2 * SSIM_BORDER]
+            np.matmul(band, planes[:, read], out=rows[:, start : start + lines])
+        for start in range(0, width, LINES):
+            lines = min(LINES, width - start)
+            read, band = slice(start, start + lines + 2 * SSIM_BORDER), BAND[:lines, : lines + 2 * SSIM_BORDER]
+            np.matmul(rows[:, :, read], band.T, out=smoothed[:, :, start : start + lines])
+        return smoothed
+
+    def _compare(self, smoothed: np.ndarray) -> np.ndarray:
+        """Return the similarity (H, W) of a channel from the means of s, d, s² and d² (4, H, W), which are changed."""
+        height, width = smoothed.shape[1:]
+        means, variances = smoothed[:2], smoothed[2:]
+        np.square(means, out=means)
+        variances -= means
+        above, factor = self._above[:, :height, :width]
+        np.subtract(means[0], means[1], out=above)
+        np.subtract(variances[0], variances[1], out=factor)
+        above += 2 * C1
+        factor += 2 * C2
+        above *= factor
+        below, factor = np.add(means[0], means[1], out=means[0]), np.add(variances[0], variances[1], out=variances[0])
+        below += 2 * C1
+        factor += 2 * C2
+        below *= factor
+        above /= below
+        return above
 
 
 def _band() -> np.ndarray:
