@@ -130,6 +130,11 @@ def _parser() -> argparse.ArgumentParser:
         metavar="PATTERN",
         help="file name of the mask for an image, without ending, for example {id}_mask001 (default: {id})",
     )
+    score.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto",
+        help="where LPIPS is computed (default: auto, a GPU where there is one)",
+    )  # fmt: skip
+    score.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores); scores do not depend on it")
     score.add_argument("-o", "--output", required=True, help="CSV file to write, one row per image")
     score.set_defaults(run=_score)
 
@@ -280,6 +285,7 @@ def _score(options: argparse.Namespace) -> None:
 
     from sair.common.files import check_output, write_csv
     from sair.common.listing import IMAGES
+    from sair.common.runtime import keep_memory
     from sair.evaluation.folders import score_folders
     from sair.reporting import notes
     from sair.reporting.measured import ALL, means, read_scores
@@ -287,8 +293,13 @@ def _score(options: argparse.Namespace) -> None:
     if IMAGES.fullmatch(Path(options.output).suffix):
         raise InputError(f"{options.output}: scores are written as CSV. Choose a file name that ends with .csv.")
     check_output(options.output)
-    names = {"prediction_name": options.prediction_name, "mask_name": options.mask_name}
-    frame = score_folders(options.truth, options.prediction, options.masks, options.hole, **names)
+    keep_memory()
+    if options.jobs is not None and options.jobs < 1:
+        raise InputError(f"--jobs {options.jobs}: expected at least 1 thread. Leave it out to use all cores.")
+    frame = score_folders(
+        options.truth, options.prediction, options.masks, options.hole,
+        prediction_name=options.prediction_name, mask_name=options.mask_name, device=options.device, jobs=options.jobs,
+    )  # fmt: skip
     write_csv(frame, options.output)
     scores = read_scores(options.output)
     found = {metric: mean for (bucket, metric), mean in means(scores).items() if bucket == ALL}

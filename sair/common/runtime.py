@@ -28,7 +28,7 @@ def set_up(threads: int) -> None:
     # PyTorch's defaults, set explicitly: on a GPU, float32 convolutions may use TF32, matrix products may not.
     torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    _keep_memory()
+    keep_memory()
 
 
 def writes() -> bool:
@@ -53,7 +53,7 @@ def for_all(draw: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     return draw(torch.cat(parts)).split(len(batch))[distributed.get_rank()]
 
 
-def _keep_memory() -> None:
+def keep_memory() -> None:
     """Tell glibc to keep freed memory: returning large tensors to the system costs 2-10x on some virtual machines."""
     trim_threshold, top_pad, mmap_max = -1, -2, -4
     try:

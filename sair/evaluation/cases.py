@@ -1,6 +1,6 @@
 """A method's predictions of a manifest, verified before anything is computed from them.
 
-Every file is checked before the first number is computed, and all faults are refused in one message.
+Every file is read once. All faults are refused in one message, and nothing is computed after the first one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sair.common.errors import InputError, refuse
 from sair.common.images import read_rgb
 from sair.common.listing import find, list_images, normal, some_of
 from sair.data.manifest import ManifestRow, read_manifest, read_pair, shard_of
-from sair.evaluation.checks import check_all, large_enough, same_size
+from sair.evaluation.checks import large_enough, same_size
 
 KINDS = ("composited", "raw")
 COMPOSITE = "Composite in 8 bits, with the mask's 255 as the hole, and save as PNG."
@@ -35,24 +35,24 @@ class Case(NamedTuple):
 
 
 def open_cases(
-    manifest_csv: str | Path, predictions_dir: str | Path, smallest: int, show: bool, shard: str | None = None
+    manifest_csv: str | Path, predictions_dir: str | Path, smallest: int, shard: str | None = None
 ) -> tuple[list[ManifestRow], Callable[[ManifestRow], Case]]:
-    """Check a manifest and all predictions of it.
+    """Read a manifest, and check that the predictions are those of its rows.
 
     Args:
         manifest_csv: the manifest; its images and masks lie beside it.
         predictions_dir: holds ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         smallest: shortest side in pixels that the metrics need.
-        show: progress bar on stderr.
         shard: ``2-of-8`` for that part of the manifest alone.
 
     Returns:
-        The rows, and the function that loads the images of one of them.
+        The rows, and the function that loads the images of one of them. It raises ``InputError`` for a ground truth or
+        mask that is not the manifest's, an unreadable prediction, one of another size, a composited image whose known
+        pixels are not the ground truth's bytes or whose hole pixels are not the raw one's (``checks.checked`` collects
+        these).
 
     Raises:
-        InputError: a ground truth or mask that is not the manifest's, a missing, extra or unreadable prediction, one of
-            another size, a composited image whose known pixels are not the ground truth's bytes or whose hole pixels
-            are not the raw one's. The message names the files, up to ten.
+        InputError: a fault of the manifest, or missing or extra predictions. The message names the files, up to ten.
     """
     manifest_csv, predictions_dir = Path(manifest_csv), Path(predictions_dir)
     rows = read_manifest(manifest_csv)
@@ -63,7 +63,6 @@ def open_cases(
     def load(row: ManifestRow) -> Case:
         return _load(row, manifest_csv.parent, predictions_dir, smallest)
 
-    check_all(rows, load, show)
     return rows, load
 
 

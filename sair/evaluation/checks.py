@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
@@ -10,20 +10,38 @@ import numpy as np
 
 from sair.common.errors import InputError, refuse
 from sair.common.images import read_rgb
-from sair.common.progress import progress
 
 T = TypeVar("T")
+Loaded = TypeVar("Loaded")
 
 
-def check_all(items: Sequence[T], load: Callable[[T], object], show: bool) -> None:
-    """Load every item once and refuse all faults together, before hours are spent on the good ones."""
-    faults = []
-    for item in progress(items, desc="check", unit="image", disable=not show):
+def checked(items: Iterable[T], load: Callable[[T], Loaded], faults: list[str]) -> Iterator[tuple[T, Loaded]]:
+    """Load every item once and yield it with what was loaded; after the first fault, only check the other items.
+
+    Args:
+        items: what to load.
+        load: reads an item, and raises ``InputError`` for a fault.
+        faults: gets the messages. The caller refuses them after the last item (``refuse_all``). Threads may share one.
+    """
+    for item in items:
         try:
-            load(item)
+            loaded = load(item)
         except InputError as error:
             faults.append(str(error))
-    refuse(list(dict.fromkeys(faults)))  # a ground truth used in three rows is reported once
+        else:
+            if not faults:
+                yield item, loaded
+
+
+def refuse_all(faults: Iterable[str]) -> None:
+    """Refuse the faults of ``checked`` together, in alphabetical order, each once.
+
+    A ground truth of three rows is reported once.
+
+    Raises:
+        InputError: there is a fault.
+    """
+    refuse(sorted(set(faults)))
 
 
 def read_truth(path: Path, smallest: int) -> np.ndarray:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -16,10 +16,11 @@ from sair.common.images import HOLES, read_mask, read_rgb
 from sair.common.listing import IMAGES, images_by_id, some_of
 from sair.common.progress import progress, warn
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
-from sair.evaluation.checks import check_all, read_truth, same_size
-from sair.evaluation.metrics.metric import Metric
+from sair.evaluation.checks import checked, read_truth, refuse_all, same_size
+from sair.evaluation.metrics.metric import Metric, PairNetwork, absolute_difference
 from sair.evaluation.metrics.of_images import HOLE_COLUMNS, NETWORKS, SMALLEST_SIDE, WHOLE_COLUMNS
 from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
+from sair.evaluation.threads import in_parts, threads
 
 ID = "{id}"
 
@@ -34,7 +35,9 @@ def score_folders(
     prediction_name: str = ID,
     mask_name: str = ID,
     networks: Networks = True,
+    device: str = "cpu",
     batch_size: int = 16,
+    jobs: int | None = None,
     show: bool = True,
 ) -> pd.DataFrame:
     """Score a folder of predictions against a folder of ground truths.
@@ -51,7 +54,9 @@ def score_folders(
             mask ``cat_mask001.png`` of ``cat.png``. Only files named so count as predictions or masks.
         networks: networks to use again, by metric (``{"lpips": Lpips()}``), True to build them, False to leave their
             columns ``nan``.
-        batch_size: predictions that a network gets at once.
+        device: where networks run that are built here: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        batch_size: most predictions that a network gets at once.
+        jobs: threads; None takes all cores. Their number changes no result.
         show: progress bars on stderr.
 
     Returns:
@@ -67,43 +72,91 @@ def score_folders(
     buckets = as_buckets(buckets)
     files = _Files(Path(truth_dir), Path(prediction_dir), None if masks is None else Path(masks))
     files.pair(prediction_name, mask_name)
-    found = networks_of(networks)
-    polarity = _Polarity(hole)
-
-    def load(name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        truth = read_truth(files.truths[name], SMALLEST_SIDE)
-        path = files.predictions[name]
-        prediction = read_rgb(path)
-        same_size(path, prediction, files.truths[name], truth, "write predictions at the size of their ground truth")
-        if files.masks is None:
-            return truth, prediction, None
-        mask = read_mask(files.masks[name], hole)
-        same_size(files.masks[name], mask, files.truths[name], truth, "resize masks with nearest neighbour")
-        return truth, prediction, mask
-
-    def check(name: str) -> None:
-        polarity.count(name, *load(name))
-
-    names = sorted(files.truths)
-    check_all(names, check, show)
+    found = networks_of(networks, device)
+    scorer = _Scorer(files, hole, buckets, found, batch_size)
+    parts = in_parts(sorted(files.truths), batch_size)
+    polarity, rows = _Polarity(hole), list[dict[str, Any]]()
+    with threads(jobs) as pool, progress(total=len(files.truths), desc="score", unit="image", disable=not show) as bar:
+        for part in pool.map(scorer.score, parts):
+            for scored in part:
+                rows.append(scored.row)
+                polarity.add(scored)
+            bar.update(len(part))
+    refuse_all(scorer.faults)
     polarity.check(masks)
-    queue = NetworkQueue(found, batch_size)
-    rows: list[dict[str, Any]] = []
-    for name in progress(names, desc="score", unit="image", disable=not show):
-        truth, prediction, mask = load(name)
-        row: dict[str, Any] = {"id": name, **score_pair(truth, prediction, mask)}
-        if mask is not None:
-            count = int(mask.sum())
-            row |= {"ratio": 100 * count / mask.size, "bucket": bucket_of(count, mask.size, buckets)}
-        queue.put(truth, [Target(prediction, row)])
-        rows.append(row)
-    queue.finish()
     for name in found:
         _warn_of_small(truth_dir, NETWORKS[name], rows)
     columns = ["id", *WHOLE_COLUMNS]
     if masks is not None:
         columns += ["ratio", "bucket", *HOLE_COLUMNS]
     return pd.DataFrame(rows, columns=columns)
+
+
+class _Scored(NamedTuple):
+    """The scores of an image, and what tells a mask's polarity.
+
+    row: by column.
+    errors: sums of |ground truth - prediction| outside and inside the hole; None without masks.
+    pixels: outside and inside the hole.
+    """
+
+    row: dict[str, Any]
+    errors: tuple[int, int] | None = None
+    pixels: tuple[int, int] = (0, 0)
+
+
+class _Scorer:
+    """Reads and scores images of two folders; several threads may use it at once.
+
+    Attributes:
+        faults: messages of what was wrong with images.
+    """
+
+    def __init__(
+        self,
+        files: _Files,
+        hole: str,
+        buckets: Sequence[tuple[float, float]],
+        networks: Mapping[str, PairNetwork],
+        batch_size: int,
+    ) -> None:
+        self._files, self._hole, self._buckets = files, hole, buckets
+        self._networks, self._batch_size = networks, batch_size
+        self.faults: list[str] = []
+
+    def score(self, names: Sequence[str]) -> list[_Scored]:
+        """Return the scores of some images; after a fault, of those before it."""
+        queue = NetworkQueue(self._networks, self._batch_size)
+        found = []
+        for name, (truth, prediction, mask) in checked(names, self._load, self.faults):
+            scored = self._score(name, truth, prediction, mask)
+            queue.put(truth, [Target(prediction, scored.row)])
+            found.append(scored)
+        if not self.faults:
+            queue.finish()
+        return found
+
+    def _load(self, name: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        files = self._files
+        truth = read_truth(files.truths[name], SMALLEST_SIDE)
+        path = files.predictions[name]
+        prediction = read_rgb(path)
+        same_size(path, prediction, files.truths[name], truth, "write predictions at the size of their ground truth")
+        if files.masks is None:
+            return truth, prediction, None
+        mask = read_mask(files.masks[name], self._hole)
+        same_size(files.masks[name], mask, files.truths[name], truth, "resize masks with nearest neighbour")
+        return truth, prediction, mask
+
+    def _score(self, name: str, truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray | None) -> _Scored:
+        row: dict[str, Any] = {"id": name, **score_pair(truth, prediction, mask)}
+        if mask is None:
+            return _Scored(row)
+        count = int(mask.sum())
+        row |= {"ratio": 100 * count / mask.size, "bucket": bucket_of(count, mask.size, self._buckets)}
+        error = absolute_difference(truth, prediction)
+        inside, total = (int(part.sum(dtype=np.int64)) for part in (error[mask], error))
+        return _Scored(row, (total - inside, inside), (mask.size - count, count))
 
 
 def _warn_of_small(truth_dir: str | Path, metric: Metric, rows: list[dict[str, Any]]) -> None:
@@ -202,17 +255,15 @@ class _Polarity:
         self._errors, self._pixels = np.zeros(2), np.zeros(2)  # outside and inside the hole
         self._whole: list[str] = []  # images without a hole
 
-    def count(self, name: str, truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray | None) -> None:
+    def add(self, scored: _Scored) -> None:
         """Take one image into account."""
-        if mask is None:
+        if scored.errors is None:
             return
-        if not mask.any():
-            self._whole.append(name)
+        if not scored.pixels[1]:
+            self._whole.append(scored.row["id"])
             return
-        error = np.maximum(truth, prediction) - np.minimum(truth, prediction)  # uint8, as memory may be short
-        inside, total = error[mask].sum(dtype=np.int64), error.sum(dtype=np.int64)
-        self._errors += total - inside, inside
-        self._pixels += mask.size - mask.sum(), mask.sum()
+        self._errors += scored.errors
+        self._pixels += scored.pixels
 
     def check(self, masks: str | Path | None) -> None:
         """Refuse masks that cannot have the declared polarity; warn of improbable ones and of masks without a hole."""

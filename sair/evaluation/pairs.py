@@ -10,11 +10,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
+from sair.common import runtime
 from sair.evaluation.metrics.metric import Metric, PairNetwork
 from sair.evaluation.metrics.of_images import COMPUTED, NETWORKS
 
 # By metric; True builds those of all metrics, False leaves their columns nan.
 Networks = Mapping[str, PairNetwork] | bool
+PIXELS_AT_ONCE = 2**20  # of predictions in a batch: 16 of 256x256. More need memory and are no faster
 
 
 def score_pair(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray | None = None) -> dict[str, float]:
@@ -64,7 +66,7 @@ class NetworkQueue:
 
     Args:
         networks: by metric; the columns of metrics without a network become ``nan``.
-        batch_size: predictions that a network gets at once.
+        batch_size: most predictions that a network gets at once; fewer of large images.
     """
 
     def __init__(self, networks: Mapping[str, PairNetwork], batch_size: int) -> None:
@@ -90,16 +92,22 @@ class NetworkQueue:
             return
         batch = metric.name, ground_truth.shape
         self._waiting[batch].append((ground_truth, targets))
-        if sum(len(group) for _, group in self._waiting[batch]) >= self._batch_size:
+        if sum(len(group) for _, group in self._waiting[batch]) >= self._most(ground_truth):
             self._measure(metric.name, self._waiting.pop(batch))
+
+    def _most(self, ground_truth: np.ndarray) -> int:
+        """Return the number of predictions of this size that a network gets at once."""
+        height, width = ground_truth.shape[:2]
+        return max(1, min(self._batch_size, PIXELS_AT_ONCE // (height * width)))
 
     def _measure(self, name: str, groups: Sequence[Group]) -> None:
         network = self._networks[name]
         truths = network.features([truth for truth, _ in groups])
         pairs = [(index, target) for index, (_, targets) in enumerate(groups) for target in targets]
         # A ground truth with many predictions may overfill a batch, so it is cut again.
-        for start in range(0, len(pairs), self._batch_size):
-            part = pairs[start : start + self._batch_size]
+        most = self._most(groups[0][0])
+        for start in range(0, len(pairs), most):
+            part = pairs[start : start + most]
             features = network.features([target.prediction for _, target in part])
             # Repeat the features of each ground truth once for each of its predictions.
             owner = torch.tensor([index for index, _ in part], device=network.device)
@@ -108,12 +116,17 @@ class NetworkQueue:
                 target.row[name + target.suffix] = float(distance)
 
 
-def networks_of(networks: Networks) -> dict[str, PairNetwork]:
+def networks_of(networks: Networks, device: str = "cpu") -> dict[str, PairNetwork]:
     """Return the networks to use by metric: those given, or new ones of all metrics for True, or none for False.
 
+    Args:
+        networks: by metric, or True or False.
+        device: where new ones run: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+
     Raises:
-        InputError: weights are missing.
+        InputError: weights are missing, or there is no GPU although ``cuda`` was requested.
     """
     if isinstance(networks, bool):
-        return {name: metric.network() for name, metric in NETWORKS.items() if networks and metric.network is not None}
+        on = str(runtime.device(device))
+        return {name: metric.network(on) for name, metric in NETWORKS.items() if networks and metric.network}
     return dict(networks)

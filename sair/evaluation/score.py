@@ -19,6 +19,7 @@ from sair.common.files import write_text
 from sair.common.progress import progress
 from sair.data.manifest import ManifestRow, read_manifest
 from sair.evaluation.cases import Case, open_cases, score_text
+from sair.evaluation.checks import checked, refuse_all
 from sair.evaluation.metrics.of_images import MEASURES, NETWORKS, SMALLEST_SIDE
 from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
 
@@ -60,25 +61,26 @@ def score_predictions(
     """
     found = networks_of(networks)
     smallest = max([SMALLEST_SIDE, *(NETWORKS[name].smallest for name in found)])
-    rows, load = open_cases(manifest_csv, predictions_dir, smallest, show, shard)
+    rows, load = open_cases(manifest_csv, predictions_dir, smallest, shard)
     # Rows of one ground truth together, because its features serve all its masks; `scores` keeps the manifest's order.
-    groups: dict[str, list[int]] = defaultdict(list)
-    for index, row in enumerate(rows):
-        groups[row.image].append(index)
-    scores: list[dict[str, Any]] = [{} for _ in rows]
-    queue = NetworkQueue(found, batch_size)
+    groups: dict[str, list[ManifestRow]] = defaultdict(list)
+    for row in rows:
+        groups[row.image].append(row)
+    scores: dict[ManifestRow, dict[str, Any]] = {row: {} for row in rows}
+    queue, faults = NetworkQueue(found, batch_size), list[str]()
     with progress(total=len(rows), desc="score", unit="row", disable=not show) as bar:
-        for indices in groups.values():
+        for group in groups.values():
             targets = []
-            for index in indices:
-                case = load(rows[index])
-                scores[index] |= _score_case(rows[index], case)
-                targets.append(Target(case.composited, scores[index]))
-                targets.append(Target(case.raw, scores[index], "_raw"))
-                bar.update()
-            queue.put(case.ground_truth, targets)
+            for row, case in checked(group, load, faults):
+                scores[row] |= _score_case(row, case)
+                targets.append(Target(case.composited, scores[row]))
+                targets.append(Target(case.raw, scores[row], "_raw"))
+            bar.update(len(group))
+            if not faults:
+                queue.put(case.ground_truth, targets)
+        refuse_all(faults)
         queue.finish()
-    frame = pd.DataFrame(scores, columns=list(SCORE_COLUMNS))
+    frame = pd.DataFrame(scores.values(), columns=list(SCORE_COLUMNS))
     write_text(out_csv, score_text(frame))
     return frame
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from sair.common.files import write_text
 from sair.common.progress import progress
 from sair.evaluation.cases import open_cases, score_text
+from sair.evaluation.checks import checked, refuse_all
 from sair.evaluation.conventions import score_by_conventions
 from sair.evaluation.metrics.metric import SMALLEST
 
@@ -28,12 +30,13 @@ def score_conventions(
     Raises:
         InputError: a fault of the manifest or of a prediction (``sair.evaluation.cases.open_cases``).
     """
-    rows, load = open_cases(manifest_csv, predictions_dir, SMALLEST, show)
-    scores = []
-    for row in progress(rows, desc="conventions", unit="row", disable=not show):
-        case = load(row)
+    rows, load = open_cases(manifest_csv, predictions_dir, SMALLEST)
+    scores: list[dict[str, Any]] = []
+    faults: list[str] = []
+    for row, case in checked(progress(rows, desc="conventions", unit="row", disable=not show), load, faults):
         measured = score_by_conventions(case.ground_truth, case.composited, case.hole)
         scores.append({"id": row.id, "bucket": row.bucket, "cluster": row.cluster, **measured})
+    refuse_all(faults)
     frame = pd.DataFrame(scores)
     write_text(out_csv, score_text(frame))
     return frame

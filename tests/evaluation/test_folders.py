@@ -7,6 +7,7 @@ import unicodedata
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers.scoring import SIDE, a_hole, fault, image, network_or_skip, write_mask
 from PIL import Image
 
@@ -16,6 +17,8 @@ from sair.evaluation.folders import score_folders
 from sair.evaluation.metrics.l1 import l1
 from sair.evaluation.metrics.psnr import psnr
 from sair.evaluation.metrics.ssim import ssim
+from sair.evaluation.pairs import PIXELS_AT_ONCE, NetworkQueue, Target
+from sair.evaluation.threads import in_parts
 
 
 @pytest.fixture(scope="module")
@@ -292,3 +295,64 @@ def test_the_command_scores_two_folders(folders, capsys):
     (folders / "prediction/a/b.png").unlink()
     assert main(arguments) == 1
     assert "a/b" in capsys.readouterr().err and not (folders / "scores.csv").exists()
+
+
+@pytest.mark.parametrize("networks", [False, True], ids=["functions", "lpips"])
+def test_the_number_of_threads_changes_no_bit(tmp_path, networks):
+    if networks:
+        network_or_skip()
+    for index in range(34):  # more than one image per part
+        write_png(tmp_path / f"truth/{index}.png", image(index, 32, 36 if index % 9 else 48))
+        write_png(tmp_path / f"prediction/{index}.png", image(index + 1, 32, 36 if index % 9 else 48))
+    folders = tmp_path / "truth", tmp_path / "prediction"
+    one, three = (score_folders(*folders, networks=networks, show=False, jobs=jobs) for jobs in (1, 3))
+    pd.testing.assert_frame_equal(one, three, check_exact=True)
+    assert one.id.tolist() == sorted(one.id) and len(one) == 34
+
+
+def test_threads_report_all_faults_in_one_order_and_leave_torch_as_it_was(tmp_path):
+    before = torch.get_num_threads()
+    for index in range(20):
+        write_png(tmp_path / f"truth/{index:02}.png", image(index))
+        write_png(tmp_path / f"prediction/{index:02}.png", image(index, *((SIDE, 44) if index in (3, 17) else ())))
+    message = fault(score_folders, tmp_path / "truth", tmp_path / "prediction", networks=False, show=False, jobs=3)
+    assert message.startswith("2 faults:") and message.index("03.png") < message.index("17.png")
+    assert torch.get_num_threads() == before
+
+
+def test_parts_depend_on_the_number_of_items_alone():
+    assert [len(part) for part in in_parts(range(5), 16)] == [1] * 5
+    assert [len(part) for part in in_parts(range(34), 16)] == [2] * 17
+    parts = in_parts(range(5000), 16)
+    assert [item for part in parts for item in part] == list(range(5000)) and max(map(len, parts)) == 16
+
+
+class Recorder:
+    """A network whose distance is 0, and which records the sizes of its batches."""
+
+    device = torch.device("cpu")
+
+    def __init__(self):
+        self.batches = []
+
+    def features(self, images):
+        self.batches.append(len(images))
+        return [torch.zeros(len(images), 1)]
+
+    def distance(self, features_a, features_b):
+        return np.zeros(len(features_a[0]))
+
+
+@pytest.mark.parametrize(("side", "expected"), [(40, 16), (PIXELS_AT_ONCE // 40, 1)])
+def test_a_batch_has_fewer_of_large_images(side, expected):
+    network = Recorder()
+    queue, pixels = NetworkQueue({"lpips": network}, 16), np.zeros((40, side, 3), np.uint8)
+    for _ in range(16):
+        queue.put(pixels, [Target(pixels, {})])
+    assert set(network.batches) == {expected} and len(network.batches) == 2 * 16 // expected
+
+
+def test_a_number_of_threads_below_one_is_refused(folders, tmp_path, capsys):
+    command = ["score", str(folders / "truth"), str(folders / "prediction"), "-o", str(tmp_path / "o.csv")]
+    assert main([*command, "--jobs", "0"]) == 1
+    assert "--jobs 0: expected at least 1 thread" in capsys.readouterr().err

@@ -65,7 +65,8 @@ class Metric:
         compute: for a metric of an image pair, the function.
         of_pair: optional; prepares a pair once and returns the function of the hole. For a metric that would otherwise
             do the same work for the whole image and for the hole.
-        network: for a metric of an image pair that a network measures in batches, what builds the network.
+        network: for a metric of an image pair that a network measures in batches, the function that builds the network
+            on a torch device, given by name.
         in_hole: whether the metric has a value for hole pixels only (column ``<name>_hole``); not for networks.
         smallest: shortest side in pixels for which the value exists.
         valid: range of values; a score file with another value is refused.
@@ -84,7 +85,7 @@ class Metric:
     kind: Literal["image", "set", "segmentation"] = "image"
     compute: Compute | None = None
     of_pair: Callable[[np.ndarray, np.ndarray], OfHole] | None = None
-    network: Callable[[], PairNetwork] | None = None
+    network: Callable[[str], PairNetwork] | None = None
     in_hole: bool = True
     smallest: int = SMALLEST
     valid: tuple[float, float] = (-math.inf, math.inf)
