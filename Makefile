@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: table1 all report test test-fast lint docs bench clean
+.PHONY: table1 all report test test-fast lint docs bench test-gpu bench-gpu clean
 .DEFAULT_GOAL := table1
 
 table1: $(VENV)/ready
@@ -49,6 +49,13 @@ $(VENV)/ready-docs: $(VENV)/ready requirements-docs.lock
 
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/speed.py
+
+# What follows needs a GPU.
+test-gpu: $(VENV)/ready
+	$(BIN)/python -m pytest -m gpu
+
+bench-gpu: $(VENV)/ready
+	$(BIN)/python benchmarks/gpu.py
 
 clean:
 	find results -mindepth 1 -maxdepth 1 ! -name reference -exec rm -rf {} +

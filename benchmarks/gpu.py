@@ -1,0 +1,110 @@
+"""Time training steps and inpainting on a GPU, side by side with another revision of this repository.
+
+    python benchmarks/gpu.py                             prints the table and writes results/bench_gpu.json
+    python benchmarks/gpu.py --device cpu --size 64 --preset mini --batch 2     the same where no GPU is present
+
+Random weights and images; bfloat16 autocast. Each measurement is a process of its own, the two revisions take turns,
+and a warm-up comes before. Peak memory is what torch allocated. A call takes under five minutes on a data-centre GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from revisions import ROOT, checkout, processor
+from steps import PATHS, call_of, run
+from tabulate import tabulate
+
+BATCHES = {"train sair": 16, "inpaint sair": 8, "inpaint liif": 8, "train structureflow": 8}
+WARM_UP = 3
+
+
+def prepare(device: str) -> None:
+    """Set the process up as the measured revision does."""
+    try:
+        from sair.common import runtime
+    except ImportError:  # c7ba0a3
+        from sair import runtime  # type: ignore[attr-defined,no-redef]
+    runtime.set_up(1 if device == "cpu" else 8)
+
+
+def wait(device: str) -> None:
+    """Wait until the device has done its work."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+
+
+def measure(case: str, preset: str, size: int, count: int, repeats: int, device: str) -> dict[str, float]:
+    """Return the median milliseconds of a call, images per second, and the peak memory in GiB (0 on a CPU)."""
+    prepare(device)
+    call, times = call_of(case, preset, size, count, device), []
+    with torch.autocast(device, torch.bfloat16):
+        for number in range(WARM_UP + repeats):
+            wait(device)
+            start = time.perf_counter()
+            call()
+            wait(device)
+            if number >= WARM_UP:
+                times.append(time.perf_counter() - start)
+    seconds = statistics.median(times)
+    peak = torch.cuda.max_memory_allocated() / 2**30 if device == "cuda" else 0.0
+    return {"ms": 1000 * seconds, "images_per_second": count / seconds, "peak_gib": peak}
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure both revisions, print a table and write the numbers as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--output", default="results/bench_gpu.json", help="JSON to write")
+    parser.add_argument("--against", default="c7ba0a3", help="git revision to compare with")
+    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where to compute")
+    parser.add_argument("--preset", default="paper", help="size of the methods")
+    parser.add_argument("--size", type=int, default=256, help="side of the images")
+    parser.add_argument("--batch", type=int, help="images per batch, in place of each case's own")
+    parser.add_argument("--repeats", type=int, default=8, help="timed calls in each process")
+    parser.add_argument("--cases", nargs="+", default=list(BATCHES), choices=list(BATCHES), help="what to measure")
+    parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        parser.error("torch finds no GPU. Run it where one is, or try `--device cpu --size 64 --preset mini`.")
+    if options.measure:
+        [case] = options.cases
+        found = measure(case, options.preset, options.size, options.batch, options.repeats, options.device)
+        print(json.dumps(found))
+        return
+    settings = {key: str(getattr(options, key)) for key in ("device", "preset", "size", "repeats")}
+    cases: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        before = checkout(options.against, Path(folder), PATHS)
+        for case in options.cases:
+            count = str(options.batch or BATCHES[case])
+            given = [*(word for key, value in settings.items() for word in (f"--{key}", value)), "--batch", count]
+            arms = {"before": before, "now": ROOT}
+            cases[case] = {name: run(__file__, root, ["--cases", case, *given]) for name, root in arms.items()}
+    rows = [
+        [
+            case,
+            *(f"{both[arm]['ms']:.1f} ms, {both[arm]['images_per_second']:.1f}/s, {both[arm]['peak_gib']:.2f} GiB"
+              for arm in ("before", "now")),
+            f"{both['before']['ms'] / both['now']['ms']:.1f}x",
+        ]
+        for case, both in cases.items()
+    ]  # fmt: skip
+    print(tabulate(rows, ["case", options.against, "now", "ratio"], disable_numparse=True))
+    name = torch.cuda.get_device_name() if options.device == "cuda" else processor()
+    facts = {"device_name": name, "torch": torch.__version__, "date": str(date.today()), **settings}
+    output = Path(options.output)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps({"against": options.against, **facts, "cases": cases}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
