@@ -15,6 +15,10 @@ from sair.common.errors import InputError
 
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # docs/speed.md measures both
+# Whether float32 on a GPU may be computed in TF32, with 10 bits of mantissa, as PyTorch's convolutions do by default.
+# Off, so that float32 means the same on a CPU and on a GPU: emulated on a CPU, TF32 moved StructureFlow's images by 17
+# grey levels. Training is little affected, because a GPU trains in bfloat16 unless `precision: fp32` is set.
+TF32 = False
 _conditions: dict[str, Any] = {}  # what this process has computed with so far; see ``conditions``
 
 
@@ -25,8 +29,7 @@ def set_up(threads: int) -> None:
     # Turn off the debugging option that deterministic mode enables: it fills new tensors with NaN.
     deterministic: Any = torch.utils.deterministic  # its class defines the option as a property, which stubs lack
     deterministic.fill_uninitialized_memory = False
-    # PyTorch's defaults, set explicitly: on a GPU, float32 convolutions may use TF32, matrix products may not.
-    torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = True, False
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = TF32
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     keep_memory()
 

@@ -1,5 +1,7 @@
 """Precision and device of a process, and the conditions that it records."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import torch
@@ -25,3 +27,12 @@ def test_a_process_records_its_device_and_precision(monkeypatch):
     assert runtime.conditions() == {"device_type": "cpu", "precision": "bf16"}
     runtime.adopt({"device": "a GPU of another process"})
     assert runtime.conditions()["device"] == "a GPU of another process"
+
+
+def test_float32_is_not_rounded_to_tf32():
+    code = (
+        "import torch; from sair.common import runtime; runtime.set_up(1); "
+        "print(torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32)"
+    )
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert output.split() == ["False", "False"]
