@@ -254,7 +254,7 @@ def test_a_folder_without_a_repository_of_its_own(checkout, tmp_path):
     inside = tmp_path / "code/sub"
     inside.mkdir()
     (tmp_path / "plain").mkdir()
-    with pytest.raises(InputError, match="no git repository of its own"):
+    with pytest.raises(InputError, match="not the top of a git repository"):
         Checkout.of(checkout | {"folder": str(inside)}).checked()
     with pytest.raises(InputError, match=r"not a git repository|repository of its own"):
         Checkout.of(checkout | {"folder": str(tmp_path / "plain")}).checked()

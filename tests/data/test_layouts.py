@@ -249,7 +249,7 @@ def test_the_doctor_accepts_the_layouts(layout):
     assert faults == []
     said = {finding.what: finding.description for finding in findings}
     assert said["dataset celebahq, split"] == "20 train (0 to 1999), 4 validation (2000 to 2003), 4 test (2004 to 2007)"
-    assert "hole ratios and borders as published" in said["masks nvidia, order"]
+    assert "hole ratios and borders are as published" in said["masks nvidia, order"]
     one, other = (folder / f"testing_mask_dataset/{number:05d}.png" for number in (1, 8001))
     one.rename(folder / "one.png"), other.rename(one), (folder / "one.png").rename(other)
     ((state, what, text),) = examined()[0]
@@ -286,7 +286,7 @@ def test_planning_neither_lists_nor_opens_images(tmp_path):
     assert plan.returncode == 0, plan.stdout[-3000:]
     counts = dict(line.split() for line in plan.stdout.splitlines() if len(line.split()) == 2)
     specs = {path.stem for path in (tmp_path / "config/methods").glob("*.yaml")}
-    assert int(counts["images"]) == int(counts["manifest"]) == 2
+    assert int(counts["freeze_images"]) == int(counts["freeze_manifest"]) == 2
     assert len(specs) < int(counts["predict"]) < 2 * len(specs) and int(counts["total"]) < 200
 
 
