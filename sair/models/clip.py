@@ -23,13 +23,13 @@ from sair.models.resizing import resize
 
 IGNORE_INDEX = -100  # label of pixels that the loss leaves out
 OPENAI_FILE = "ViT-B-16.pt"
-OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # beside the weights in OpenAI's file
-TEXTS = 256  # embedded at once
-# Tokens up to which attention is computed by plain products on a CPU: twice as fast as the fused kernel, but the memory
-# grows with the square of the tokens.
+OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # stored with the weights in OpenAI's file
+TEXTS = 256  # number of texts embedded at once
+# Up to this number of tokens, a CPU computes attention by plain products. They are twice as fast as the fused kernel,
+# but their memory grows with the square of the number of tokens.
 PLAIN_ATTENTION = 1024
 IN_A_SCENE = ("there is a {}", "there is the {}", "this is a {}", "this is the {}", "this is one {}")
-# Sentences whose mean embedding stands for a class. MaskCLIP (Zhou et al., ECCV 2022) takes the 80 that CLIP's authors
+# Sentences whose mean embedding represents a class. MaskCLIP (Zhou et al., ECCV 2022) takes the 80 that CLIP's authors
 # published for ImageNet and five of its own. Four are enough for the small CLIP, which is trained with them.
 PROMPTS = {
     "small": ("a photo of {}.", "{}.", "a photo of the {}.", "a close-up of the {}."),
@@ -176,13 +176,13 @@ class CLIP(nn.Module):
     """A CLIP that can be trained on labelled images with captions, and read densely.
 
     Training contrasts two things with text: the whole image with its caption (Radford et al., 2021), and every pixel
-    of the upsampled dense map with the names of the classes. Without the second the dense map of so small a model is
-    not text-aligned at all.
+    of the upsampled dense map with the names of the classes. Without the second part, the dense map of such a small
+    model is not aligned with text at all.
 
     Args:
         architecture: see ``build_clip``.
-        pretrained: a tag of open_clip or a weights file; a known one (``openai`` for ViT-B/16) from any source of
-            ``sair.weights``; None trains from random weights.
+        pretrained: a tag of open_clip or a weights file. Known weights (``openai`` for ViT-B/16) can come from any
+            source of ``sair.weights``. None: train from random weights.
         residual, mlp: see ``DenseCLIP``.
         lr: Adam's learning rate.
         caption_weight: weight of the caption loss beside the region loss.
@@ -226,7 +226,7 @@ class CLIP(nn.Module):
         """Return one embedding per class, the mean over its prompts, (K, channels), unit length."""
         names = self.classes if classes is None else classes
         texts = [prompt.replace("{}", name) for name in names for prompt in self.prompts]
-        # In parts: 85 prompts for each of 150 classes would take gigabytes in the text tower at once.
+        # Computed in parts: 85 prompts for each of 150 classes at once would take gigabytes in the text tower.
         parts = [self.text(texts[start : start + TEXTS]) for start in range(0, len(texts), TEXTS)]
         return F.normalize(torch.cat(parts).unflatten(0, (len(names), len(self.prompts))).mean(1), dim=-1)
 
@@ -266,7 +266,7 @@ class CLIP(nn.Module):
 def shares(labels: Tensor, classes: int) -> Tensor:
     """Return the share of each class among the labelled pixels, (classes,); labels from ``classes`` on are left out.
 
-    ``bincount`` and selecting by a mask would wait for the device, to learn the size of their result.
+    ``bincount`` and selecting by a mask are avoided, because they wait for the device to return the size of the result.
     """
     flat = labels.flatten().clamp_max(classes)
     count = flat.new_zeros(classes + 1).scatter_add_(0, flat, torch.ones_like(flat))[:classes]
@@ -300,6 +300,6 @@ def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], p
 
 
 def _openai_state(file: Path) -> dict[str, Tensor]:
-    """Read OpenAI's file, a TorchScript archive, which no weights-only reader takes; its hash has been checked."""
+    """Read OpenAI's file, a TorchScript archive, which weights-only readers refuse; its hash has been checked."""
     state = torch.jit.load(file, map_location="cpu").state_dict()
     return {name: value for name, value in state.items() if name not in OPENAI_NUMBERS}

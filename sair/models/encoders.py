@@ -1,4 +1,4 @@
-"""Appearance encoders: a masked image and its mask in, a feature map of the image's size out."""
+"""Appearance encoders, which turn a masked image and its mask into a feature map of the image's size."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class ResidualBlock(nn.Module):
 def start_for_relu(module: nn.Module) -> None:
     """Draw initial weights so that ReLU layers keep the signal's size (He et al., 2015).
 
-    PyTorch's default shrinks it to a third of its variance in every layer. Through the 12 layers of an encoder without
-    normalisation and skips, next to nothing of the image would reach the output at the start.
+    PyTorch's default reduces the variance to a third in every layer. In an encoder of 12 layers without normalisation
+    or skips, almost nothing of the image would reach the output at the start of training.
     """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         elif isinstance(layer, nn.ConvTranspose2d):
-            # An output pixel sees kernel / stride taps along each side, of every input channel.
+            # An output pixel depends on kernel / stride taps along each side, in every input channel.
             taps = layer.kernel_size[0] * layer.kernel_size[1] / (layer.stride[0] * layer.stride[1])
             nn.init.normal_(layer.weight, std=(2 / (layer.in_channels * taps)) ** 0.5)
         if isinstance(layer, nn.Conv2d | nn.Linear | nn.ConvTranspose2d) and layer.bias is not None:
@@ -50,8 +50,8 @@ class AppEncoder(nn.Module):
     """The paper's AppEncoder (Table 4 of the paper, "detail the architecture").
 
     The table prints its last two layers as Conv(., ., 4, 2, 1); these must be transposed convolutions, because only
-    then is the output "of the same size as the input image" (section 4.4). At the paper's size a feature sees 164
-    pixels, 0.6 of a 256-pixel side.
+    then is the output "of the same size as the input image" (section 4.4). At the paper's size the receptive
+    field of a feature is 164 pixels, 0.6 of a 256-pixel side.
 
     Args:
         channels: width of the first and last layer (paper: 64); the inner ones are two and four times as wide.
@@ -86,7 +86,7 @@ class AppEncoder(nn.Module):
         x = torch.cat([images, masks], dim=1)
         # Two halvings need sides divisible by four; the border is repeated outwards and cut off again.
         x = nn.functional.pad(x, (0, -width % 4, 0, -height % 4), mode="replicate")
-        # Channels last: bfloat16 convolutions are faster so, and the implicit function looks up rows of channels.
+        # Channels last makes bfloat16 convolutions faster, and the implicit function looks up rows of channels.
         return self.layers(x.contiguous(memory_format=torch.channels_last))[..., :height, :width]
 
 
@@ -98,7 +98,7 @@ class EDSR(nn.Module):
     Args:
         channels: width of every layer (paper: 64).
         blocks: residual blocks (paper: 16).
-        mask: take the mask as a fourth input channel; super-resolution models, the authors', have none.
+        mask: take the mask as a fourth input channel; the authors' super-resolution models have none.
         dilations: one per residual block, instead of ``blocks``; see ``AtrousEncoder``.
     """
 
@@ -121,15 +121,16 @@ class EDSR(nn.Module):
 
 
 class AtrousEncoder(EDSR):
-    """AppEncoder's stand-in for small images and short runs.
+    """A substitute for AppEncoder on small images and in short runs.
 
-    AppEncoder halves the image twice to see far. On a 64-pixel image dilated residual blocks see as far at full
-    size, and with EDSR's skip from the first to the last layer the image's detail need not pass through a
-    bottleneck, which takes far more steps than a run of minutes has (docs/mini-preset.md has the figures).
+    AppEncoder halves the image twice to enlarge its receptive field. On a 64-pixel image dilated residual blocks reach
+    as far at full resolution. EDSR's skip from the first to the last layer carries the image's detail. AppEncoder
+    passes it through a bottleneck, which takes far more steps to train than a run of minutes has
+    (docs/mini-preset.md gives the figures).
 
     Args:
         channels: width of every layer.
-        dilations: one per residual block; a feature sees 5 + 4 * sum(dilations) pixels.
+        dilations: one per residual block; the receptive field is 5 + 4 * sum(dilations) pixels.
     """
 
     def __init__(self, channels: int = 32, dilations: Sequence[int] = (1, 1, 2, 2, 2, 1)) -> None:

@@ -1,13 +1,13 @@
 """The local implicit function that SIR and AIR share (paper, equations 1, 4 and 5; LIIF, Chen et al. 2021).
 
-A continuous coordinate p gets the weighted mean of an MLP's answers for the four feature cells around it:
+The value at a continuous coordinate p is the weighted mean of an MLP's outputs for the four feature cells around p:
 
     value(p) = sum_q w_q(p) * mlp([z_q, extra_q, p - q, cell])
 
-The weights are the areas of the rectangles opposite to q, that is, the bilinear ones. Exact identities make it fast.
-The MLP's first layer is linear, so its feature part is a convolution of the grid if there are many queries, and a
-gather if there are few. On the cells' own centres three of the four weights are zero, so one answer is enough. The
-operations for this are in ``sair.models.implicit_fast``.
+The weights are the areas of the rectangles opposite to q, that is, the bilinear weights. Two exact identities
+make this fast. The MLP's first layer is linear, so its feature part is a convolution of the grid if there are many
+queries, and a gather if there are few. At the cells' own centres three of the four weights are zero, so one output of
+the MLP is enough. The operations for this are in ``sair.models.implicit_fast``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from sair.common.tensors import constants
 from sair.models.implicit_fast import Strip, cells_of, convolve, cut_strip, gather, linear_relu, look_up
 
-# LIIF's own constants: the nudge that decides ties between cells, and the floor under the areas.
+# LIIF's own constants: the shift that breaks ties between cells, and the lower bound of the areas.
 _UPSTREAM_SHIFT = 1e-6
 _UPSTREAM_AREA = 1e-9
 # Batch of queries for inference: activations of 4096 x 256 float32 (4 MiB) stay in the processor's cache.
@@ -51,9 +51,9 @@ def pixel_size(height: int, width: int, device: torch.device) -> Tensor:
 
 
 def rows_around(first: int, last: int, height: int, rows: int) -> tuple[int, int]:
-    """Return the first and last of a grid's ``rows`` that answer for the rows first to last of an image of ``height``.
+    """Return the first and last row of a grid of ``rows`` that rows first to last of an image of ``height`` need.
 
-    Computed on the host, with a margin for the rounding of ``neighbours``; so nothing is read from the device.
+    They are computed on the host, with a margin for the rounding of ``neighbours``, so nothing is read from the device.
     """
     margin = 0.01
     before, after = (((2 * row + 1) / height * rows - 1) / 2 for row in (first, last))  # in cells, as in `neighbours`
@@ -62,12 +62,12 @@ def rows_around(first: int, last: int, height: int, rows: int) -> tuple[int, int
 
 @dataclass(frozen=True)
 class Members:
-    """The feature cells that answer for each query.
+    """The feature cells that determine the value of each query.
 
     index: flat cell number in the grid, (K, B, Q) int64.
     offset: p - q in LIIF's unit, in which one cell is 2, (K, B, Q, 2).
     weight: (K, B, Q), summing to 1 over the K members.
-    rows: the first and last of the grid's rows that can have such a cell, known without reading ``index``; None: all.
+    rows: the first and last row of the grid that can contain these cells, known without reading ``index``; None: all.
     """
 
     index: Tensor
@@ -84,9 +84,9 @@ def neighbours(
     Args:
         coords: (B, Q, 2), (y, x) in [-1, 1].
         height, width: size of the feature grid.
-        upstream: reproduce the authors' LIIF to the last bit of behaviour: in the last row and column of a grid
-            rendered at its own size its clamped look-up averages four members instead of taking one, which shows as
-            a faint line. Needed to agree with their checkpoints, off otherwise.
+        upstream: reproduce the authors' LIIF exactly. In the last row and column of a grid rendered at its own size,
+            its clamped look-up averages four members instead of taking one, which shows as a faint line. Required for
+            their checkpoints, off otherwise.
         rows: see ``Members``.
     """
     size = constants((height, width), coords.device)
@@ -106,7 +106,7 @@ def neighbours(
     for i, j in ((0, 0), (0, 1), (1, 0), (1, 1)):
         cell = torch.stack([corners[i][..., 0], corners[j][..., 1]], dim=-1)
         index.append(cell[..., 0] * width + cell[..., 1])
-        # By the same arithmetic as `pixel_centres`, so that a cell's own centre has an offset of exactly zero.
+        # The same arithmetic as in `pixel_centres`, so that a cell's own centre has an offset of exactly zero.
         offset.append((coords - _centres(cell, size)) * size)
         if not upstream:
             weight.append(axis_weight[i][..., 0] * axis_weight[j][..., 1])
@@ -159,7 +159,8 @@ class MLP(nn.Module):
     def after_first(self, hidden: Tensor) -> Tensor:
         """Apply all that follows the first linear layer, (..., width) -> (..., outputs); overwrites ``hidden``."""
         shape = hidden.shape[:-1]
-        # As rows: a linear layer of more axes is a view, and the gradient of an operation in place on a view is copied.
+        # Flattened to rows: with more axes a linear layer returns a view, and PyTorch copies the gradient of an
+        # operation in place on a view.
         hidden = hidden.flatten(0, -2).relu_()
         _, *inner, last = (layer for layer in self.layers if isinstance(layer, nn.Linear))
         for layer in inner:
@@ -216,11 +217,11 @@ class LocalImplicitFunction(nn.Module):
         cell: Tensor | None = None,
         extra: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Answer the queries that ``neighbours`` or ``own_cells`` prepared.
+        """Return the values of the queries that ``neighbours`` or ``own_cells`` prepared.
 
         Args:
             features: (B, C, h, w).
-            members: which cells answer for the Q queries.
+            members: the cells that each of the Q queries uses.
             cell: (2,) height and width of an output pixel, in the coordinates' unit (2 / output size).
             extra: called with cell numbers (B, N); returns the further vectors of these cells, (B, N, extra). A
                 function and not a grid, so that it is evaluated only where it is needed.
@@ -228,8 +229,8 @@ class LocalImplicitFunction(nn.Module):
         Returns:
             (B, Q, outputs)
         """
-        # The first layer's weight, split by what it is multiplied with: each 3x3 neighbourhood of the grid, the extra
-        # vector, the offset, the size of the pixel. The last is the same for all queries, so it joins the bias.
+        # Split the first layer's weight by its inputs: each 3x3 neighbourhood of the grid, the extra vector, the
+        # offset, the size of the pixel. The last is the same for all queries, so its part is added to the bias.
         first = self.imnet.layers[0]
         assert isinstance(first, nn.Linear)
         sizes = [*self._grid_inputs, self.extra, 2] + ([2] if self.cell else [])
@@ -241,10 +242,10 @@ class LocalImplicitFunction(nn.Module):
         index = _side_by_side(members.index)
         strip = cut_strip(features, index, max(self.dilations, default=0), members.rows)
         every = strip.cells()
-        # On a GPU the parts would only cost more launches.
+        # On a GPU, several parts would only cost more kernel launches.
         whole = torch.is_grad_enabled() or index.device.type != "cpu"
         at_once = index.shape[1] if whole else max(1, _IN_CACHE // len(index))
-        # As many queries as cells: answer each cell once, and look the answers up.
+        # With at least as many queries as cells, compute each cell once and look the results up.
         if index.shape[1] >= every.shape[1]:
             table = self._per_cell(strip, every, per_cell, bias, extra, dense=True)
             start = strip.asked[0] * features.shape[-1]
@@ -267,12 +268,12 @@ class LocalImplicitFunction(nn.Module):
         """Apply the first layer without the offset's part to cells.
 
         Args:
-            strip: the rows that hold the cells.
+            strip: the rows that contain the cells.
             index: the cells, numbered from the strip's first, (B, N).
-            weights: of the first layer: one per dilation, and that of the extra vector.
+            weights: the first layer's weights, one per dilation, then that of the extra vector.
             bias: (width,)
             extra: same as in ``forward``.
-            dense: convolve the strip, because ``index`` is of all its cells; else gather.
+            dense: convolve the strip, for an ``index`` of all cells in its rows with queries; otherwise gather.
 
         Returns:
             (B, N, width)
@@ -280,7 +281,7 @@ class LocalImplicitFunction(nn.Module):
         hidden: Tensor | None = None
         for dilation, weight in zip(self.dilations, weights, strict=False):
             part = convolve(strip, weight, bias, dilation) if dense else gather(strip, index, weight, bias, dilation)
-            hidden, bias = part if hidden is None else hidden + part, None  # the bias once
+            hidden, bias = part if hidden is None else hidden + part, None  # add the bias only once
         if self.extra:
             assert extra is not None, "a function with an extra vector needs `extra`"
             part = F.linear(extra(index + strip.start), weights[-1], bias)
@@ -292,9 +293,9 @@ class LocalImplicitFunction(nn.Module):
 class LocalTextureEstimator(nn.Module):
     """LTE: an implicit function over estimated Fourier components (Lee and Jin, CVPR 2022).
 
-    Every cell gives amplitudes and frequencies; the MLP sees amplitude * [cos, sin](pi * (frequency . (p - q) +
-    phase(pixel size))), and a bilinear copy of the input image is added to its answer by the caller. Parameter
-    names are those of the authors' checkpoints.
+    Amplitudes and frequencies are estimated for every cell. The MLP's input is amplitude * [cos, sin](pi * (frequency .
+    (p - q) + phase(pixel size))). The caller adds a bilinear copy of the input image to its output. Parameter names
+    are those of the authors' checkpoints.
 
     Args:
         channels: C of the feature grid.
@@ -330,7 +331,7 @@ class LocalTextureEstimator(nn.Module):
         cell: Tensor | None = None,
         extra: Callable[[Tensor], Tensor] | None = None,
     ) -> Tensor:
-        """Answer queries, same as in ``LocalImplicitFunction.forward``; ``cell`` is required."""
+        """Return the values of queries, same as in ``LocalImplicitFunction.forward``; ``cell`` is required."""
         assert cell is not None, "LTE needs `cell`"
         strip = cut_strip(features, _side_by_side(members.index), 1, members.rows)
         offset = _side_by_side(members.offset)[..., None, :]
@@ -351,7 +352,7 @@ def _in_cells(cell: Tensor, features: Tensor) -> Tensor:
 
 
 def _combine(answers: Tensor, members: Members) -> Tensor:
-    """Return the weighted sum of the members' answers, (B, K * Q, outputs) -> (B, Q, outputs)."""
+    """Return the weighted sum of the members' values, (B, K * Q, outputs) -> (B, Q, outputs)."""
     count, batch, queries = members.index.shape
     answers = answers.view(batch, count, queries, -1)
     return answers[:, 0] if count == 1 else (answers * members.weight.movedim(0, 1)[..., None]).sum(1)

@@ -16,7 +16,7 @@ _FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_li
 
 
 def linear_relu(x: Tensor, layer: nn.Linear) -> Tensor:
-    """Apply a linear layer and ReLU, in one pass over the memory where oneDNN offers that and no gradient is needed."""
+    """Apply a linear layer and ReLU, in one pass over the memory if oneDNN offers that and no gradient is needed."""
     plain = torch.is_grad_enabled() or x.device.type != "cpu" or x.dtype != torch.float32
     if plain or torch.is_autocast_enabled("cpu") or not _FUSED:
         return layer(x).relu_()
@@ -39,7 +39,7 @@ class Strip:
     asked: tuple[int, int]
 
     def cells(self) -> Tensor:
-        """Return the numbers of all cells in the asked rows, (B, N)."""
+        """Return the numbers of all cells in the rows with queries, (B, N)."""
         width = self.features.shape[-1]
         cells = torch.arange(self.asked[0] * width, (self.asked[1] + 1) * width, device=self.index.device)
         return cells[None].expand(len(self.features), -1)
@@ -51,9 +51,9 @@ def cut_strip(features: Tensor, index: Tensor, reach: int, rows: tuple[int, int]
     Args:
         features: the whole grid, (B, C, h, w).
         index: the queries' cells, (B, N).
-        reach: how many further rows their neighbourhoods need above and below.
-        rows: the first and last row that the queries can be in; None is all. The caller tells them, because reading
-            them from ``index`` would wait for the device.
+        reach: number of further rows that their neighbourhoods need above and below.
+        rows: the first and last row that the queries can be in; None: all. The caller gives them, because
+            reading them from ``index`` would wait for the device.
     """
     height, width = features.shape[-2:]
     first, last = rows or (0, height - 1)
@@ -62,7 +62,7 @@ def cut_strip(features: Tensor, index: Tensor, reach: int, rows: tuple[int, int]
 
 
 def convolve(strip: Strip, weight: Tensor, bias: Tensor | None, dilation: int) -> Tensor:
-    """Apply a first layer's part to the features around every cell of the asked rows: (B, N, width).
+    """Apply a first layer's part to the features around all cells in the rows with queries: (B, N, width).
 
     Args:
         strip: the rows.
@@ -81,15 +81,15 @@ def gather(strip: Strip, index: Tensor, weight: Tensor, bias: Tensor | None, dil
     if dilation == 0:
         return F.linear(look_up(cells_of(strip.features), index), weight, bias)
     batch, channels, _, width = strip.features.shape
-    # In the padded grid, whose rows are 2 * dilation longer, the upper left of a cell's nine has the cell's own row and
-    # column. So the others are at multiples of the dilation from there, and none is outside.
+    # In the padded grid, whose rows are 2 * dilation longer, the upper left of the nine cells around a cell has
+    # that cell's row and column number. The others are at multiples of the dilation from there, and none is outside.
     padded = F.pad(strip.features, (dilation,) * 4)
     corner = (index // width) * (width + 2 * dilation) + index % width
     steps = [dilation * step for step in range(3)]
     taps = [corner + dy * (width + 2 * dilation) + dx for dy in steps for dx in steps]
     around = torch.stack(taps, dim=-1).view(batch, -1)
     patches = look_up(cells_of(padded), around).view(batch, -1, 9 * channels)
-    # LIIF's unfold runs channel-major; the gathered patch runs tap-major, so the weight follows the patch.
+    # LIIF's unfold runs channel-major; the gathered patch runs tap-major, so the weight is permuted to match the patch.
     return F.linear(patches, weight.view(-1, channels, 9).transpose(1, 2).reshape(-1, 9 * channels), bias)
 
 
@@ -102,5 +102,5 @@ def look_up(rows: Tensor, index: Tensor) -> Tensor:
     """Look up vectors by number: (B, N, C), (B, M) -> (B, M, C)."""
     batch, count, channels = rows.shape
     start = torch.arange(batch, device=index.device)[:, None] * count
-    # An embedding look-up, because its backward is the one gather that is deterministic and fast on a CPU.
+    # An embedding look-up, because it is the only gather whose backward pass is deterministic and fast on a CPU.
     return F.embedding(index + start, rows.reshape(-1, channels))

@@ -1,11 +1,12 @@
-"""SAIR, LIIF and everything between them: one assembly whose parts a YAML switches on and off (paper, section 4).
+"""SAIR, LIIF and the variants between them: one network whose parts a method's file switches on and off (section 4).
 
     image, mask -> AppEncoder -> z        (appearance, one vector per pixel)
                   -> dense CLIP -> e -> SIR -> s   (semantics, completed inside the hole, at any coordinate)
     AIR: colour(p) = sum_q w_q * mlp([z_q, s_q, p - q])
 
-Without ``semantic`` this is LIIF; with ``semantic`` but without ``sir`` the ablation NFS; without ``encoder`` OUS; with
-SAM's image encoder for the dense CLIP "SAM Encoder"; with EDSR for AppEncoder EDSR(w); with LTE for AIR SemLTE.
+Without ``semantic`` this is LIIF. With ``semantic`` but without ``sir`` it is the ablation NFS, and without ``encoder``
+OUS. SAM's image encoder in place of the dense CLIP gives "SAM Encoder", EDSR in place of AppEncoder gives EDSR(w), and
+LTE in place of AIR gives SemLTE.
 """
 
 from __future__ import annotations
@@ -102,10 +103,10 @@ class ImplicitInpainter(nn.Module):
         sir: arguments of ``SemanticImplicitRepresentation``; None leaves the embeddings interpolated, not completed.
         air: the colour function, ``{name: liif, ...}`` or ``{name: lte, ...}`` with arguments of its class.
         lr: Adam's learning rate (paper: 1e-4).
-        queries: number of pixels that are drawn from each training image at each step.
+        queries: number of pixels drawn from each training image in each step.
         hole_share: the part of them drawn from the hole; the rest is drawn from the whole image.
         align: weight of a term that pulls SIR's output at the queries towards the complete image's embedding: one minus
-            the cosine. 0 as the paper prints it.
+            the cosine. 0, the default, is the paper's loss.
     """
 
     def __init__(
@@ -130,9 +131,9 @@ class ImplicitInpainter(nn.Module):
         channels = 0 if self.encoder is None else self.encoder.channels
         extra = 0 if self.semantic is None else self.semantic.channels
         if channels + extra == 0:
-            raise InputError("a method without `encoder` needs `semantics`: nothing would be left to see.")
+            raise InputError("a method without `encoder` requires `semantics`: without both, the network has no input.")
         if align and self.sir is None:
-            raise InputError("`align` holds SIR's output to a target: it needs `sir`.")
+            raise InputError("`align` is a loss on SIR's output and requires `sir`.")
         self.air = _named(FUNCTIONS, air, channels, 3, extra=extra)
         self.lr, self.queries, self.hole_share, self.align = lr, queries, hole_share, align
 
@@ -148,7 +149,7 @@ class ImplicitInpainter(nn.Module):
             The parameters of the network that the file describes, and its weights.
 
         Raises:
-            InputError: another kind of file, or one of another function than the method's.
+            InputError: another kind of file, or the file of another function than the method's.
         """
         if parameters.get("sir") or parameters["encoder"] is None:
             raise InputError("LIIF's and LTE's files are of methods without semantics. Name liif or lte.")
@@ -205,7 +206,7 @@ class ImplicitInpainter(nn.Module):
         Args:
             embeddings: (B, D, h, w), of ``encode``.
             coords: (B, Q, 2), (y, x) in [-1, 1].
-            rows: the first and last row of ``embeddings`` that they reach; None if that is not known.
+            rows: the first and last row of ``embeddings`` that they reach; None if these are not known.
 
         Returns:
             (B, Q, D)
@@ -261,7 +262,7 @@ class ImplicitInpainter(nn.Module):
         known: bool = True,
         chunk: int | None = None,
     ) -> Tensor:
-        """Render the images, holes filled.
+        """Render the images with their holes filled.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
@@ -269,7 +270,7 @@ class ImplicitInpainter(nn.Module):
             size: height and width of the output, at any scale; None is the input's size.
             known: at the input's size, also render the known pixels; False copies them from the input, which costs
                 only the hole's share of the time.
-            chunk: number of answers computed at once, which bounds the memory; None is the device's default.
+            chunk: number of values computed at once, which bounds the memory; None is the device's default.
 
         Returns:
             (B, 3, *size) in [0, 1]
@@ -299,12 +300,12 @@ class ImplicitInpainter(nn.Module):
             members = self._members(some, images, height, width, own=size is None and not some.four)
             colours = self.query(grids, members, cell).clamp(0, 1).transpose(1, 2)
             output.scatter_(2, some.pixels[:, None].expand(-1, 3, -1), colours)
-        if not known and size is None:  # beside smaller holes, known pixels were rendered, too
+        if not known and size is None:  # in images with smaller holes, known pixels were rendered, too
             output = torch.where(masks.flatten(2) > 0, output, images.flatten(2))
         return output.unflatten(2, (height, width))
 
     def _members(self, some: Chunk, images: Tensor, height: int, width: int, own: bool) -> Members:
-        """Return the cells that answer for pixels of an output of (height, width): each its own cell, or four."""
+        """Return the cells that determine pixels of a (height, width) output: a pixel's own cell, or the four around."""
         if own:
             return own_cells(some.pixels, some.rows)
         rows, columns = images.shape[-2:]

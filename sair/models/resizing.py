@@ -19,7 +19,7 @@ LINEAR = ("linear", "bilinear", "bicubic")
 
 
 def resize(x: Tensor, size: int | Sequence[int], mode: str, antialias: bool = False) -> Tensor:
-    """Return what ``functional.interpolate(x, size, mode=mode, antialias=antialias)`` does, from matrix products.
+    """Return ``functional.interpolate(x, size, mode=mode, antialias=antialias)``, computed by matrix products.
 
     Args:
         x: (B, C, W) or (B, C, H, W), float32 or float64.

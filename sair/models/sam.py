@@ -1,6 +1,6 @@
 """SAM's image encoder as another source of semantic embeddings (paper, section 5.3 and Table 6, "SAM Encoder").
 
-What sets it apart from CLIP is its training: it has seen regions, but never a word (Kirillov et al., 2023).
+Unlike CLIP, it was trained on regions without any text (Kirillov et al., 2023).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class DenseSAM(nn.Module):
 
         Args:
             images: (B, 3, H, W) in [0, 1], any size; position tables are resized to the image's grid. SAM was trained
-                on a longest side of 1024 pixels; an image is taken at its own size.
+                on a longest side of 1024 pixels; here images keep their own size.
             masks: (B, 1, H, W), 1 = hole, shown as the mean colour.
 
         Returns:
@@ -69,7 +69,7 @@ class DenseSAM(nn.Module):
         x = x if masks is None else x * (1 - masks)
         height, width = self.visual.patch_embed.patch_size
         x = F.pad(x, (0, -x.shape[-1] % width, 0, -x.shape[-2] % height))
-        with DeterministicResizing():  # of timm's position tables
+        with DeterministicResizing():  # for timm's position tables
             features = self.visual.forward_features(x)
         return F.normalize(features.float(), dim=1)
 
@@ -77,13 +77,13 @@ class DenseSAM(nn.Module):
 class SAM(nn.Module):
     """A SAM image encoder that can be trained on region maps, without class names.
 
-    The task is SAM's own: from one point, find the region it lies in. The mask decoder is a dot product: a pixel
-    belongs to the point's region as far as their embeddings agree. So all that is trained is in the encoder.
+    The task is SAM's own: find the region in which a given point lies. The mask decoder is a dot product: a pixel
+    belongs to the point's region as far as their embeddings agree. So almost all trained weights are in the encoder.
 
     Args:
         architecture: see ``DenseSAM``.
-        pretrained: a weights file, timm's or the authors'; their ``sam_vit_b_01ec64.pth`` from any source of
-            ``sair.weights``; None trains from random weights.
+        pretrained: a weights file of timm or of the authors, whose ``sam_vit_b_01ec64.pth`` can come from any source
+            of ``sair.weights``. None: train from random weights.
         lr: Adam's learning rate.
         points: number of points in each image.
         classes: ignored; accepted because every semantic encoder gets the dataset's classes.
@@ -135,13 +135,13 @@ class SAM(nn.Module):
         return {"loss": loss, "focal": focal, "dice": dice}
 
     def _sample(self, regions: Tensor, count: int) -> Tensor:
-        """Draw pixel numbers (B, points): a region, all equally likely whatever their size, then one of its pixels.
+        """Draw pixel numbers (B, points): first a region, all equally likely, then one of its pixels.
 
         Args:
             regions: region numbers of the pixels, (B, N).
             count: a number above all of these.
         """
-        # Not by `bincount`, which would wait for the device to learn the largest number.
+        # `bincount` is avoided, because it waits for the device to return the largest number.
         size = regions.new_zeros(len(regions), count).scatter_add_(1, regions, torch.ones_like(regions))
         return torch.multinomial(1 / size.gather(1, regions), self.points, replacement=True)
 
