@@ -305,7 +305,7 @@ class ImplicitInpainter(nn.Module):
         return output.unflatten(2, (height, width))
 
     def _members(self, some: Chunk, images: Tensor, height: int, width: int, own: bool) -> Members:
-        """Return the cells that determine pixels of a (height, width) output: a pixel's own cell, or the four around."""
+        """Return the cells that determine pixels of a (height, width) output: a pixel's own cell or the four around."""
         if own:
             return own_cells(some.pixels, some.rows)
         rows, columns = images.shape[-2:]

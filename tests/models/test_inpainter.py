@@ -84,7 +84,7 @@ def test_the_alignment_term_pulls_sir_towards_the_complete_image():
     ("parameters", "message"),
     [
         ({"encoder": None, "semantic": None}, "the network has no input"),
-        ({"sir": None, "align": 1.0}, "it needs `sir`"),
+        ({"sir": None, "align": 1.0}, "requires `sir`"),
         ({"encoder": {"name": "edsir"}}, r"unknown part 'edsir'\. Did you mean edsr"),
         ({"encoder": {"name": "edsr", "width": 3}}, "part 'edsr': .*width"),
     ],
