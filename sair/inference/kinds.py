@@ -26,7 +26,7 @@ def to_pixels(image: Tensor) -> np.ndarray:
 def composite(image: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> np.ndarray:
     """Return the known pixels of ``image`` and the hole pixels of ``prediction``.
 
-    In 8 bits, because a float round trip would change known pixels.
+    It works on 8 bits, because conversion to float and back would change known pixels.
 
     Args:
         image, prediction: uint8 (H, W, 3).
@@ -42,10 +42,10 @@ class Filled(np.ndarray):
 
 
 class Batch(NamedTuple):
-    """Images as tensors, with the way back to the kind that they came in.
+    """Images as tensors, with the function that converts predictions back to the images' kind.
 
     images: float32 (B, 3, H, W) in [0, 1].
-    back: takes predictions (B, 3, H, W) and masks (B, 1, H, W); returns the composited result as the first kind.
+    back: takes predictions (B, 3, H, W) and masks (B, 1, H, W); returns the composited images in the original kind.
     """
 
     images: Tensor
@@ -77,7 +77,7 @@ def read_one(image: ImageLike, name: str) -> np.ndarray:
 
     Args:
         image: of any kind.
-        name: what it is, for the error.
+        name: what the image is, for errors.
 
     Raises:
         InputError: several images, or same as in ``read_images``.
@@ -96,7 +96,7 @@ def read_masks(mask: ImageLike, hole: str) -> Tensor:
         hole: for a path, what marks the hole in the file (``sair.common.images.read_mask``).
 
     Raises:
-        InputError: another type, more than one channel, or values beside 0 and 1, or 0 and 255.
+        InputError: another type, more than one channel, or other values than 0 and 1, or 0 and 255.
     """
     if isinstance(mask, str | Path):
         mask = read_mask(mask, hole)

@@ -1,6 +1,6 @@
 """A method that is ready to fill holes: ``load`` one, then ``inpaint`` (composited), or ``predict`` (whole images).
 
-Only ``inpaint`` composites. Both kinds of prediction are of all pixels, known ones included, as the network gives them.
+Only ``inpaint`` composites. ``predict`` and ``raw`` give all pixels as the network predicts them, known ones included.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ class Method(Built):
     """A method that is ready to fill holes, from ``sair.load``.
 
     Attributes:
-        network: the object that computes, in evaluation mode.
+        network: the object that computes predictions, in evaluation mode.
         spec: its specification: name, label, class, parameters and so on (``sair.methods.spec.load_spec``).
         image_size: side in pixels of the images that it was trained on; None for a method without a checkpoint.
-        device: where it computes.
+        device: device on which it computes.
     """
 
     device: torch.device = CPU
 
     def inpaint(self, image: ImageLike, mask: ImageLike, *, size: int | None = None, hole: str = "white") -> Any:
-        """Fill the hole of an image; known pixels stay exactly as they are.
+        """Fill the hole of an image; known pixels are unchanged.
 
             >>> import numpy as np, sair
             >>> image = np.full((32, 32, 3), 100, np.uint8)
@@ -55,8 +55,8 @@ class Method(Built):
             image: a NumPy array (H, W, 3), uint8 or float in [0, 1]; a Pillow image in RGB or grey; a torch tensor
                 (3, H, W) or (B, 3, H, W), uint8 or float in [0, 1]; or the path of an image file.
             mask: of any of these kinds with one channel or none, and two values, of which the larger one is the hole;
-                a single value is all hole or, if it is 0, no hole.
-            size: the shorter side that the method is shown; None is that of its training (``predict_any_size``).
+                a mask of a single value is all hole or, if the value is 0, no hole.
+            size: shorter side of the image that the network gets; None: that of its training (``predict_any_size``).
             hole: for a mask that is a path, what marks the hole in it (``sair.common.images.read_mask``).
 
         Returns:
@@ -87,12 +87,12 @@ class Method(Built):
     def predict(self, images: Tensor, masks: Tensor, rows: Sequence[ManifestRow] = ()) -> Tensor:
         """Predict whole images, and check the result. It is not composited.
 
-        The method sees the hole emptied, unless its specification ``sees_truth``.
+        The hole is emptied before, unless the method's specification has ``sees_truth: true``.
 
         Args:
             images: complete images, (B, 3, H, W) in [0, 1].
             masks: (B, 1, H, W), 1 = hole.
-            rows: the manifest's rows, named in errors.
+            rows: the manifest's rows, for errors.
 
         Returns:
             (B, 3, H, W)
@@ -121,14 +121,14 @@ class Method(Built):
     def predict_any_size(self, images: Tensor, masks: Tensor, size: int | None = None, scale: float = 1.0) -> Tensor:
         """Predict whole images of any size. They are not composited.
 
-        A network fills best at the scale that it was trained on, so a larger image is first reduced to about that
+        A network fills holes best at the scale that it was trained on, so a larger image is first reduced to about that
         scale. An implicit method then renders the full size; the prediction of another method is enlarged.
 
         Args:
             images: (B, 3, H, W) in [0, 1].
             masks: (B, 1, H, W), 1 = hole.
-            size: the shorter side that the method is shown, in pixels; None, or a smaller image, is shown as it is.
-            scale: side of the output / side of the image; other than 1 for implicit methods only.
+            size: shorter side in pixels to which a larger image is reduced; None does not reduce it.
+            scale: side of the output / side of the image; only implicit methods can use another value than 1.
 
         Returns:
             (B, 3, round(scale * H), round(scale * W))
@@ -191,7 +191,7 @@ def check_sizes(size: int | None, scale: float) -> None:
     """Raise unless a size and a scale are positive numbers.
 
     Raises:
-        InputError: which of them is not.
+        InputError: one of them is not; the message states which.
     """
     if size is not None and size < 1:
         raise InputError(f"a size of {size}: expected a positive number of pixels, such as 256.")
@@ -200,7 +200,7 @@ def check_sizes(size: int | None, scale: float) -> None:
 
 
 def _reduce(images: Tensor, masks: Tensor, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Average the known pixels down; a reduced pixel that touches the hole at all is hole."""
+    """Reduce images by averaging their known pixels; a reduced pixel that overlaps the hole is part of the hole."""
     known = F.interpolate(1 - masks, shape, mode="area")
     small = F.interpolate(images * (1 - masks), shape, mode="area") / known.clamp_min(1e-6)
     hole = (known < 1 - 1e-6).float()

@@ -1,4 +1,4 @@
-"""Run a method on every row of the manifest, and write its images: composited and rounded in one place."""
+"""Run a method on every row of the manifest, composite and round its predictions, and write them."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def predict(
     """Run a method on every row of a manifest.
 
     Args:
-        spec: the method's specification; its parameters go over those of its checkpoint
+        spec: the method's specification; its parameters override those of its checkpoint
             (``sair.methods.loading.load``).
         manifest: manifest.csv of the dataset.
         output: folder for ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, the whole prediction.
         weights: checkpoint of a trained method, or of one whose specification names ``weights``.
         device: ``auto``, ``cpu`` or ``cuda``.
-        batch: rows predicted at once; it changes no result beyond the last bits.
-        shard: ``2-of-8`` for that part of the manifest alone.
+        batch: number of rows predicted at once; it affects only the last bits of a prediction.
+        shard: a part of the manifest, such as ``2-of-8``; None: all of it.
 
     Raises:
         InputError: an altered image or mask, a method without its weights, or a prediction that is not finite or has

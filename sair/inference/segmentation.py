@@ -50,7 +50,7 @@ def completed_map(method: ImplicitInpainter, images: Tensor, masks: Tensor) -> T
     """Return the embeddings that a method's semantic representation gives at every pixel of masked images.
 
     Args:
-        method: with ``semantics``.
+        method: a method with ``semantics``.
         images: (B, 3, H, W) in [0, 1]; pixels under the hole are ignored.
         masks: (B, 1, H, W), 1 = hole.
 
@@ -87,7 +87,7 @@ def load_semantic_method(path: str | Path, clip: CLIP, source: str | Path) -> Im
         source: the CLIP's checkpoint, for errors.
 
     Raises:
-        InputError: it has no semantics, or those of another encoder, whose vectors may have the same length.
+        InputError: it has no semantics, or those of another encoder (whose vectors may have the same length).
     """
     method = loading.load(Path(path)).network
     if not isinstance(method, ImplicitInpainter) or method.semantic is None:
@@ -118,7 +118,7 @@ def segment(
         images: images.csv of a dataset with labels.
         manifest: its manifest.csv.
         output: CSV with the columns of ``SEGMENTATION_COLUMNS``. ``features`` is ``complete`` and ``masked`` for the
-            dense CLIP on complete and on masked images, ``completed`` for what ``method``'s SIR makes of the latter.
+            dense CLIP on complete and on masked images, ``completed`` for the latter after ``method``'s SIR.
         method: checkpoint of a method with SIR; None segments with CLIP alone.
         device: ``auto``, ``cpu`` or ``cuda``.
 
@@ -153,7 +153,7 @@ def segment(
             found = classify(dense, text, labels.shape)[0].cpu().numpy()
             lines += _overlaps(features, row, labels, found, pair.hole, model.classes)
     frame = pd.DataFrame(lines, columns=SEGMENTATION_COLUMNS)
-    # A complete image is the same in every bucket: keep its whole region once.
+    # A complete image is the same in every bucket, so keep its whole region only once.
     twice = (frame.features == "complete") & (frame.region == "whole") & (frame.bucket != rows[0].bucket)
     write_csv(frame[~twice], output)
 

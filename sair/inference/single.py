@@ -14,7 +14,7 @@ from sair.data.samples import to_tensor
 from sair.inference.kinds import composite, to_pixels
 from sair.inference.method import Method, check_sizes
 
-MOST_RENDERED = 2**27  # pixels of one output; a rendering takes some 40 bytes for each
+MOST_RENDERED = 2**27  # pixels of one output; rendering takes about 40 bytes for each
 
 
 def inpaint_file(
@@ -27,17 +27,17 @@ def inpaint_file(
     size: int | None = None,
     scale: float = 1.0,
 ) -> None:
-    """Fill the hole of one image; at its own size, known pixels keep their bytes.
+    """Fill the hole of one image; at its own size, known pixels are unchanged.
 
     Args:
         image: any image file.
-        mask: black-and-white image of the same size; None where there is no hole and only ``scale`` is wanted.
+        mask: black-and-white image of the same size; None if there is no hole and the image is only scaled.
         output: PNG to write.
         method: a method that was loaded.
         hole: what marks the hole in the mask (``sair.common.images.read_mask``).
-        size: the shorter side that the method is shown (``Method.predict_any_size``); None is that of its training.
-        scale: side of the output / side of the image, for implicit methods. Other than 1, every pixel of the output is
-            the method's prediction.
+        size: shorter side of the image that the network gets (``Method.predict_any_size``); None: that of its training.
+        scale: side of the output / side of the image, for implicit methods. If it is not 1, every pixel of the output
+            is the method's prediction.
 
     Raises:
         InputError: an unreadable file, a mask of another size or without a hole, an output that would not be PNG, is
@@ -59,7 +59,7 @@ def inpaint_file(
             f"{MOST_RENDERED // 10**6} megapixels, the limit for one rendering. Lower the scale, or cut the image."
         )
     holes = np.zeros(pixels.shape[:2], dtype=bool) if mask is None else _read_holes(mask, hole, image, pixels)
-    # Without a hole there is no structure to guess at a known scale: the image is shown as it is.
+    # Without a hole there is nothing to fill at the scale of training, so the image is not reduced.
     shown = None if mask is None else method.image_size if size is None else size
     images, masks = to_tensor(pixels)[None].to(method.device), torch.from_numpy(holes).to(method.device).float()
     prediction = to_pixels(method.predict_any_size(images, masks[None, None], shown, scale)[0])
@@ -82,7 +82,7 @@ def check_request(output: str | Path, size: int | None, scale: float) -> None:
     """Raise unless the output can be written and the sizes are positive, before any work.
 
     Raises:
-        InputError: which of them, and what is expected.
+        InputError: one of them is wrong; the message states which, and what is expected.
     """
     if Path(output).suffix.lower() != ".png":
         raise InputError(

@@ -1,4 +1,4 @@
-"""Write a method's values as YAML, each with its origin. No training imports this, so a change retrains nothing."""
+"""Write a method's values as YAML, each with its origin. Training does not import this; a change retrains nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Build the object that a specification describes, on initial weights."""
+"""Build the object that a specification describes, with initial weights."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def find_class(name: str, method: str) -> type:
     Raises:
         InputError: it cannot be imported, or it is not a class that fills holes or can be trained.
     """
-    # A console script has its own folder on the path, not the working folder. Last, so that it hides no package.
+    # A console script has its own folder on the path, not the working folder. Add it last, so that it hides no package.
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
     module, _, attribute = name.partition(":")
@@ -71,13 +71,13 @@ def find_class(name: str, method: str) -> type:
 
 
 def build(spec: dict[str, Any]) -> Inpainter:
-    """Make the object that a specification describes, on initial weights.
+    """Make the object that a specification describes, with initial weights.
 
-    ``sair.methods.loading.load`` also loads its weights. The specification is one that the user chose: a checkpoint's
-    goes through ``sair.methods.checkpoint.restore``.
+    ``sair.methods.loading.load`` also loads its weights. The specification must be one that the user chose; that of a
+    checkpoint goes through ``sair.methods.checkpoint.restore``.
 
     Raises:
-        InputError: the class cannot be found, or it does not take the parameters that the specification gives.
+        InputError: the class cannot be found, or it does not accept the parameters of the specification.
     """
     cls = find_class(spec["class"], spec["name"])
     known = inspect.signature(cls).parameters

@@ -1,4 +1,4 @@
-"""Checkpoints: safetensors with the specification inside, so that a file alone is enough to build its method."""
+"""Save and load checkpoints: safetensors files with the specification inside, from which a method can be built."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from sair.methods.trust import PROJECT_CLASSES, checked_spec
 
 _LARGEST_METADATA = 1 << 24  # bytes of JSON; the log of a long training has three million
 FOREIGN = "a safetensors file of another program"
-# What a file may have built beyond its own weights: discriminators and other parts that are not stored.
+# Limits on what is built beyond a file's own weights: discriminators and other parts that are not stored.
 _UNSTORED_FACTOR, _UNSTORED_ELEMENTS, _UNSTORED_TENSORS = 8, 1 << 27, 10_000
 
 
 def save(path: str | Path, tensors: dict[str, Tensor], metadata: dict[str, Any]) -> None:
     """Write tensors and JSON-able metadata as one safetensors file, atomically."""
-    # Sorted by name and cloned, so that equal weights are equal bytes however the module shares its storage.
+    # Sort by name and clone, so that equal weights give equal bytes even if a module shares its storage.
     plain = {name: tensors[name].detach().cpu().clone().contiguous() for name in sorted(tensors)}
     with atomic(path) as temporary:
         # safetensors' save_file makes its own temporary file, which a killed process would leave behind.
@@ -67,7 +67,7 @@ def _metadata(path: Path, text: str) -> dict[str, Any]:
         raise InputError(f"{path}: refused: {len(text)} bytes of metadata. Do not trust this file.")
     try:
         metadata = json.loads(text)
-    except (ValueError, RecursionError):  # a number of very many digits, a list nested very deeply
+    except (ValueError, RecursionError):  # a number with too many digits, or lists that are nested too deeply
         metadata = None
     if not isinstance(metadata, dict):
         raise InputError(f"{path}: not a valid checkpoint: its metadata is not a JSON object.")
@@ -89,19 +89,19 @@ def _not_ours(path: Path, kind: str) -> str:
 
 
 def weights_of(method: Any) -> dict[str, Tensor]:
-    """Return what inference needs: the method's own choice (``weights_to_save``), else all of its state."""
+    """Return the weights that inference needs: the method's ``weights_to_save`` if there is one, else its state."""
     if hasattr(method, "weights_to_save"):
         return method.weights_to_save()
     return method.state_dict() if isinstance(method, torch.nn.Module) else {}
 
 
 def save_method(path: str | Path, built: Built, **facts: Any) -> None:
-    """Write a method that ``restore`` builds again from this file alone.
+    """Write a method to a file from which alone ``restore`` builds it again.
 
     Args:
         path: file to write.
-        built: the method. The files that its specification's ``weights`` and ``pretrained`` name are left out, because
-            the checkpoint replaces them.
+        built: the method. The files that ``weights`` and ``pretrained`` of its specification name are left out,
+            because the checkpoint replaces them.
         facts: further metadata: seed, steps.
     """
     kept = {key: value for key, value in without_files(built.spec).items() if key != "weights"}
@@ -110,7 +110,7 @@ def save_method(path: str | Path, built: Built, **facts: Any) -> None:
 
 
 def without_files(description: Any) -> Any:
-    """Return a specification without the files that its weights came from, wherever they are named."""
+    """Return a specification without the files of its weights, at every level."""
     if isinstance(description, Mapping):
         return {key: without_files(value) for key, value in description.items() if key != "pretrained"}
     return [without_files(value) for value in description] if isinstance(description, list) else description
@@ -120,7 +120,7 @@ def load_weights(method: Any, tensors: Mapping[str, Tensor], source: str | Path)
     """Copy weights into a method, all of them or none.
 
     Raises:
-        InputError: a weight is missing, left over, of another shape, or not finite; the message lists them.
+        InputError: weights are missing, left over, of another shape, or not finite; the message lists them.
     """
     load_strictly(weights_of(method), tensors, source, type(method).__name__)
 
@@ -145,14 +145,14 @@ def rebuild(spec: dict[str, Any], tensors: Mapping[str, Tensor], path: str | Pat
         path: of the checkpoint, for errors.
 
     Raises:
-        InputError: a class without weights, parameters that describe no such method, or weights that do not fit.
+        InputError: a class without weights, parameters that the class does not accept, or weights that do not fit.
     """
     for name in classes_named(spec):
         # A program or a folder of images is never built from a checkpoint, even if a method file names it.
         cls = find_class(name, spec["name"])
         if not (issubclass(cls, torch.nn.Module) or hasattr(cls, "weights_to_save")):
             raise InputError(f"{path}: refused: {name} has no weights, so that no checkpoint describes it.")
-    # A class of the user's own may hold a large network that is not stored; ours are bounded by their files.
+    # A user's class may contain a large network that is not stored; the size of ours is limited by their files.
     bounded = set(classes_named(spec)) <= PROJECT_CLASSES
     try:
         with _Budget(tensors) if bounded else nullcontext():
@@ -176,7 +176,7 @@ def spec_of(metadata: dict[str, Any], path: str | Path, chosen: Collection[str] 
         metadata, path, chosen: same as in ``sair.methods.trust.checked_spec``.
 
     Raises:
-        InputError: the state of an unfinished training, or same as in ``checked_spec``.
+        InputError: the file is the state of an unfinished training, or same as in ``checked_spec``.
     """
     if "run" in metadata and "spec" not in metadata:
         raise InputError(
@@ -187,7 +187,7 @@ def spec_of(metadata: dict[str, Any], path: str | Path, chosen: Collection[str] 
 
 
 class _Budget(TorchDispatchMode):
-    """Refuse the building of a network that is far larger than the file that describes it, before it takes memory.
+    """Refuse to build a network that is far larger than the file that describes it, before it takes memory.
 
     Args:
         stored: all weights in the file.
@@ -201,11 +201,11 @@ class _Budget(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         if "device" in {argument.name for argument in func._schema.arguments} and not _tensors(args):
-            # What makes a tensor from nothing tells its size on the meta device, which takes no memory.
+            # A function that creates a tensor gives its size on the meta device, where it takes no memory.
             self.elements -= func(*args, **{**kwargs, "device": torch.device("meta")}).numel()
             self.tensors -= 1
             if self.elements < 0 or self.tensors < 0:
-                raise InputError("refused: it describes a far larger network than its weights are of.")
+                raise InputError("refused: it describes a network that is far larger than its weights.")
         return func(*args, **kwargs)
 
 

@@ -1,6 +1,6 @@
-"""Bring names that were used before to today's: of classes, of their parameters, and the form of values.
+"""Translate former names of classes and parameters, and former forms of values, into the present ones.
 
-A checkpoint and a method file keep the names of the day on which they were written. Both are read through ``current``.
+Checkpoints and method files keep the names that were in use when they were written. Both are read through ``current``.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 from sair.methods.origins import Layer
 
 CLASSES = {"baselines.rfrnet:RFR": "baselines.rfrnet:RFRNet"}
-# By today's class: a parameter's former name and today's.
+# By present class: a parameter's former name and its present one.
 PARAMETERS = {
     "baselines.jpgnet:JPGNet": {"base_channels": "channels"},
     "baselines.lama:LaMa": {
@@ -42,7 +42,8 @@ def _from_order(value: Any) -> Any:
     return dict(zip(("s_gen", "f_gen"), value, strict=True)) if isinstance(value, list) and len(value) == 2 else value
 
 
-# By class and parameter, both by today's names: what turns a value of the former form into today's. Other values stay.
+# By class and parameter, under their present names: the function that converts a value of the former form. It leaves
+# other values unchanged.
 VALUES: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("baselines.rfrnet:RFRNet", "stages"): _from_start_of_second,
     ("baselines.structureflow:StructureFlow", "stages"): _from_starts,
@@ -51,13 +52,13 @@ VALUES: dict[tuple[str, str], Callable[[Any], Any]] = {
 
 
 def current(description: Layer) -> Layer:
-    """Return a specification under today's names, and those that are nested in its parameters.
+    """Return a specification, and those that are nested in its parameters, under the present names.
 
-    Where a parameter stands under its former and its present name, the former one counts: the project's own files use
-    today's names, so that the former one is the user's, laid over them.
+    If a parameter is given under its former and its present name, the former one counts. The project's own files use
+    the present names, so the former one is the user's and overrides them.
 
     Args:
-        description: with ``class`` and ``parameters``, and where they came from.
+        description: a specification with ``class`` and ``parameters``, and the origin of each value.
     """
     values, origins = dict(description.values), dict(description.origins)
     cls = values.get("class")

@@ -1,4 +1,4 @@
-"""Answer which weights a method has: the one way from a name, a specification or a checkpoint to a method that runs."""
+"""Load a method with its weights, from a name, a specification or a checkpoint. No other module does this."""
 
 from __future__ import annotations
 
@@ -28,17 +28,16 @@ def load(
         source: a specification (``sair.methods.spec.load_spec``), the name of a method in ``config/methods``, or a
             checkpoint.
         weights: checkpoint of a trained method; by default the one that the specification names as its ``weights``.
-        preset: of a method that is given by name; a specification has been made for one.
-        fills_holes: whether it must; a semantic encoder does not.
+        preset: for a method that is given by name; a specification is already made for one preset.
+        fills_holes: whether the method must fill holes; a semantic encoder does not.
 
     Returns:
-        The method; with a checkpoint, its specification has the checkpoint's parameters and those of ``source`` over
-        them.
+        The method. With a checkpoint, its specification has the checkpoint's parameters, overridden by those of
+        ``source``.
 
     Raises:
         InputError: a trained method without a checkpoint, weights that would stay random, a checkpoint of another
-            class, parameters that change the network that the checkpoint's weights are of, or a class that fills no
-            holes.
+            class, parameters that do not fit the checkpoint's weights, or a class that does not fill holes.
     """
     built = _load(source, weights, preset)
     if fills_holes and not hasattr(built.network, "inpaint"):
@@ -89,7 +88,7 @@ def load_encoder(path: str | Path) -> Any:
 
 
 def random_weights(spec: Mapping[str, Any], method: Inpainter) -> list[str]:
-    """List the weights that depend on the random numbers when a method is built: those that no file gave."""
+    """List the weights of a method that are random when it is built: those that no file provides."""
     own = checkpoint.weights_of(method)
     if not own:
         return []
@@ -100,7 +99,7 @@ def random_weights(spec: Mapping[str, Any], method: Inpainter) -> list[str]:
 
 
 def _is_name(source: str | Path) -> bool:
-    """Return whether this is a method's name and not a path."""
+    """Return whether this is a method's name, not a path."""
     return isinstance(source, str) and Path(source).name == source and not Path(source).suffix
 
 

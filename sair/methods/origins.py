@@ -1,4 +1,4 @@
-"""Values of YAML files laid over one another, and where each of them came from."""
+"""Merge the values of YAML files, and keep track of the file that each value came from."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 
 def merge(base: dict[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
-    """Lay ``over`` on top of ``base``, key by key through nested mappings; a null in ``over`` replaces."""
+    """Lay ``over`` on top of ``base``, key by key through nested mappings; a null in ``over`` also replaces."""
     merged = dict(base)
     for key, value in over.items():
         inner = merged.get(key)
@@ -16,10 +16,10 @@ def merge(base: dict[Any, Any], over: Mapping[Any, Any]) -> dict[Any, Any]:
 
 
 class Layer(NamedTuple):
-    """Values, and a tree of the same shape with the origin of each: both are merged alike.
+    """Values, and a tree of the same shape with the origin of each value. Both are merged in the same way.
 
     values: plain data.
-    origins: by the same keys, a text for each value that is no mapping. A mapping's own origin is at the key None.
+    origins: under the same keys, a text for each value that is not a mapping. A mapping's own origin has the key None.
     """
 
     values: dict[str, Any]
@@ -35,12 +35,12 @@ class Layer(NamedTuple):
         return Layer(merge(self.values, over.values), merge(self.origins, over.origins))
 
     def part(self, key: str) -> Layer:
-        """Return a mapping inside; an empty one where there is none."""
+        """Return the mapping at a key, or an empty one if there is none."""
         value = self.values.get(key)
         return Layer(value, self.origins.get(key, {})) if isinstance(value, dict) else Layer({}, {})
 
     def through(self, way: str) -> dict[str | None, Any]:
-        """Return the origins, each with a prefix: the key through which it came to another file."""
+        """Return the origins with a prefix: the key through which the values came to another file."""
         return _through(self.origins, way)
 
 

@@ -9,9 +9,9 @@ through nested mappings, the later ones on top:
     4. the keys of the file itself, over those of the files that it extends
     5. the config's ``methods.<name>``
 
-So a variant's own keys win over a preset of the file that it extends. What no file can give comes later, through
-``with_parameters``. With ``weights`` there are no layers 1 and 2, and the parameters go on top of those that the
-checkpoint holds (``sair.methods.loading``).
+So a variant's own keys override a preset of the file that it extends. Parameters that no file can give are added later
+by ``with_parameters``. With ``weights`` there are no layers 1 and 2, and the parameters override those of the
+checkpoint (``sair.methods.loading``).
 
 An ablation is a file, not code. Unknown names and keys are refused with the nearest known ones.
 """
@@ -30,7 +30,7 @@ from sair.methods.origins import Layer
 
 METHODS = Path("config/methods")
 SEMANTICS = Path("config/semantics")
-UPKEEP = ("workers", "save_every", "validate_every")  # settings of a training that decide no weight
+UPKEEP = ("workers", "save_every", "validate_every")  # settings of training that do not affect the weights
 
 _DEFAULTS: dict[str, Any] = {"semantics": None, "over": None, "weights": None, "sees_truth": False, "control": False}
 _DEFAULTS |= {"tables": {}, "parameters": {}, "training": {}, "published": {}}
@@ -51,12 +51,8 @@ KEYS: dict[str, tuple[type, ...]] = {
     "presets": (dict,),
 }
 PRESET_KEYS = ("parameters", "training")  # of an entry of `presets`, and of the config's `methods`
-_OF_TRAINING = (
-    "parameters",
-    "presets",
-    "training",
-    "published",
-)  # what a checkpoint replaces
+# Keys that a checkpoint replaces.
+_OF_TRAINING = ("parameters", "presets", "training", "published")
 _WORDS = {str: "text", bool: "true or false", dict: "keys and values", type(None): "null"}
 
 
@@ -84,9 +80,9 @@ def load_spec(
     """Return a method's complete specification.
 
     Args:
-        name: of the file ``<folder>/<name>.yaml``.
+        name: name of the file ``<folder>/<name>.yaml``.
         folder: the registry, such as ``config/methods``.
-        preset: which entry of ``presets`` to merge in.
+        preset: the entry of ``presets`` to merge.
         training: the config's ``training``.
         changes: the config's ``methods``: by name, ``parameters`` and ``training``.
 
@@ -123,10 +119,10 @@ def explain_method(
 
 
 def with_parameters(spec: dict[str, Any], **parameters: Any) -> dict[str, Any]:
-    """Return a specification with some parameters replaced: those that are known only after the files were read.
+    """Return a specification with some parameters replaced, which are known only after the files were read.
 
-    ``classes`` of a semantic encoder come from the config's dataset; ``semantic`` and ``generator``, the descriptions
-    of parts that are trained before, from those parts' checkpoints.
+    ``classes`` of a semantic encoder come from the config's dataset. ``semantic`` and ``generator`` describe parts that
+    are trained before, and come from the checkpoints of these parts.
     """
     return {**spec, "parameters": {**spec["parameters"], **parameters}}
 
@@ -142,7 +138,7 @@ def _load(name: str, folder: Path, preset: str, training: Layer, changes: Layer,
     Args:
         name, folder, preset: same as in ``load_spec``.
         training, changes: the config's ``training`` and ``methods``.
-        above: the methods that are over this one.
+        above: the methods that are built over this one.
     """
     path = folder / f"{name}.yaml"
     if name in above:
@@ -169,7 +165,7 @@ def _load(name: str, folder: Path, preset: str, training: Layer, changes: Layer,
         spec["weights"] = str(Path(spec["weights"]).expanduser())
     if spec["weights"] and parameters.values.get("pretrained"):
         raise InputError(f"{path}: names `weights` and `pretrained`, two sources of its weights. Remove one.")
-    if spec["over"] and not spec["weights"]:  # a checkpoint also holds the generator
+    if spec["over"] and not spec["weights"]:  # a checkpoint also contains the generator
         below = _load(spec["over"], folder, preset, training, changes, (*above, name))
         generator = {key: below.values[key] for key in ("class", "parameters")}
         origin = below.through(f"over {spec['over']}")
@@ -182,7 +178,7 @@ def _is_trained(spec: Mapping[str, Any], preset: Layer) -> bool:
     """Return whether a method is trained.
 
     It is not trained if its file names ``weights`` or has ``training: null``, or if its preset has ``training: null``
-    and the file itself has no settings of training, which would win over the preset.
+    and the file itself has no settings of training, which would override the preset.
 
     Args:
         spec: the keys of the method's file, over those of the files that it extends.
@@ -211,7 +207,7 @@ def _merged(name: str, folder: Path) -> Layer:
     weighted = stated[-1] if stated and chain[stated[-1]]["weights"] else 0
     merged = Layer({}, {})
     for number, (file, raw) in enumerate(zip(reversed(names), chain, strict=True)):
-        if number < weighted:  # the checkpoint has its own parameters; those of files below are of another network
+        if number < weighted:  # the checkpoint has its own parameters; these files' are of another network
             raw = {key: value for key, value in raw.items() if key not in _OF_TRAINING}
         # A variant does not inherit the tables in which its parent appears.
         above = Layer({**merged.values, "tables": {}}, {**merged.origins, "tables": {}})
@@ -220,7 +216,7 @@ def _merged(name: str, folder: Path) -> Layer:
 
 
 def _origins(content: dict[str, Any], file: str | Path, key: str) -> Layer:
-    """Return a file's content with its origins: the file, and for what is below ``key`` also the entry there."""
+    """Return a file's content with its origins: the file, and for values below ``key`` also the entry there."""
     layer = Layer.of(content, f"{file}")
     for name, entries in (content.get(key) or {}).items():
         layer.origins[key][name] = Layer.of(entries, f"{file}, {key}.{name}").origins
@@ -228,7 +224,7 @@ def _origins(content: dict[str, Any], file: str | Path, key: str) -> Layer:
 
 
 def _read(name: str, folder: Path) -> dict[str, Any]:
-    """Read one method file, its keys and their types checked.
+    """Read one method file, and check its keys and their types.
 
     Raises:
         InputError: no such file, an unknown key, or a value of the wrong type.

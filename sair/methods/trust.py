@@ -1,8 +1,8 @@
-"""Decide what a checkpoint may have built, so that a file from elsewhere never chooses what runs.
+"""Decide which classes a checkpoint may build, so that a file from elsewhere cannot choose the code that runs.
 
-A specification that the user wrote, a method file, is built as it is. The one inside a checkpoint is data: it may
-name the classes of this project and those of the user's own method files, it may not name further files, and it is
-judged before anything is imported.
+A specification that the user wrote, in a method file, is built as it is. A specification inside a checkpoint is data.
+It may name the classes of this project and those of the user's own method files, but no further files. It is checked
+before anything is imported.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from sair.methods.former import current
 from sair.methods.origins import Layer
 from sair.methods.spec import METHODS, SEMANTICS, classes_named, method_names
 
-# This project's classes that have weights: what a checkpoint may name in any folder. A test compares them with the
+# This project's classes that have weights, which a checkpoint may name in any folder. A test compares them with the
 # method files that come with the project.
 PROJECT_CLASSES = frozenset(
     {
@@ -32,24 +32,24 @@ PROJECT_CLASSES = frozenset(
         "baselines.structureflow:StructureFlow",
     }
 )
-# Parameters for which a constructor would read a file or ask the network: ours, and those of open_clip's configs.
+# Parameters that make a constructor read a file or use the network: ours, and those of open_clip's configs.
 _FETCHING = frozenset({"pretrained", "timm_model_name", "timm_model_pretrained", "hf_model_name", "hf_tokenizer_name"})
 _FETCHED = ("hf-hub:", "hf_hub:", "local-dir:", "http:", "https:", "file:")  # names of models at open_clip and timm
 _DEEPEST = 16  # levels of a specification; ours have six
-_LARGEST = 1_000_000  # of a number of layers, channels or queries: more would be counted up to for hours
+_LARGEST = 1_000_000  # of a number of layers, channels or queries; with more, building would take hours
 
 
 def checked_spec(metadata: Any, path: str | Path, chosen: Collection[str] = ()) -> dict[str, Any]:
     """Return the specification in a checkpoint's metadata, if it may be built.
 
     Args:
-        metadata: what the file carries.
+        metadata: the file's metadata.
         path: of the file, for errors.
-        chosen: further classes that the user named, beside those of this project and of the working folder's method
-            files.
+        chosen: further classes that the user named, in addition to those of this project and of the working
+            folder's method files.
 
     Raises:
-        InputError: it is no complete specification, names a class that the user did not choose, or names a file.
+        InputError: the specification is incomplete, names a class that the user did not choose, or names a file.
     """
     spec = metadata.get("spec") if isinstance(metadata, dict) else None
     wanted = {"name": str, "class": str, "parameters": dict}
@@ -62,7 +62,7 @@ def checked_spec(metadata: Any, path: str | Path, chosen: Collection[str] = ()) 
         raise InputError(f"{path}: not a valid checkpoint: its sees_truth is {spec['sees_truth']!r:.40}.")
     parameters = list(
         _flat(spec["parameters"], path)
-    )  # refuses those that are nested too deeply, before they are renamed
+    )  # refuses parameters that are nested too deeply, before they are renamed
     spec = current(Layer(spec, {})).values
     for key, value in parameters:
         if (key in _FETCHING and value) or (isinstance(value, str) and value.lower().startswith(_FETCHED)):

@@ -1,12 +1,12 @@
-"""The training loop. A method brings its losses; order, precision, schedule, logs and resuming are here.
+"""Train methods. A method defines its losses; this loop does order, precision, schedule, logs and resuming.
 
 A trainable method is a torch module with
 
     optimizers() -> {name: optimizer}
     training_step(batch, step) -> {name: scalar to log}, which calls step(name, loss) for each optimizer it steps
 
-so that a GAN's two optimizers, or three stages, look like a single loss. Step k of a run is a pure function of the
-state before it and of (seed, k), from which samples and random numbers derive. So a run that was killed and resumed
+so that a GAN's two optimizers, or three stages, are trained like a single loss. Step k of a run is a pure function of
+the state before it and of (seed, k), which determine samples and random numbers. So a run that was killed and resumed
 gives the same weights as one that was not. Several processes may share each batch (``sair.training.parallel``).
 """
 
@@ -42,11 +42,11 @@ from sair.methods.spec import UPKEEP, with_parameters
 from sair.training import parallel
 
 LOG_EVERY = 50
-LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # then the method's own, by name
+LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # followed by the method's own columns, by name
 
 
 def total_steps(training: dict[str, Any], images: int) -> int:
-    """Return the budget in optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``images`` images."""
+    """Return the number of optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``images`` images."""
     steps = training.get("steps") or training["epochs"] * images / (training["batch"] * training["accumulate"])
     return math.ceil(training["scale"] * steps)
 
@@ -55,7 +55,7 @@ def lr_scale(training: dict[str, Any], step: int, steps: int) -> float:
     """Return the factor on every learning rate at ``step`` of ``steps``.
 
     ``schedule`` is ``constant``, ``cosine`` (to zero), or ``halving``: halved after every ``halve_every`` of the run
-    (the paper halves every 100 of 200 epochs: 0.5). The first ``warmup`` steps rise linearly from zero.
+    (the paper halves every 100 of 200 epochs: 0.5). It rises linearly from zero in the first ``warmup`` steps.
     """
     progress = step / steps
     scale = {
@@ -73,9 +73,9 @@ class Run:
 
     Args:
         spec: the method's specification (``sair.methods.spec.load_spec``).
-        seed: of initial weights, samples and steps.
-        state: file of the running state; removed when the run is complete.
-        identity: what else a running state must share with this run to be continued: data, code, device, precision.
+        seed: seed of initial weights, samples and steps.
+        state: file of the running state, which is removed when the run is complete.
+        identity: further facts in which a running state must agree with this run: data, code, device, precision.
         encoder: checkpoint of the trained semantic encoder, for a method with ``semantics``.
         over: checkpoint of the method that this one is built over, if it names one.
     """
@@ -91,12 +91,12 @@ class Run:
     ) -> None:
         self.seed, self.state_file, self.identity = seed, state, identity
         self.training = spec["training"]
-        # Upkeep decides no weight: it belongs neither into the checkpoint nor into what a running state must share.
+        # UPKEEP does not affect the weights, so it is neither stored in the checkpoint nor compared when a run resumes.
         if self.training is not None:
             spec = spec | {"training": {key: value for key, value in self.training.items() if key not in UPKEEP}}
         torch.manual_seed(mix("initial weights", seed))
         generator = semantic = None
-        # The parts that are trained already bring their descriptions, so that this checkpoint alone builds all of it.
+        # Add the descriptions of the parts that are already trained, so that all can be built from this checkpoint.
         if over is not None:
             part = {"name": f"the generator of {spec['name']}", **spec["parameters"].get("generator", {})}
             with torch.random.fork_rng(devices=[]):  # the initial weights do not depend on how the generator is built
@@ -115,11 +115,11 @@ class Run:
             self.method.load_semantic(semantic.dense)
         if generator is not None and over is not None:
             checkpoint.load_weights(self.method.generator, checkpoint.weights_of(generator.network), over)
-        # Convolutions of bfloat16 read channels last; weights of the other layout bring their outputs into it.
+        # bfloat16 convolutions use channels last; with weights of the other layout their outputs would have it, too.
         self.method.to(memory_format=torch.channels_last)
         self.optimizers: dict[str, torch.optim.Optimizer] = self.method.optimizers()
         for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers.values()):
-            if "fused" in group:  # of Adam: one call for all weights instead of several for each
+            if "fused" in group:  # an option of Adam: one call for all weights instead of several for each
                 group["fused"] = True
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
@@ -151,7 +151,7 @@ class Run:
         return {"spec": self.spec, "seed": self.seed, "identity": self.identity}
 
     def resume(self) -> None:
-        """Continue from the running state, if there is one and it is of the same run."""
+        """Continue from the running state, if there is one and it belongs to the same run."""
         if not self.state_file.exists():
             return
         tensors, metadata = checkpoint.load(self.state_file)
@@ -165,7 +165,7 @@ class Run:
             for key, value in tensors.items():
                 if key.startswith(f"optimizer/{name}/"):
                     number, entry = key.split("/")[2:]
-                    # A file has one layout only; Adam steps faster, and rounds alike, if this is that of the weights.
+                    # A file has only one layout. In the layout of the weights, Adam is faster and rounds the same way.
                     layout = torch.channels_last if value.ndim == 4 else torch.contiguous_format
                     state.setdefault(int(number), {})[entry] = value.contiguous(memory_format=layout)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
@@ -191,15 +191,15 @@ def fit(
     Args:
         spec: the method's specification; one without ``training`` is written as it is loaded.
         images, masks: images.csv and training_masks.csv of the dataset.
-        seed: of everything random.
+        seed: seed of everything that is random.
         output: the checkpoint to write; ``running.safetensors`` is beside it until the run is complete.
         log: train.csv to write: step, lr, psnr of the validation images, and the method's own scalars.
         encoder: checkpoint of the trained semantic encoder, for a method with ``semantics``.
         over: checkpoint of the method that this one is built over, if it names one; it becomes its ``generator``.
         device: ``auto``, ``cpu`` or ``cuda``.
-        code: fingerprint of the code; a killed run of other code is started anew, not continued.
+        code: fingerprint of the code; if it differs, a killed run starts again instead of continuing.
         content: digests of the files that the specification names, such as ``pretrained``; if one differs, a killed
-            run is started anew, too.
+            run starts again, too.
 
     Raises:
         InputError: an altered sample, a damaged checkpoint, or a loss that is not finite.
@@ -207,7 +207,7 @@ def fit(
     output, training = Path(output), spec["training"]
     samples, validation = (Samples(images, masks, split, seed) for split in ("train", "validation"))
     identity = [code, *(file_sha256(path) for path in (images, masks, encoder, over) if path is not None)]
-    if training is not None:  # what `auto` became: a run is not continued in another precision or on another device
+    if training is not None:  # a run does not continue on another device or in another precision, so resolve `auto`
         on = runtime.device(device)
         identity += [on.type, runtime.precision(training["precision"], on)]
     identity += [f"{path} {digest}" for path, digest in sorted(content.items())]
@@ -228,12 +228,12 @@ def fit(
 
 
 class Stepper:
-    """The ``step`` of a training step, which a method calls with each of its losses: ``step(name, loss)``.
+    """The ``step`` argument of a training step, which a method calls with each of its losses: ``step(name, loss)``.
 
     Args:
         run: the training run.
         fabric: for the backward pass.
-        optimizers: as Fabric has set them up, by name.
+        optimizers: the optimizers that Fabric has set up, by name.
     """
 
     def __init__(self, run: Run, fabric: lightning.Fabric, optimizers: Mapping[str, Any]) -> None:
@@ -247,8 +247,8 @@ class Stepper:
         """Begin a batch.
 
         Args:
-            part: which part of an optimizer step it is, from 0 to ``accumulate`` - 1.
-            ids: its images, for errors.
+            part: number of this part of an optimizer step, from 0 to ``accumulate`` - 1.
+            ids: its image ids, for errors.
 
         Returns:
             Whether it is the last part, after which the optimizers take their step.
@@ -275,7 +275,7 @@ class Stepper:
         torch.clear_autocast_cache()
 
     def check(self) -> None:
-        """Check the losses since the last check; not in each step, because reading them makes the CPU wait for a GPU.
+        """Check the losses since the last check. It is not called in each step, because the CPU then waits for the GPU.
 
         Raises:
             InputError: a loss is not finite; the first one is named.
@@ -313,7 +313,7 @@ def _steps(
         torch.manual_seed(mix("step", run.seed, run.done, *([part] if part else [])))
         run.set_lr(lr_scale(training, run.done, steps))
         batch["progress"] = run.done / steps  # for a method that is trained in stages
-        # Not Fabric's own mixed precision, which would also round the images, and so the ground truth, to bfloat16.
+        # Fabric's own mixed precision is not used: it would also round the images, and so the targets, to bfloat16.
         with runtime.autocast(training["precision"], fabric.device):
             try:
                 scalars = method.training_step(batch, step)
@@ -351,7 +351,7 @@ def _fabric(processes: int, device: str) -> lightning.Fabric:
 
 
 def _after_step(run: Run, scalars: dict[str, Tensor], validation: Samples, steps: int, leave: bool, bar: tqdm) -> None:
-    """Validate, log and save when it is due, and end the process when it was asked to end."""
+    """Validate, log and save when it is due, and end the process if it was asked to stop."""
     training, last = run.training, run.done == steps
     if runtime.writes() and (run.done % training["validate_every"] == 0 or last):
         run.psnr = validation_psnr(run.method, validation)

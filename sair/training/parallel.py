@@ -1,8 +1,9 @@
 """Share one training among several processes, with a GPU each.
 
-Each process takes its part of every batch, draws the random numbers of the whole batch, and averages its gradients with
-the others' before a step. So the weights are those of one process with the same batch, up to the order of sums. A loss
-that depends on the batch as a whole (batch normalisation, a mean over the batch's hole pixels) sees the part alone.
+Each process takes its part of every batch and draws the random numbers of the whole batch. Gradients are averaged
+over all processes before a step. So the weights are those of one process with the same batch, up to the order of sums.
+A loss that depends on the batch as a whole (batch normalisation, a mean over the batch's hole pixels) is computed from
+the part alone.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ def shares(first: int, last: int, batch: int, rank: int, processes: int) -> Iter
     """Return the part of each batch that one process takes.
 
     Args:
-        first, last: numbers of the first sample, and of the one after the last.
-        batch: samples of a whole batch.
+        first, last: number of the first sample, and number after the last sample.
+        batch: number of samples in a whole batch.
         rank: number of the process, from 0.
-        processes: number of all processes.
+        processes: number of processes.
 
     Returns:
         Numbers of samples, one range per batch.
@@ -40,7 +41,7 @@ def shares(first: int, last: int, batch: int, rank: int, processes: int) -> Iter
 def average_gradients(optimizer: torch.optim.Optimizer) -> None:
     """Replace every process's gradients by their mean over all processes."""
     found = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-    together = _flatten_dense_tensors(found)  # one message instead of hundreds
+    together = _flatten_dense_tensors(found)  # one transfer instead of hundreds
     distributed.all_reduce(together)
     together /= distributed.get_world_size()
     for gradient, mean in zip(found, _unflatten_dense_tensors(together, found), strict=True):
