@@ -16,7 +16,7 @@ __all__ = ["InputError", "Method", "compare", "load", "score"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for: the command ``sair`` and the planning of the workflow need no torch."""
+    """Import a name when it is first used: the command ``sair`` and the planning of the workflow need no torch."""
     if name == "__version__":
         from importlib.metadata import version
 

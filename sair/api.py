@@ -1,4 +1,4 @@
-"""What a notebook needs: load a method, fill holes with it, score the result, compare two methods.
+"""Load a method, fill holes with it, score the predictions and compare two methods: the API for notebooks.
 
 Everything here is also a name of the package itself: ``sair.load``, ``sair.score``, ``sair.compare``.
 """
@@ -110,7 +110,7 @@ def compare(
         reason.
 
     Raises:
-        InputError: they are of different images, or have no measure in common.
+        InputError: the scores are of different images, or have no measure in common.
     """
     with tempfile.TemporaryDirectory() as folder:
         before, after = (_as_file(scores, Path(folder, name)) for name, scores in (("b", reference), ("a", variant)))
@@ -127,7 +127,7 @@ def _networks() -> dict[str, PairNetwork]:
 
 
 def _as_file(scores: Any, path: Path) -> Any:
-    """Return score files as they are, and a data frame as a file: there is one reader, which checks."""
+    """Return score files unchanged; write a data frame to a file, so that the same reader checks it."""
     if not isinstance(scores, pd.DataFrame):
         return scores
     scores.to_csv(path, index=False)

@@ -29,7 +29,7 @@ def kind_of(path: str | Path) -> str:
     """
     path = Path(path)
     if not path.is_file():
-        return "a folder" if path.is_dir() else "no regular file" if path.exists() else "no such file"
+        return "a folder" if path.is_dir() else "not a regular file" if path.exists() else "no such file"
     try:
         with open(path, "rb") as stream:
             start = stream.read(512)
@@ -70,13 +70,13 @@ def _is_tar(path: Path) -> bool:
 
 
 def unpacked_size(path: str | Path) -> int:
-    """Return the unpacked size in bytes that a zip file declares; its readers stop there."""
+    """Return the unpacked size in bytes that a zip file declares; readers stop at this size."""
     with zipfile.ZipFile(path) as archive:
         return sum(member.file_size for member in archive.infolist())
 
 
 def largest_unpacked(path: str | Path) -> int:
-    """Return the largest unpacked size to accept, in bytes: weights hardly compress, zip bombs a thousandfold."""
+    """Return the largest unpacked size to accept, in bytes: weights hardly compress, zip bombs do."""
     return 20 * Path(path).stat().st_size + (64 << 20)
 
 

@@ -42,7 +42,7 @@ def atomic(path: str | Path, clear: bool = True) -> Iterator[Path]:
 
 
 def check_output(path: str | Path, *inputs: str | Path) -> None:
-    """Check, before long work, that its output file can be written and is not one of its inputs.
+    """Check that an output file can be written and is not one of the inputs; call this before long work.
 
     Args:
         path: the output file.
@@ -75,7 +75,7 @@ def _beside(path: Path, clear: bool = True) -> Iterator[Path]:
         remedy = REMEDIES.get(error.errno or 0, "Free space there, and start again")
         raise InputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}.") from error
     finally:
-        with suppress(OSError):  # the error above tells why there is no temporary file
+        with suppress(OSError):  # without a temporary file, the error above gives the reason
             temporary.unlink(missing_ok=True)
 
 
@@ -92,7 +92,7 @@ REMEDIES = {
 
 
 def _temporary(path: Path, process: int | str) -> Path:
-    """Return the temporary name that a process uses to write ``path``; it is never too long if ``path`` is not."""
+    """Return the temporary name that a process uses to write ``path``; it is short enough if ``path`` is."""
     return path.parent / f".{_stem(path)}.{process}.tmp{path.suffix}"  # with_name refuses "."
 
 
@@ -109,9 +109,9 @@ def _sweep(path: Path) -> None:
 
 
 def clear_folder(folder: Path) -> None:
-    """Remove the temporary files that killed processes have left below a folder, whatever file they were to become.
+    """Remove all temporary files that killed processes have left below a folder, for any output file.
 
-    Only for a folder that one machine writes into: a process of another machine cannot be told from a dead one.
+    Use it only for a folder that one machine writes into: processes of other machines look as if they had ended.
     """
     for left in folder.rglob(".*.tmp*"):
         _remove_if_left(left, left.name.rpartition(".tmp")[0].rpartition(".")[2])
@@ -146,7 +146,7 @@ def write_csv(frame: pd.DataFrame, path: str | Path) -> None:
 
 
 def tree_sha256(folder: str | Path) -> str:
-    """Return the SHA-256 of a folder: of the relative paths and contents of its files. Links are followed.
+    """Return one SHA-256 of the relative paths and contents of all files in a folder. Links are followed.
 
     Hidden files, hidden folders and ``__pycache__`` are ignored.
     """

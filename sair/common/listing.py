@@ -115,7 +115,7 @@ def _files(folder: str | Path) -> tuple[list[Path], list[Path]]:
         elif not OTHERS.fullmatch(path.suffix):
             others.append(path)
     undecodable = [path for path in images if any("\udc80" <= letter <= "\udcff" for letter in str(path))]
-    refuse([f"{str(path)!r}: the name is not UTF-8, so no table can hold it. Rename it." for path in undecodable])
+    refuse([f"{str(path)!r}: the name is not UTF-8, so tables cannot contain it. Rename it." for path in undecodable])
     broken = [path for path in images if CONTROL.search(str(path.relative_to(folder)))]
     refuse([f"{str(path)!r}: its name has a control character, such as a line break. Rename it." for path in broken])
     return sorted(images, key=_by_number), others

@@ -1,4 +1,4 @@
-"""Call a function on many items in worker processes, and end them with this process, however it ends.
+"""Call a function on many items in worker processes, which end with this process even if it is killed.
 
 Threads do not help where Python itself computes: one thread at a time holds the interpreter. ``multiprocessing`` is not
 used, because its workers either are forks, which hang if another thread held a lock, or import the main script once
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 8  # items that a worker gets at once
-ALONE = 0.5  # seconds; about what a worker takes to import this package
+ALONE = 0.5  # seconds; about as long as a worker takes to import this package
 GRACE = 2.0  # seconds that a worker has to remove its unfinished file, before it ends at once
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from sair.common.processes import work; work()"
 
@@ -87,7 +87,7 @@ def in_processes(
 
 
 def _in_order(workers: Sequence[_Worker], chunks: Iterator[list[Any]]) -> Iterator[_Answer]:
-    """Yield the answers in the order of the chunks, of which each worker has its first already."""
+    """Yield the answers in the order of the chunks; each worker has already received its first chunk."""
     number = {worker: k for k, worker in enumerate(workers)}  # the chunk that each busy worker has
     sent, done = len(workers), 0
     answers: dict[int, _Answer] = {}
@@ -96,7 +96,7 @@ def _in_order(workers: Sequence[_Worker], chunks: Iterator[list[Any]]) -> Iterat
         while done in answers:
             yield answers.pop(done)
             done += 1
-        # A slow chunk must not make the answers after it pile up.
+        # Do not let the answers after a slow chunk pile up.
         while idle and sent - done < 2 * len(workers) and (chunk := next(chunks, None)) is not None:
             worker = idle.pop()
             worker.send(chunk)
@@ -120,7 +120,7 @@ def _started(function: Callable[[Any], Any], count: int) -> Iterator[list[_Worke
         yield workers
     finally:
         for worker in workers:
-            worker.connection.close()  # which ends the worker, see ``_receive``
+            worker.connection.close()  # this ends the worker, see ``_receive``
         for worker in workers:
             worker.end()
 
@@ -130,28 +130,28 @@ class _Worker:
 
     def __init__(self) -> None:
         self.connection, theirs = Pipe()
-        # One thread each: the processes are as many as the cores.
+        # One thread each, because there are as many processes as cores.
         environment = os.environ | dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
         command = [sys.executable, "-c", _START, str(theirs.fileno()), json.dumps(sys.path)]
         self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], env=environment, stdin=subprocess.DEVNULL)
         theirs.close()
 
     def send(self, value: Any) -> None:
-        """Send the function, which comes first, or a chunk."""
+        """Send the function, as the first message, or a chunk."""
         try:
             self.connection.send(value)
         except ConnectionError:
             raise self._ended() from None
 
     def answer(self) -> _Answer:
-        """Return the answer to a chunk; wait for it."""
+        """Wait for the answer to a chunk, and return it."""
         try:
             return self.connection.recv()
         except (EOFError, ConnectionError):
             raise self._ended() from None
 
     def end(self) -> None:
-        """Wait for the process, whose connection is closed; kill it if that takes too long."""
+        """Wait until the process ends, after its connection was closed; kill it if that takes too long."""
         try:
             self._process.wait(GRACE + 1)
         except subprocess.TimeoutExpired:
@@ -169,7 +169,7 @@ class _Worker:
 
 def work() -> None:
     """Answer chunks until the parent closes the connection or dies. The main function of a worker process."""
-    # Ctrl-C reaches the whole process group; the parent alone decides, and closes the connection.
+    # Ctrl-C reaches the whole process group; only the parent acts on it, by closing the connection.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _leave)
     connection = Connection(int(sys.argv[1]))
@@ -194,7 +194,7 @@ def _receive(connection: Connection, received: queue.SimpleQueue[Any]) -> None:
         while True:
             received.put(connection.recv())
     os.kill(os.getpid(), signal.SIGTERM)
-    time.sleep(GRACE)  # a library that does not return is not waited for
+    time.sleep(GRACE)  # do not wait for library code that does not return
     os._exit(128 + signal.SIGTERM)
 
 

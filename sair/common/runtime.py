@@ -69,7 +69,7 @@ def keep_memory() -> None:
 
 
 def fast_bfloat16(on: torch.device) -> bool:
-    """Return whether a device has bfloat16 arithmetic: a GPU from Ampere on, a CPU with AMX or AVX-512 BF16."""
+    """Return whether a device has bfloat16 arithmetic: a GPU since Ampere, a CPU with AMX or AVX-512 BF16."""
     if on.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     try:

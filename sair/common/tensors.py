@@ -14,7 +14,7 @@ _SHOWN = 10  # names of each kind of problem that an error lists
 
 
 def constants(values: Sequence[float], device: torch.device, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return ``torch.tensor(values)`` on a device, filled there: for a copy a GPU would make the CPU wait."""
+    """Return ``torch.tensor(values)`` made on the device, because a copy to a GPU makes the CPU wait."""
     return torch.stack([torch.full((), value, dtype=dtype, device=device) for value in values])
 
 
@@ -58,8 +58,8 @@ def unfit_values(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list
     """List weights whose values cannot be used: not finite, of another kind of number, or not stored densely.
 
     Args:
-        own: a network's weights as it was built. Where these are not finite themselves, an attention mask for example,
-            the given ones need not be.
+        own: the weights of a newly built network. Where these are themselves not finite, for example in an attention
+            mask, the given ones need not be finite either.
         given: weights of the same names and shapes.
 
     Returns:

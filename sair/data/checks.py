@@ -37,7 +37,7 @@ class Check(NamedTuple):
 
     Attributes:
         place: the part that is checked, for example ``labels``; empty for the whole set.
-        look: makes the check; returns a description of what is right, or raises an ``InputError``.
+        look: runs the check; returns a description of what it found, or raises an ``InputError``.
         needs: places whose checks must pass first.
     """
 
@@ -220,7 +220,11 @@ def _ratios(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, floa
 
 
 def _in_order(spec: dict[str, Any], known: dict[str, Any]) -> str:
-    """Check the order of NVIDIA's masks: each group of files has one more tenth of hole, half of it off the border."""
+    """Check the order of NVIDIA's masks by their holes.
+
+    The hole ratio grows by a tenth from one group of files to the next, and only in the second half of a group do holes
+    touch the border.
+    """
     paths = _spread(list_images(spec["path"]), 10 * SAMPLES)
     group, faults = known["group"], []
     for path in paths:

@@ -55,7 +55,7 @@ def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, pro
         with closing(in_processes(partial(_finish, folder), makers(dataset, size), processes)) as rows:
             frame = pd.DataFrame(progress(rows, total=total, desc="images", unit="image"), columns=IMAGE_COLUMNS)
     finally:
-        # Once and not for each of thousands of images, whose folder would be listed each time.
+        # Clear once, not for each of thousands of images, because each time the folder would be listed.
         if folder:
             clear_folder(folder / "images")
             clear_folder(folder / "labels")
@@ -82,8 +82,8 @@ def _finish(folder: Path | None, make: Callable[[], SourceImage]) -> list[str]:
 def refuse_leaks(images: pd.DataFrame) -> None:
     """Refuse test images that are also in another split; images are compared by the hash of their pixels.
 
-    A validation image that is also a training image changes no reported number, so it is only a warning. So are copies
-    within the test split that are not in one cluster: the confidence intervals count them as independent.
+    A validation image that is also a training image changes no reported number, so it only causes a warning. Copies
+    within the test split that are not in one cluster also cause one: the intervals count them as independent.
 
     Args:
         images: rows of images.csv.

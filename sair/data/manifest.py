@@ -59,7 +59,7 @@ def read_manifest(path: str | Path) -> list[ManifestRow]:
     """Read the rows of a manifest in order. Without the column ``cluster``, each image is its own cluster.
 
     Raises:
-        InputError: the manifest is missing, empty or not such a table; two rows have the same id and bucket; an image
+        InputError: the manifest is missing, empty or another table; two rows have the same id and bucket; an image
             is in two clusters; or a row has impossible counts or a path outside the folder.
     """
     path = Path(path)

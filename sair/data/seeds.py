@@ -6,6 +6,6 @@ import hashlib
 
 
 def mix(*parts: object) -> int:
-    """Return a 63-bit seed that depends on every part, is equal on every machine, and is unrelated for other parts."""
+    """Return a 63-bit seed that depends on every part and on no machine; other parts give an unrelated seed."""
     digest = hashlib.sha256(repr(parts).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""A method's predictions of a manifest, verified before anything is computed from them.
+"""Verify a method's predictions of a manifest before anything is computed from them.
 
 Every file is read once. All faults are refused in one message, and nothing is computed after the first one.
 """
@@ -40,10 +40,10 @@ def open_cases(
     """Read a manifest, and check that the predictions are those of its rows.
 
     Args:
-        manifest_csv: the manifest; its images and masks lie beside it.
-        predictions_dir: holds ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
+        manifest_csv: the manifest; its images and masks are in the same folder.
+        predictions_dir: contains ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         smallest: shortest side in pixels that the metrics need.
-        shard: ``2-of-8`` for that part of the manifest alone.
+        shard: ``2-of-8`` for that part of the manifest only.
 
     Returns:
         The rows, and the function that loads the images of one of them. It raises ``InputError`` for a ground truth or
@@ -68,7 +68,7 @@ def open_cases(
 
 def score_text(frame: pd.DataFrame) -> str:
     """Return scores as CSV text: numbers with ten significant digits, ``inf`` and ``nan`` written out."""
-    # Ten digits: far more than any table prints, and fewer than the last bits in which two machines' libraries differ.
+    # Ten digits: far more than any table prints, and too few to show the last bits, which differ between machines.
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(frame.columns)
@@ -78,7 +78,7 @@ def score_text(frame: pd.DataFrame) -> str:
 
 
 def _load(row: ManifestRow, root: Path, predictions_dir: Path, smallest: int) -> Case:
-    """Read the four images of one row and verify what the manifest and the compositing promise."""
+    """Read the four images of one row and compare them with the manifest and with each other."""
     truth, hole = read_pair(row, root)
     truth_path = root / row.image
     large_enough(truth_path, truth, smallest)

@@ -1,4 +1,4 @@
-"""Conditions on images before they are scored. Nothing is resized, skipped or guessed."""
+"""Check images before they are scored. Nothing is resized, skipped or guessed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def checked(items: Iterable[T], load: Callable[[T], Loaded], faults: list[str]) 
 def refuse_all(faults: Iterable[str]) -> None:
     """Refuse the faults of ``checked`` together, in alphabetical order, each once.
 
-    A ground truth of three rows is reported once.
+    A faulty ground truth that is used in three rows is reported once.
 
     Raises:
         InputError: there is a fault.
@@ -48,7 +48,7 @@ def read_truth(path: Path, smallest: int) -> np.ndarray:
     """Read a ground-truth image, uint8 (H, W, 3), whose sides are at least ``smallest`` pixels.
 
     Raises:
-        InputError: the file is no readable image, or too small for the metrics.
+        InputError: the file is not a readable image, or too small for the metrics.
     """
     truth = read_rgb(path)
     large_enough(path, truth, smallest)

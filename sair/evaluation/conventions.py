@@ -1,4 +1,4 @@
-"""PSNR, SSIM and L1 as the evaluation code of published methods computes them; this project's own are one of these.
+"""Compute PSNR, SSIM and L1 by the conventions of published evaluation codes, of which this project's is one.
 
 Pure functions of 8-bit images, as in ``sair.evaluation.metrics``, in float64 where the authors' code may use float32.
 What happens to a prediction before it is scored cannot be seen in its image; ``Convention.cast`` describes it in words.
@@ -57,7 +57,7 @@ class Convention(NamedTuple):
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# The project's own, of the whole image
+# Measures of this project, of the whole image
 
 
 def whole_psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
@@ -76,7 +76,7 @@ def whole_l1(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> flo
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# Others'
+# Measures of other codes
 
 
 def grey_psnr(truth: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> float:
@@ -237,7 +237,7 @@ def all_measures() -> dict[str, Measure]:
 
 
 def kind(measure: str) -> str:
-    """Return the metric that a measure is read like, such as ``psnr``; what these codes call MAE is an L1."""
+    """Return the metric that a measure belongs to, such as ``psnr``; the MAE of these codes is an L1."""
     return "l1" if measure == "mae" else measure
 
 

@@ -1,7 +1,7 @@
-"""FID and KID of a method, from Inception features that are stored beside its results.
+"""Compute FID and KID of a method from Inception features, which are stored beside its results.
 
 Both metrics compare pool3 features of pytorch-fid's InceptionV3. The features are computed once per image and stored,
-those of the ground truths once per manifest, so that every number can be made again from them without the network:
+those of the ground truths once per manifest, so that every number can be computed again from them without the network:
 
     truth_features.safetensors                    features (images, 2048)
     <method>/seed<k>/features.safetensors         features (rows of the manifest, 2048)
@@ -137,19 +137,19 @@ def read_features(path: str | Path) -> Features:
     """Read features that ``write_features`` wrote.
 
     Raises:
-        InputError: the file is missing, damaged or no file of features.
+        InputError: the file is missing, damaged or not a file of features.
     """
     try:
         with safe_open(path, framework="numpy") as stream:
             return Features(stream.get_tensor("features"), **stream.metadata())
     except (SafetensorError, OSError, TypeError) as error:
         raise InputError(
-            f"{path}: no features ({error}). Delete it, if it is there, and run snakemake again."
+            f"{path}: not a file of features ({error}). Delete it, if it exists, and run snakemake again."
         ) from None
 
 
 def write_truth_features(manifest: str | Path, output: str | Path, device: str = "auto") -> None:
-    """Write the features of a manifest's ground truths, each once, in the order in which it names them first.
+    """Write the features of a manifest's ground truths, each once, in the order of their first rows.
 
     Raises:
         InputError: the weights are missing or wrong, or a ground truth was altered.
@@ -204,7 +204,7 @@ def _method_features(manifest: str | Path, predictions: str | Path, device: str)
 
 
 def predictions_digest(manifest: str | Path, predictions: str | Path) -> str:
-    """Return what ``Features.images`` is for the composited images that are on disk now."""
+    """Return the value of ``Features.images`` for the composited images that are on disk now."""
     return _digest(map(pixel_sha256, _predictions(read_manifest(manifest), predictions)))
 
 
@@ -233,7 +233,7 @@ def distances(manifest: str | Path, truth: Features, method: Features) -> pd.Dat
         truth, method: features of its ground truths and of the method's predictions.
 
     Returns:
-        ``FID_COLUMNS``; n counts ground truths. With fewer than three the numbers are ``nan``; ``reason`` names it.
+        ``FID_COLUMNS``; n counts ground truths. With fewer than three, the numbers are ``nan`` and ``reason`` says why.
 
     Raises:
         InputError: features of another manifest or by other weights, or a bucket without some of the images.

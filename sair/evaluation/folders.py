@@ -1,4 +1,4 @@
-"""Scores of a folder of predictions against a folder of ground truths, from any source (``sair score``)."""
+"""Score a folder of predictions against a folder of ground truths, from any source (``sair score``)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def score_folders(
 ) -> pd.DataFrame:
     """Score a folder of predictions against a folder of ground truths.
 
-    Files belong together when their path inside the folder is the same but for the ending; that path is the id.
+    Files belong together if their paths inside the folders are equal without the ending; that path is the id.
 
     Args:
         truth_dir, prediction_dir: folders of images, searched recursively.
@@ -51,10 +51,10 @@ def score_folders(
         hole: what marks the hole in the masks (``sair.common.images.read_mask``).
         buckets: half-open hole-ratio intervals in percent.
         prediction_name, mask_name: names of predictions and masks whose names are not the id: ``{id}_mask001`` for the
-            mask ``cat_mask001.png`` of ``cat.png``. Only files named so count as predictions or masks.
+            mask ``cat_mask001.png`` of ``cat.png``. Only files with such names count as predictions or masks.
         networks: networks to use again, by metric (``{"lpips": Lpips()}``), True to build them, False to leave their
             columns ``nan``.
-        device: where networks run that are built here: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        device: device of the networks that are built here: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
         batch_size: most predictions that a network gets at once.
         jobs: threads; None takes all cores. Their number changes no result.
         show: progress bars on stderr.
@@ -62,7 +62,7 @@ def score_folders(
     Returns:
         One row per image, sorted by id: id, psnr (dB), ssim, l1, lpips (``nan`` for images below 31 pixels); with masks
         also ratio (percent), bucket (label or ``""``), psnr_hole, ssim_hole, l1_hole. A new metric of the registry has
-        its columns behind these of its kind.
+        its columns after those of its kind.
 
     Raises:
         InputError: a missing or extra file, two files of one id, different sizes, a file that is unreadable or too
@@ -93,7 +93,7 @@ def score_folders(
 
 
 class _Scored(NamedTuple):
-    """The scores of an image, and what tells a mask's polarity.
+    """The scores of an image, and sums that reveal the polarity of its mask.
 
     row: by column.
     errors: sums of |ground truth - prediction| outside and inside the hole; None without masks.
@@ -236,8 +236,8 @@ def _same_ids(truths: dict[str, Path], truth_dir: Path, others: dict[str, Path],
     if missing := truths.keys() - others.keys():
         faults.append(
             f"{folder}: no {what} for {len(missing)} of {len(truths)} images of {truth_dir}: {some_of(missing)}. "
-            f"Expected one {what} per image, with the same path but for the ending; make the missing ones, or declare "
-            f"how they are named (`--{what}-name '{ID}_{what}'`)."
+            f"Expected one {what} per image, with the same path except for the ending; make the missing ones, or "
+            f"declare how they are named (`--{what}-name '{ID}_{what}'`)."
         )
     if extra := others.keys() - truths.keys():
         faults.append(

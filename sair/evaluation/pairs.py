@@ -1,4 +1,4 @@
-"""Scores of image pairs: metrics that are functions one by one, those of networks in batches."""
+"""Score image pairs: one by one with metrics that are functions, in batches with those that are networks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def score_pair(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarra
 
 
 class Target(NamedTuple):
-    """A prediction that a network has yet to measure, and the cells that the values go into.
+    """A prediction that a network still has to measure, and the cells that the values go into.
 
     prediction: uint8 RGB (H, W, 3).
     row: scores of its image.
@@ -80,7 +80,7 @@ class NetworkQueue:
             self._put(metric, ground_truth, targets)
 
     def finish(self) -> None:
-        """Measure what is left."""
+        """Measure the images that are left."""
         while self._waiting:
             (name, _), groups = self._waiting.popitem()
             self._measure(name, groups)

@@ -1,4 +1,4 @@
-"""The precision in which networks measure."""
+"""Set the precision in which networks measure."""
 
 from __future__ import annotations
 

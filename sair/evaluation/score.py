@@ -1,7 +1,7 @@
 """Score a method's predictions of a manifest: one row per image. Nothing is skipped or paired by order.
 
-Scores are made from the files alone, so the images of a model of this package, of an old repository and of a folder
-from elsewhere are scored alike.
+Scores depend on the image files only, so images from a model of this package, from an old repository and from
+elsewhere are scored in the same way.
 """
 
 from __future__ import annotations
@@ -41,19 +41,19 @@ def score_predictions(
     Args:
         manifest_csv: the columns of ``sair.data.manifest.MANIFEST_COLUMNS``; image and mask are paths relative to the
             manifest's folder, masks PNG with 255 = hole, hashes those of ``sair.common.images.pixel_sha256``.
-        predictions_dir: holds ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
+        predictions_dir: contains ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers have ten
-            significant digits, ``inf`` is the PSNR of equal images, ``nan`` a number that does not exist.
+            significant digits, ``inf`` is the PSNR of equal images, ``nan`` a value that does not exist.
         networks: networks to use again, by metric (``{"lpips": Lpips()}``), True to build them, False to leave their
             columns ``nan``.
         batch_size: predictions that a network gets at once.
         show: progress bars on stderr.
-        shard: ``2-of-8`` for that part of the manifest alone (``sair.data.manifest.shard_of``).
+        shard: ``2-of-8`` for that part of the manifest only (``sair.data.manifest.shard_of``).
 
     Returns:
         What was written: id, bucket, cluster, ratio (percent), psnr (dB), ssim, l1, lpips of the composited image over
         all of it; psnr_hole, ssim_hole, l1_hole over its hole; psnr_raw, ssim_raw, l1_raw, lpips_raw of the raw one.
-        A new metric of the registry has its columns behind these of its kind.
+        A new metric of the registry has its columns after those of its kind.
 
     Raises:
         InputError: a fault of the manifest or of a prediction (``sair.evaluation.cases.open_cases``), or images too
@@ -86,7 +86,7 @@ def score_predictions(
 
 
 def gather_scores(manifest_csv: str | Path, shards: Sequence[str | Path], out_csv: str | Path) -> None:
-    """Put the scores of all shards into one table, in the manifest's order; the numbers stay as they are written."""
+    """Put the scores of all shards into one table, in the manifest's order; the text of the numbers is kept."""
     lines: dict[tuple[str, str], list[str]] = {}  # by id and bucket
     for path in shards:
         with open(path, encoding="utf-8", newline="") as source:

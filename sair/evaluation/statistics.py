@@ -1,4 +1,4 @@
-"""Means with their uncertainty from per-image scores, and the one rule that decides whether a difference is real."""
+"""Compute means with intervals from per-image scores, and decide by one rule whether a difference is real."""
 
 from __future__ import annotations
 
@@ -158,15 +158,15 @@ class Decision(NamedTuple):
 
 
 def decide(differences: Sequence[Difference], least: Sequence[float | None]) -> list[Decision]:
-    """Judge one family of differences: everything that bold, a verdict on a claim or a regression check is based on.
+    """Decide which differences of a family are real, for bold print, verdicts on claims and regression checks.
 
     A difference is real if its paired test, corrected by Holm for the whole family, has p below ``LEVEL`` *and* its
-    size is above what training with another seed moves. The test alone does not account for other trainings.
+    size is above the change that another training seed causes. The test alone does not account for other trainings.
 
     Args:
         differences: all comparisons that are printed together.
-        least: of each, the size that another seed gives by itself (``regression.least``); None where it was never
-            measured, and then nothing is decided.
+        least: for each, the change that another training seed alone causes (``regression.least``); None if it was
+            never measured, and then nothing is decided.
     """
     adjusted = holm([difference.p for difference in differences])
     tested = [difference.clusters for difference in differences if not math.isnan(difference.p)]
@@ -176,7 +176,8 @@ def decide(differences: Sequence[Difference], least: Sequence[float | None]) -> 
 
 
 def _decision(difference: Difference, p: float, least: float | None, tested: Sequence[int]) -> Decision:
-    # However large a difference is, its p has a floor, by which Holm multiplies at least all that have no lower one.
+    # p has a floor, however large the difference is. Holm multiplies it at least by the number of tests whose floor is
+    # not lower.
     rivals = sum(clusters <= difference.clusters for clusters in tested)
     if math.isnan(p) or (p >= LEVEL and rivals * 2.0 ** (1 - difference.clusters) >= LEVEL):
         return Decision(0, p, UNTESTED)

@@ -1,1 +1,1 @@
-"""What Snakemake drives: the checked config, the plan of a run, and the frame of every job."""
+"""Check the config, plan a run and frame every job: the part of the package that Snakemake drives."""

@@ -84,12 +84,12 @@ def _check(config: dict[str, Any], schema: str | Path) -> None:
 
 
 def _check_table(config: dict[str, Any], name: str) -> None:
-    """Refuse a table whose name is a dataset's, or that shows what its measure, the paper or the config lacks."""
+    """Refuse a table that has a dataset's name, or that names a claim, metric or bucket that does not exist for it."""
     table = config["tables"][name]
     if name in config["datasets"]:
         raise InputError(
-            f"config, tables.{name}: a dataset has that name, too, and their results would lie in one place. Rename "
-            "the table."
+            f"config, tables.{name}: a dataset has the same name, and their results would be in the same place. "
+            "Rename the table."
         )
     if table.get("claims") is not None:
         check_name(f"tables.{name}.claims", table["claims"], all_claims())

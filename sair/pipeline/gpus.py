@@ -1,7 +1,7 @@
 """Share the GPUs of this machine: a job waits until a card has room for it, and sees only that card.
 
-Room is counted in MiB that jobs have reserved, not in memory that is free, because a job takes its memory only minutes
-after its start. Every workflow of one user on this machine counts the same reservations, whatever its results folder.
+Room is computed from the MiB that jobs have reserved, not from free memory, because a job takes its memory only minutes
+after it starts. Every workflow of one user on this machine counts the same reservations, whatever its results folder.
 They are lock files, which the system releases when a job ends, even after ``kill -9``.
 """
 
@@ -39,8 +39,8 @@ class Card:
         name: its name for ``CUDA_VISIBLE_DEVICES``.
         uuid: its name in the files of reservations, which is the same for all processes.
         mib: its memory.
-        free: how much of it no process has taken at the moment; for MIG instances all of it.
-        exclusive: whether its compute mode allows one process alone.
+        free: the part of its memory that no process uses at the moment; for MIG instances all of it.
+        exclusive: whether its compute mode allows only one process.
     """
 
     name: str
@@ -51,14 +51,14 @@ class Card:
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# Which cards there are
+# The cards
 
 
 def cards() -> list[Card]:
     """Return the cards that this process may use: those in ``CUDA_VISIBLE_DEVICES``, or all if it is not set.
 
-    A scheduler's or user's choice is never widened. If it names a card that ``nvidia-smi`` does not list, there is
-    nothing to count, so the result is empty, and the choice stays as it is.
+    No card is added to the choice of a scheduler or user. If it names a card that ``nvidia-smi`` does not list, the
+    result is empty, and the choice is left unchanged.
     """
     chosen = os.environ.get(VISIBLE)
     if (chosen is not None and not chosen.strip()) or not built_for_gpus():
@@ -72,7 +72,7 @@ def cards() -> list[Card]:
 
 
 def built_for_gpus() -> bool:
-    """Return whether the installed torch computes on GPUs, without importing it; builds for CPUs do not."""
+    """Return whether the installed torch is built for GPUs, without importing it."""
     spec = importlib.util.find_spec("torch")
     if spec is None or spec.origin is None:
         return False
@@ -137,7 +137,7 @@ def _lines(*command: str) -> list[str]:
 
 
 # --------------------------------------------------------------------------------------------------------------------
-# Room on them
+# Room on the cards
 
 
 def share(card: Card, mib: int, gpu_jobs: int | None) -> int:
@@ -156,26 +156,27 @@ def share(card: Card, mib: int, gpu_jobs: int | None) -> int:
 
 
 def own_gpus(device: str, mib: int, count: int = 1, gpu_jobs: int | None = None) -> None:
-    """Reserve room on GPUs for this process until it ends, and show it only these; wait until there is room.
+    """Wait for room on GPUs, reserve it until this process ends, and show the process only these GPUs.
 
-    Of the jobs that wait for the same cards, one has its turn and keeps it until there is room for it. So a job that
-    needs a whole card is not overtaken by small ones forever. Nothing happens on a machine without an NVIDIA GPU.
+    Jobs that wait for the same cards take turns: one of them tries until there is room for it, while the others wait.
+    Otherwise small jobs could keep overtaking one that needs a whole card. Nothing happens on a machine without an
+    NVIDIA GPU.
 
     Args:
         device: a config's ``device``; with ``cpu`` nothing happens.
         mib: memory that the job needs on each of its GPUs; 0 if that is not known, for a whole GPU.
-        count: number of GPUs that the job uses, 0 for none; it gets at most all.
+        count: number of GPUs that the job uses, 0 for none; if there are fewer, it gets all of them.
         gpu_jobs: the config's ``gpu_jobs``.
 
     Raises:
-        InputError: the folder of the reservations is another user's.
+        InputError: the folder of the reservations belongs to another user.
     """
     found = cards() if device != "cpu" and count else []
     if not found:
         return
     largest = max(card.mib for card in found)
     fitting = [card for card in found if card.mib >= min(mib or largest, largest)]
-    # A job that fits on some cards does not get a smaller one, unless it uses more cards than these.
+    # Leave out cards that are too small for the job, unless too few cards are left then.
     usable = fitting if len(fitting) >= count and not gpu_jobs else found
     folder, told = _folder(), False
     same = hashlib.sha256(" ".join(sorted(card.uuid for card in usable)).encode()).hexdigest()[:16]
@@ -196,10 +197,10 @@ def _tell_waiting(mib: int) -> bool:
 
 
 def _folder() -> Path:
-    """Return the folder of this user's reservations, which nobody else can write to.
+    """Return the folder of this user's reservations, which no other user can write to.
 
     Raises:
-        InputError: something of another user has its name.
+        InputError: a file or folder of another user has its name.
     """
     folder = Path(tempfile.gettempdir()) / f"sair-gpus-{os.getuid()}"
     with suppress(FileExistsError):
@@ -211,7 +212,7 @@ def _folder() -> Path:
 
 
 def _try_to_reserve(found: list[Card], mib: int, count: int, gpu_jobs: int | None, folder: Path) -> list[Card]:
-    """Reserve room on ``count`` cards, and return these; without room on so many reserve nothing, and return none."""
+    """Reserve room on ``count`` cards and return them; if fewer have room, reserve nothing and return an empty list."""
     ledger = try_lock(folder / "ledger.lock")
     if ledger is None:  # another process reads or reserves at the moment
         return []
@@ -220,7 +221,7 @@ def _try_to_reserve(found: list[Card], mib: int, count: int, gpu_jobs: int | Non
         room = [card for card in found if left[card] >= share(card, mib, gpu_jobs)]
         if len(room) < count:
             return []
-        # First the card with the most memory that is neither reserved nor taken by other programs.
+        # Prefer the cards with the most memory that is neither reserved nor used by other programs.
         chosen = sorted(room, key=lambda card: min(left[card], card.free), reverse=True)[:count]
         for card in chosen:
             _reserve(card, share(card, mib, gpu_jobs), folder)

@@ -33,8 +33,8 @@ class _Tee:
 def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
     """Run the body as a job of the workflow.
 
-    The job ends when its driver ends, its stderr is also written to its log, it waits for room on a GPU, torch is set
-    up, and an ``InputError`` is printed as one message, as is that memory ran out. After success a record is written
+    The job ends when its driver ends, and its stderr is also written to its log. It waits for room on a GPU and sets up
+    torch. If it raises an ``InputError`` or memory runs out, one message is printed. After success a record is written
     (``sair.provenance.records``). Scripts import what they run inside this context, so that it is active before slow
     imports.
 

@@ -14,10 +14,10 @@ _CPU = ("not enough memory", "can't allocate memory", "Cannot allocate memory")
 
 
 def out_of_memory(error: BaseException, what: str, training: dict[str, Any] | None = None) -> InputError | None:
-    """Return the error to show if this one says that memory ran out, of the GPU or of the machine; None otherwise.
+    """Return the error to show if memory ran out, on the GPU or on the machine; None for any other error.
 
     Args:
-        error: what the job raised.
+        error: the exception that the job raised.
         what: what ran, such as ``train sair, preset paper``.
         training: settings of the training; None if the job trains nothing.
     """
@@ -55,7 +55,7 @@ def _of_jobs(on_gpu: bool) -> list[str]:
 def _card() -> str:
     """Return the name of the GPU in use, its memory, and how much of it is free and taken by this process."""
     torch: Any = sys.modules.get("torch")
-    with suppress(Exception):  # after such an error the driver may refuse to answer
+    with suppress(Exception):  # after such an error, calls to the driver may fail
         free, total = (size / 2**30 for size in torch.cuda.mem_get_info())
         own = torch.cuda.memory_reserved() / 2**30
         name = torch.cuda.get_device_name()

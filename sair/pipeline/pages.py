@@ -1,4 +1,4 @@
-"""What each page is made from: the one place that the rules, their scripts and ``sair verify`` take it from."""
+"""List the inputs of each page, in one place for the rules, their scripts and ``sair verify``."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ from sair.reporting.inputs import (
 
 
 def table_inputs(project: Project, table: str) -> TableInputs:
-    """Return what a table of the config is made from.
+    """Return the inputs of a table of the config.
 
-    FID and KID are among it where they can be measured on this machine. The dense CLIP is where the table is of
-    segmentation, or where a row uses a semantic encoder, whose quality the table then states. A table without a
-    counterpart in the paper has the figure only if all methods of the figure are its rows: it trains nothing else.
+    FID and KID are included if they can be measured on this machine. The dense CLIP is included if the table is of
+    segmentation, or if a row uses a semantic encoder, because the table then states the encoder's quality. A table
+    without a counterpart in the paper has the figure only if all methods of the figure are rows of the table, so that
+    the figure requires no further training.
     """
     shown = project.layout(table)
     quality = shown.measure == QUALITY
@@ -34,7 +35,7 @@ def table_inputs(project: Project, table: str) -> TableInputs:
 
 
 def claims_inputs(project: Project) -> ClaimsInputs | None:
-    """Return what the page of claims is made from; None if no table of the config has a counterpart in the paper."""
+    """Return the inputs of the page of claims; None if no table of the config has a counterpart in the paper."""
     claimed = [shown for shown in map(project.layout, project.config["tables"]) if shown.has_claims]
     if not claimed:
         return None
@@ -46,7 +47,7 @@ def claims_inputs(project: Project) -> ClaimsInputs | None:
 
 
 def conventions_inputs(project: Project) -> ConventionsInputs:
-    """Return what the page of conventions is made from."""
+    """Return the inputs of the page of conventions."""
     table = project.config["conventions"]["table"]
     dataset = project.layout(table).dataset
     measured = {m: project.of_every_seed(dataset, m, "conventions.csv") for m in project.rows(table)}
@@ -54,7 +55,7 @@ def conventions_inputs(project: Project) -> ConventionsInputs:
 
 
 def report_inputs(project: Project) -> ReportInputs:
-    """Return what a complete report is made from."""
+    """Return the inputs of a complete report."""
     config = project.config
     dataset, seed = config["report"]["dataset"], config["seeds"][0]
     tables = [shown.name for shown in map(project.layout, project.tables(QUALITY)) if shown.dataset == dataset]

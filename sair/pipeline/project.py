@@ -1,7 +1,7 @@
 """The plan of a run: the checked config, its methods, and the paths, inputs and code of every job.
 
-What the pages (tables, claims, conventions, report) are made from is in ``sair.pipeline.pages``. Nothing here is heavy
-(no torch), because Snakemake runs it at every start.
+The inputs of the pages (tables, claims, conventions, report) are in ``sair.pipeline.pages``. Nothing here imports
+torch, because Snakemake runs it at every start.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Project:
     Args:
         config: Snakemake's config.
         schema: path of config.schema.yaml.
-        files: what the config was read from, for messages.
+        files: the files that the config was read from, for messages.
 
     Raises:
         InputError: the config, a method file or an encoder file is wrong.
@@ -96,11 +96,11 @@ class Project:
         return self.registry.upkeep(kind, name, key)
 
     def predictor(self, name: str) -> Spec:
-        """Return what prediction builds a method from: its specification, or {} if the checkpoint holds everything."""
+        """Return the specification that prediction builds a method from; {} if the checkpoint contains everything."""
         return {} if self.is_trained(name) else self.method(name)
 
     # ----------------------------------------------------------------------------------------------------------------
-    # What makes a job run again
+    # When a job runs again
 
     @property
     def deciding(self) -> dict[str, Any]:
@@ -120,7 +120,7 @@ class Project:
         return named_inputs(spec.get("parameters", {}))
 
     def content(self, spec: Spec) -> dict[str, str]:
-        """Return digests of all that a specification names: its inputs, weights and checkouts of foreign code."""
+        """Return digests of everything that a specification names: inputs, weights and checkouts of foreign code."""
         over = [self.method(spec["over"])] if spec.get("over") else []
         weights = [given["weights"] for given in (spec, *over) if given.get("weights")]
         files = [*self.inputs(spec), *(path for path in weights if Path(path).is_file())]
@@ -135,7 +135,7 @@ class Project:
 
         Args:
             script: the rule's script, by its name in ``workflow/scripts``.
-            methods: also the classes of these methods, of the methods that they are over, and of their encoders.
+            methods: also the classes of these methods, of the methods under them, and of their encoders.
             encoder: also the class of this semantic encoder.
         """
         specs = [self.method(name) for name in methods]
@@ -261,7 +261,7 @@ class Project:
         """Return the files of the stored reference that a variant is compared with.
 
         Raises:
-            InputError: there is no reference, or it holds none of those methods.
+            InputError: there is no reference, or it contains none of those methods.
         """
         folder = self.config["regression"]["reference"]
         files = [facts_file(folder), *score_files(folder, counterpart(self.against(variant), folder))]

@@ -83,7 +83,7 @@ class Registry:
                 )
 
     def _add_rows(self, config: dict[str, Any]) -> None:
-        """Give the methods that a table names itself their place in it, as if their own files named the table."""
+        """Add to the methods that a table lists the table's name, as if their own files named the table."""
         for table, settings in config["tables"].items():
             for name in settings.get("methods", ()):
                 check_name(f"tables.{table}.methods", name, self.methods)
@@ -91,7 +91,7 @@ class Registry:
                 self.methods[name]["tables"] = {table: None} | places
 
     def _check_tables(self, config: dict[str, Any]) -> None:
-        """Refuse a table that is called like an encoder, whose logs lie in the same place, or rows of no table."""
+        """Refuse a table with an encoder's name, because their logs would share a file, and rows that do not exist."""
         for table in config["tables"]:
             if table in self.encoders:
                 raise InputError(
@@ -109,7 +109,7 @@ class Registry:
 
 
 def _take_upkeep(specs: dict[str, Spec]) -> dict[str, dict[str, int]]:
-    """Take out of specifications what decides no weight, and return it by their names."""
+    """Remove from specifications the settings that decide no weight, and return these by name."""
     return {
         name: {key: spec["training"].pop(key) for key in UPKEEP if spec["training"]} for name, spec in specs.items()
     }

@@ -1,4 +1,4 @@
-"""End a run for certain after SIGTERM.
+"""Make sure that a run ends after SIGTERM.
 
 Snakemake's own handler takes a lock in the main thread. If the main thread holds that lock already, because it is
 printing a job's error or because SIGTERM came twice, the run hangs forever. The handler also waits until the running
@@ -33,8 +33,8 @@ def end_on_sigterm(grace: float = GRACE) -> None:
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
     arguments = (reading, scheduler if callable(scheduler) else None, grace)
-    # The thread runs from now on: a handler interrupts the main thread anywhere, so it must not wait for a lock, and
-    # starting a thread does.
+    # Start the thread here, not in the handler: a handler may interrupt the main thread anywhere, so it must not wait
+    # for a lock, and starting a thread does wait for one.
     threading.Thread(target=_stop, args=arguments, daemon=True).start()
     signal.signal(signal.SIGTERM, lambda *_: _request(writing))
 

@@ -17,7 +17,7 @@ def train(threads: int, spec: dict[str, Any], *, upkeep: dict[str, int] | None =
     """Train a method with the number of processes that its specification names.
 
     Args:
-        threads: of all processes together.
+        threads: number of threads, of all processes together.
         spec: the method's specification, whose ``training`` may lack the settings in ``upkeep``.
         upkeep: settings of the training that decide no weight: workers, save_every, validate_every.
         arguments: the other arguments of ``sair.training.loop.fit``; paths as text.
@@ -52,7 +52,7 @@ def train_here(threads: int, arguments: dict[str, Any]) -> None:
     """Train in this process.
 
     Args:
-        threads: of this process.
+        threads: number of threads of this process.
         arguments: of ``sair.training.loop.fit``.
     """
     from sair.common.runtime import set_up

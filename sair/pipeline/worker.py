@@ -1,6 +1,6 @@
 """Run one of several processes that share a training: ``python -m sair.pipeline.worker TASK CONDITIONS``.
 
-``sair.pipeline.train`` starts it. It is a module by itself, because watching the driver changes no number and so must
+``sair.pipeline.train`` starts it. It is a separate module, because watching the driver changes no number and so must
 not count as code of the training.
 """
 

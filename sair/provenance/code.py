@@ -112,7 +112,7 @@ def _existing(modules: Iterable[str]) -> Iterator[tuple[str, Path]]:
 
 
 def _module_of(name: str) -> tuple[str, Path] | None:
-    """Return the module of this project or of the user that an imported name is or lies in, and its file."""
+    """Return the module of this project or of the user that an imported name is or belongs to, and its file."""
     parts = name.split(".")
     names = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
     return next(_existing(names), None)

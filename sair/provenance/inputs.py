@@ -24,7 +24,7 @@ _DIFF = ("diff", "HEAD", "--binary", "--no-ext-diff", "--no-textconv", "--no-col
 
 
 def named_files(value: Any) -> list[str]:
-    """Return the files that a part of a config names; its folders are image and mask sets, which are frozen."""
+    """Return the files that a part of a config names, without its folders, which are frozen image and mask sets."""
     return sorted({str(path) for word in _words(value) if (path := _existing(word)) and path.is_file()})
 
 
@@ -154,7 +154,7 @@ def _of_word(word: str, checkout: Path | None) -> Iterator[Path]:
         path = _existing(text) or (_existing(str(checkout / text)) if checkout is not None and text else None)
         if path is None or (checkout is not None and path.resolve() == checkout.resolve()):
             continue
-        # HOME=... and folders that contain the working folder are where a program runs, not its input.
+        # HOME=... and folders that contain the working folder say where a program runs and are no inputs.
         place = name.isupper() or Path.cwd().is_relative_to(path.resolve())
         if path.is_file() or not place:
             yield path

@@ -76,7 +76,7 @@ def _peak(who: int) -> float:
 
 
 def _weights() -> list[str]:
-    module = sys.modules.get("sair.weights")  # only if the job has imported it: a record imports nothing heavy
+    module = sys.modules.get("sair.weights")  # only if the job has imported it: writing a record is quick
     return module.used() if module else []
 
 

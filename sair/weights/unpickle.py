@@ -26,7 +26,7 @@ def load_arrays(path: str | Path) -> Any:
     """Read a pickle that may hold dictionaries and NumPy arrays and nothing else.
 
     Raises:
-        InputError: the file names anything else (which is then neither imported nor called), or it is no pickle.
+        InputError: the file names anything else (which is then neither imported nor called), or it is not a pickle.
     """
     try:
         return _ArrayUnpickler(io.BytesIO(Path(path).read_bytes())).load()
@@ -40,11 +40,11 @@ def load_torch(path: str | Path) -> Any:
     """Read a PyTorch file of any age.
 
     Returns:
-        What the file holds: its tensors and plain values; in place of every other object an ``Inert``.
+        The content of the file: its tensors and plain values, with an ``Inert`` in place of every other object.
 
     Raises:
         InputError: the file is an archive that would unpack to far more than its size.
-        Exception: of any kind, if the file is old, damaged or made to do harm.
+        Exception: of any kind, if the file is old, damaged or malicious.
     """
     if zipfile.is_zipfile(path) and unpacked_size(path) > largest_unpacked(path):
         raise InputError(f"{path}: refused: far larger when it is unpacked. Do not trust this file.")
@@ -73,7 +73,7 @@ class Inert:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Resolves the names of a table; a subclass decides what becomes of the others."""
+    """Resolves the names of a table; a subclass decides how other names are handled."""
 
     KNOWN: ClassVar[Mapping[tuple[str, str], Any]]
 
@@ -85,7 +85,7 @@ class _Unpickler(pickle.Unpickler):
         return known if isinstance(known, type) else lambda *args: known(*args)
 
     def foreign(self, module: str, name: str) -> Any:
-        """Return what stands for a name outside of the table, or raise ``pickle.UnpicklingError``."""
+        """Return a replacement for a name that is not in the table, or raise ``pickle.UnpicklingError``."""
         raise NotImplementedError
 
 

@@ -286,5 +286,5 @@ def test_damaged_features_are_refused(written):
     path = written / "truth.safetensors"
     for content in (path.read_bytes()[:1000], None):
         path.write_bytes(content) if content else path.unlink()
-        with pytest.raises(InputError, match=r"truth\.safetensors: no features"):
+        with pytest.raises(InputError, match=r"truth\.safetensors: not a file of features"):
             fid.read_features(path)

@@ -136,7 +136,7 @@ WRONG = [
         ({"tables": {name: {"dataset": "faces"}}}, f"'{name}' is not the name of a table")
         for name in ("claims", "conventions", "report", "regression", "figures", "logs", "provenance", "a.b", "-a")
     ),
-    ({"tables": {"photos": {"dataset": "faces"}}}, "tables.photos: a dataset has that name"),
+    ({"tables": {"photos": {"dataset": "faces"}}}, "tables.photos: a dataset has the same name"),
     ({"tables": {"clip": {"dataset": "faces"}}}, "tables.clip: config/semantics/clip.yaml has that name"),
     ({"tables": {"mine": {}}}, "tables.mine: 'dataset' is a required property"),
     ({"tables": {"mine": {"dataset": "faces", "methods": ["siar"]}}}, "tables.mine.methods: there is no 'siar'. Did"),

@@ -1,12 +1,12 @@
 """Cut the embedded set ``photos``: crops of the photographs inside the scikit-image package.
 
 The installed package contains eleven natural images, so no download is needed. They are opened as files, never through
-``skimage.data``, which may download. Not used are drawings, microscopy, the star field and the pulsar (no scene), the
-scanned page, the right view of the motorcycle (it shows the same things as the left view), and the rocket and the
-retina (JPEGs, whose pixels depend on the decoder).
+``skimage.data``, which may download. These images of the package are not used: drawings, microscopy, the star field and
+the pulsar (no scene), the scanned page, the right view of the motorcycle (it shows the same things as the left view),
+and the rocket and the retina (JPEGs, whose pixels depend on the decoder).
 
-A photograph is in one split only, except that validation crops come from the right end of the training photographs,
-behind a gap. Test crops do not overlap, nor do validation crops, so no pixel is counted twice; training crops are drawn
+Each photograph is in one split only, except that validation crops come from the right end of the training photographs,
+behind a gap. Neither test crops nor validation crops overlap, so no pixel is counted twice; training crops are drawn
 at random and may overlap. Crops of one photograph are similar, so the photograph is their cluster.
 """
 
@@ -126,7 +126,7 @@ def crops(split: Split, count: int, size: int, seed: int = 0) -> Iterator[tuple[
     """Return square crops of the embedded photographs, reduced to one size.
 
     Args:
-        split, count, size, seed: same as in ``regions``, which also tells where each crop comes from.
+        split, count, size, seed: same as in ``regions``, which returns where each crop comes from.
 
     Returns:
         Iterator of (id, uint8 (size, size, 3) RGB).

@@ -29,7 +29,7 @@ def hole_limits(pixels: int, low: float, high: float) -> tuple[int, int]:
         low, high: the half-open bucket in percent, 0 <= low < high <= 100.
 
     Raises:
-        ValueError: the limits are not such a bucket, or no number of pixels lies in it.
+        ValueError: the limits are not those of a bucket, or no number of pixels lies in it.
     """
     if not 0 <= low < high <= 100:
         raise ValueError(f"bucket [{low}, {high}) %: expected 0 <= low < high <= 100")

@@ -1,4 +1,4 @@
-"""Fréchet Inception distance of two sets of images (Heusel et al., 2017), from their features."""
+"""Compute the Fréchet Inception distance of two sets of images (Heusel et al., 2017), from their features."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sair.evaluation.metrics.metric import Metric
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the FID of two sets of features: what pytorch-fid computes from their means and covariances.
+    """Return the FID of two sets of features, equal to that of pytorch-fid.
 
     Args:
         a, b: features (n, d) and (m, d).

@@ -1,4 +1,4 @@
-"""Kernel Inception distance of two sets of images (Bińkowski et al., 2018), from their features."""
+"""Compute the kernel Inception distance of two sets of images (Bińkowski et al., 2018), from their features."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class KernelDistance(NamedTuple):
     """KID by pairs with its interval, and the estimate that assumes independent sets.
 
     paired: unbiased for predictions that share pixels with their ground truths.
-    unpaired: what torch-fidelity computes with one subset of all images.
+    unpaired: the value that torch-fidelity computes with one subset of all images.
     """
 
     paired: Estimate
@@ -32,7 +32,7 @@ def kernel_distance(truths: np.ndarray, predictions: np.ndarray) -> KernelDistan
     A prediction shares its known pixels with its ground truth, so the two sets are not independent samples. ``paired``
     is unbiased nevertheless (Gretton et al., "A kernel two-sample test", 2012, eq. 4). It is the mean over all i != j
     of k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(y_i, x_j): no image is compared with itself or with its own
-    prediction. Its 95 % interval is the jackknife's over images: a bootstrap would draw images twice, and an image is
+    prediction. Its 95 % interval is a jackknife over images: a bootstrap would draw images twice, and an image is
     more similar to itself than to any other. ``unpaired`` also counts the k(x_i, y_i), and is too low by 2/n of their
     excess.
 
@@ -55,7 +55,7 @@ def kernel_distance(truths: np.ndarray, predictions: np.ndarray) -> KernelDistan
         rows[part] = h.sum(1) - h.diagonal(start)
     total = rows.sum()
     mean = total / (n * (n - 1))
-    # Jackknife: leaving out image i takes away its row and, as h is symmetric, its column.
+    # Jackknife: leaving out image i removes its row and, because h is symmetric, its column.
     without = (total - 2 * rows) / ((n - 1) * (n - 2))
     error = math.sqrt((n - 1) * without.var())
     m = buckets * n  # predictions; sums[1] is of mean kernels, so times buckets² it is the sum over all m² pairs

@@ -1,4 +1,4 @@
-"""Mean absolute error."""
+"""Compute the mean absolute error."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learned perceptual image patch similarity (Zhang et al., CVPR 2018), by the features of AlexNet."""
+"""Compute learned perceptual image patch similarity (Zhang et al., CVPR 2018) with the features of AlexNet."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-LPIPS_SMALLEST = 31  # pixels; AlexNet's second pooling has nothing left to pool below this side
+LPIPS_SMALLEST = 31  # pixels; below this side nothing is left for AlexNet's second pooling
 NO_LENGTH = 1e-10  # added to the length of a feature vector before it divides the vector, as the lpips package does
 
 
@@ -61,7 +61,7 @@ class Lpips:
             ValueError: lists of different lengths.
         """
         if len(truths) != len(predictions):
-            raise ValueError(f"{len(truths)} truths and {len(predictions)} predictions: expected as many")
+            raise ValueError(f"{len(truths)} truths and {len(predictions)} predictions: expected equal numbers")
         starts = range(0, len(truths), batch_size)
         batches = [slice(start, start + batch_size) for start in starts]
         parts = [self.distance(self.features(truths[b]), self.features(predictions[b])) for b in batches]
@@ -105,7 +105,7 @@ class Lpips:
 
         with full_precision(self.device):
             layers = [
-                # A learned non-negative weight per channel, then the mean over positions.
+                # A trained non-negative weight per channel, then the mean over positions.
                 linear((a - b).square_()).mean(dim=(1, 2, 3))
                 for linear, a, b in zip(self._network.lins, features_a, features_b, strict=True)
             ]

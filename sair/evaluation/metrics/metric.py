@@ -1,4 +1,4 @@
-"""The description of a metric, and the checks that metrics of image pairs share."""
+"""Describe a metric, and check the images of a pair before metrics are computed."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Metric:
 
     Attributes:
         name: column of score files and key of ``regression.least``; lower case letters and digits. The part before
-            an underscore is the metric's family (``miou_hole`` is read like ``miou``).
+            an underscore is the metric's family (``miou_hole`` belongs to ``miou``).
         label: printed name.
         decimals: digits after the point in tables; differences are printed with one more.
         higher_is_better: direction.
@@ -95,7 +95,7 @@ class Metric:
 
     @property
     def family(self) -> str:
-        """The name of the metric that this one is read like."""
+        """The name of the metric that this one is a variant of."""
         return self.name.partition("_")[0]
 
     @property

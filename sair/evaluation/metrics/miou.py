@@ -1,4 +1,4 @@
-"""Mean intersection over union of label maps (paper, section 5.3 and Table 5)."""
+"""Compute the mean intersection over union of label maps (paper, section 5.3 and Table 5)."""
 
 from __future__ import annotations
 

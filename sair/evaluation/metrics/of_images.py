@@ -1,6 +1,7 @@
 """The list of metrics that image pairs have, and their columns in score files (docs/add-a-metric.md).
 
-Scoring images imports this list and not ``registry``, so that an edit of FID's code, for example, makes no score old.
+Scoring images imports this list and not ``registry``, so that scores stay valid, for example, when FID's code is
+edited.
 """
 
 from __future__ import annotations

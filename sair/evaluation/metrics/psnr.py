@@ -1,4 +1,4 @@
-"""Peak signal-to-noise ratio."""
+"""Compute the peak signal-to-noise ratio."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Structural similarity (Wang et al., "Image quality assessment: from error visibility to structural similarity")."""
+"""Compute structural similarity.
+
+Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004.
+"""
 
 from __future__ import annotations
 
@@ -70,7 +73,7 @@ def ssim_map(ground_truth: np.ndarray, prediction: np.ndarray) -> np.ndarray:
 
 
 class _Tile:
-    """Memory for a part of the map. It is used for all parts, because new memory costs as much time as computing.
+    """Memory for one part of the map, used again for each part, because new memory costs as much time as computing.
 
     Args:
         height, width: of the largest part.

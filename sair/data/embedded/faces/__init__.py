@@ -1,8 +1,8 @@
 """Draw the embedded set ``faces``: portraits from a seed, with class labels and captions.
 
 Inpainting with semantics needs images whose missing parts follow from the visible ones: both eyes have the same colour
-and gaze, both lenses of a pair of glasses are alike, and light comes from one side. These portraits are made so, at any
-resolution and without a download.
+and gaze, both lenses of a pair of glasses are alike, and light comes from one side. These portraits have such
+properties, at any resolution and without a download.
 
 A portrait is a list of shapes painted from back to front. Every shape is an implicit function: the signed distance to
 its outline, in units of the image's side, turned into a coverage by a ramp one pixel wide. Geometry and texture are

@@ -84,9 +84,9 @@ class Patch:
         """Prepare to paint.
 
         Args:
-            canvas: what is painted on.
+            canvas: the canvas to paint on.
             window: rows and columns of the canvas.
-            u, v: coordinates of the window's pixels, or what broadcasts to them.
+            u, v: coordinates of the window's pixels, or arrays that broadcast to them.
             pixel: side of a pixel in these coordinates.
         """
         self.u, self.v, self._pixel = u, v, pixel
