@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from sair.methods.origins import merge
-from sair.pipeline.pages import claims_inputs, report_inputs, table_inputs
+from sair.pipeline.pages import claims_inputs, conventions_inputs, report_inputs, table_inputs
 from sair.pipeline.project import Project
 
 RULES = sorted(Path("workflow/rules").glob("*.smk"))
@@ -129,3 +129,9 @@ def test_a_dry_run_of_a_table_without_semantics_trains_no_clip(tmp_path, tables,
     jobs = dict(re.findall(r"(?m)^(\w+) +(\d+)$", result.stdout))
     assert result.returncode == 0 and jobs["table"] == "1" and jobs["score_predictions"] == "2", result.stdout
     assert int(jobs.get("train_encoder", 0)) == int(jobs.get("segment_by_clip", 0)) == encoders
+
+
+def test_every_table_is_made_of_every_seed(config):
+    project = Project(config | {"seeds": [0, 1, 2]})
+    for files in (project.measured("table1"), project.measured("table5"), conventions_inputs(project).measured):
+        assert [path.split("/")[-2] for path in files["sair"]] == ["seed0", "seed1", "seed2"]

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from helpers.measured import scores
 
 from sair.common.errors import InputError
 from sair.common.files import file_sha256
@@ -115,3 +116,19 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_trained(config, c
 
 def test_a_variant_is_compared_with_what_it_extends():
     assert ancestors("sair_ous", "config/methods")[0] == "sair"
+
+
+def test_a_new_reference_replaces_the_old_one_as_a_whole(config, tmp_path):
+    (tmp_path / "manifest.csv").write_text("id\n")
+    run, kept = tmp_path / "run", tmp_path / "reference"
+    old = {"sair": [scores(run / f"sair/seed{seed}/scores.csv") for seed in (0, 1)]}
+    regression.store_reference(config, "faces", tmp_path / "manifest.csv", old, kept)
+    with pytest.raises(InputError, match="Finish the run first"):
+        regression.store_reference(
+            config, "faces", tmp_path / "manifest.csv", {"liif": [str(run / "liif/seed0/scores.csv")]}, kept
+        )
+    assert stored(kept) == ["sair"] and len(list(kept.glob("sair/seed*/scores.csv"))) == 2
+    regression.store_reference(config, "faces", tmp_path / "manifest.csv", {"sair": old["sair"][:1]}, kept)
+    assert [path.parent.name for path in kept.glob("sair/seed*/scores.csv")] == ["seed0"]
+    with pytest.raises(InputError, match="no table of this config shows scores"):
+        regression.store_reference(config, "faces", tmp_path / "manifest.csv", {}, kept)

@@ -1,0 +1,29 @@
+"""Which row leads a column."""
+
+import numpy as np
+import pytest
+
+from sair.evaluation.statistics import estimate, paired
+from sair.reporting.rows import Row, leaders
+
+LEAST = {"psnr": 0.2, "ssim": 0.003, "l1": 0.0003, "lpips": 0.003}
+
+
+@pytest.mark.parametrize(("gap", "best"), [(1.0, {"a": "best"}), (0.02, {"a": "tied", "b": "tied"})])
+def test_the_best_is_best_only_if_a_paired_test_says_so(gap, best):
+    """Three methods; b is below a by the gap, c far below; noise of 0.3 an image."""
+    rng = np.random.default_rng(0)
+    samples = {"a": rng.normal(30, 0.3, 40), "b": rng.normal(30 - gap, 0.3, 40), "c": rng.normal(20, 0.3, 40)}
+    samples["a"] += 0.001 + max(0, samples["b"].mean() - samples["a"].mean())
+    key = ("all", "psnr")
+    rows = [Row(name, name, "paper", {key: estimate(values)}, {}, 1) for name, values in samples.items()]
+    rows.append(Row("truth", "truth", "control", {key: estimate(np.full(40, 50.0))}, {}, 1))
+    found = leaders(rows, [key], lambda a, b, key: paired(samples[a], samples[b]), LEAST)
+    assert found.marks == {key: best}
+
+
+def test_lower_is_better_for_errors():
+    key = ("all", "lpips")
+    rows = [Row(name, name, "paper", {key: estimate(np.full(20, v))}, {}, 1) for name, v in (("a", 0.2), ("b", 0.1))]
+    found = leaders(rows, [key], lambda a, b, key: paired(np.full(20, 0.1), np.full(20, 0.2)), LEAST)
+    assert found.marks == {key: {"b": "best"}}
