@@ -7,16 +7,11 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from sair.commands import actions
 from sair.common.errors import InputError
-from sair.common.files import read_mapping
 from sair.common.images import HOLES
-from sair.methods.spec import METHODS, load_spec
-
-if TYPE_CHECKING:
-    from sair.pipeline.project import Project
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -105,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
         help="shorter side in pixels at which the method sees the image (default: that of its training)",
     )
     inpaint.add_argument("--scale", type=float, default=1.0, help="enlarge the result, for example by 2.5 (default: 1)")
-    inpaint.set_defaults(run=_inpaint)
+    inpaint.set_defaults(run=actions.run_inpaint)
 
     score = _command(
         commands, "score", help="compare a folder of predictions with a folder of ground truth images, paired by name"
@@ -136,7 +131,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     score.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores); scores do not depend on it")
     score.add_argument("-o", "--output", required=True, help="CSV file to write, one row per image")
-    score.set_defaults(run=_score)
+    score.set_defaults(run=actions.run_score)
 
     compare = _command(
         commands,
@@ -152,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         " May be given several times (default: the config's `regression.least`; a metric without value is not judged)",
     )  # fmt: skip
     _takes_config(compare)
-    compare.set_defaults(run=_compare)
+    compare.set_defaults(run=actions.run_compare)
 
     convert = _command(
         commands,
@@ -165,11 +160,11 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("files", nargs="+", metavar="FILE", help="the authors' file, or NAME=FILE for each network")
     convert.add_argument("-o", "--output", required=True, help="safetensors file to write")
     convert.add_argument("--preset", default="paper", help="preset that defines the network's size (default: paper)")
-    convert.set_defaults(run=_convert)
+    convert.set_defaults(run=actions.run_convert)
 
     new = _command(commands, "new-method", help="write a working skeleton of a new method: YAML file, module and test")
     new.add_argument("name", help="lower-case name, for example my_method")
-    new.set_defaults(run=_new_method)
+    new.set_defaults(run=actions.run_new_method)
 
     doctor = _command(
         commands,
@@ -177,7 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         help="check that all data, masks and weights of a config are present, and show where to get the rest",
     )
     _takes_config(doctor)
-    doctor.set_defaults(run=_doctor)
+    doctor.set_defaults(run=actions.run_doctor)
 
     _add_weights(_command(commands, "weights", help="list, fetch or verify pretrained files"))
 
@@ -185,19 +180,19 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("results", nargs="?", metavar="FOLDER", help="results folder (default: the config's)")
     _takes_config(verify)
     verify.add_argument("--lpips", action="store_true", help="also recompute LPIPS, which takes minutes")
-    verify.set_defaults(run=_verify)
+    verify.set_defaults(run=actions.run_verify)
 
     reference = _command(
         commands, "reference", help="store the scores of this run as the reference of later regression checks"
     )
     _takes_config(reference)
-    reference.set_defaults(run=_reference)
+    reference.set_defaults(run=actions.run_reference)
 
     report = _command(
         commands, "report", help="write one HTML page with the finished tables, images, claims and training curves"
     )
     _takes_config(report)
-    report.set_defaults(run=_report)
+    report.set_defaults(run=actions.run_report)
 
     methods = _command(commands, "methods", help="list the methods of config/methods, or show all settings of one")
     methods.add_argument(
@@ -205,7 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     methods.add_argument("--preset", help="preset of the methods (default: the config's)")
     _takes_config(methods)
-    methods.set_defaults(run=_methods)
+    methods.set_defaults(run=actions.run_methods)
     return parser
 
 
@@ -220,7 +215,7 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     listed = _command(
         commands, "list", help="show what each file is for, its size, its licence, and where it is or how to get it"
     )
-    listed.set_defaults(run=_weights_list)
+    listed.set_defaults(run=actions.run_weights_list)
 
     fetch = _command(commands, "fetch", help="put pretrained files into one folder, so that no network is needed later")
     fetch.add_argument(
@@ -231,13 +226,13 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
         "--to", metavar="FOLDER", help="folder of weights (default: SAIR_WEIGHTS if it is set, else weights)"
     )
     fetch.add_argument("--archive", metavar="FILE", help="zip or tar of the authors that you have downloaded")
-    fetch.set_defaults(run=_weights_fetch)
+    fetch.set_defaults(run=actions.run_weights_fetch)
 
     verify = _command(commands, "verify", help="compare pretrained files with their known SHA-256")
     verify.add_argument(
         "folder", nargs="?", metavar="FOLDER", help="folder of weights (default: all places on this machine)"
     )
-    verify.set_defaults(run=_weights_verify)
+    verify.set_defaults(run=actions.run_weights_verify)
 
 
 def _takes_config(parser: argparse.ArgumentParser) -> None:
@@ -245,213 +240,6 @@ def _takes_config(parser: argparse.ArgumentParser) -> None:
         "--configfile", metavar="FILE", action="append", default=[],
         help="YAML file that overrides config/config.yaml, as for snakemake; may be given several times",
     )  # fmt: skip
-
-
-def _inpaint(options: argparse.Namespace) -> None:
-    from sair.inference.method import load
-    from sair.inference.single import check_request, inpaint_file
-
-    check_request(options.output, options.size, options.scale)
-    if options.checkpoint:
-        _refuse_beside_checkpoint(options)
-        method = load(Path(options.checkpoint), device="cpu")
-    else:
-        project = _project(options.configfile, options.results, options.preset)
-        name = options.method or "sair"
-        spec = project.method(name)
-        if project.is_trained(name):
-            # Build it as it was trained: preset and parameters come from the checkpoint, not from the method's file.
-            path = project.checkpoint(name, options.dataset or "faces", options.seed or 0)
-            assert isinstance(path, str)  # a trained method has one
-            method = load({**spec, "parameters": {}}, path, device="cpu")
-        else:
-            method = load(spec, device="cpu")
-    inpaint_file(
-        options.image, options.mask, options.output, method, hole=options.hole, size=options.size, scale=options.scale
-    )
-
-
-def _refuse_beside_checkpoint(options: argparse.Namespace) -> None:
-    """Refuse options that choose a method or its file: a checkpoint contains its method's specification."""
-    for name in ("method", "dataset", "seed", "results", "preset", "configfile"):
-        if getattr(options, name) not in (None, []):
-            raise InputError(
-                f"--{name}: has no effect with --checkpoint, which names its own method. Leave out one of the two."
-            )
-
-
-def _score(options: argparse.Namespace) -> None:
-    import pandas as pd
-
-    from sair.common.files import check_output, write_csv
-    from sair.common.listing import IMAGES
-    from sair.common.runtime import keep_memory
-    from sair.evaluation.folders import score_folders
-    from sair.reporting import notes
-    from sair.reporting.measured import ALL, means, read_scores
-
-    if IMAGES.fullmatch(Path(options.output).suffix):
-        raise InputError(f"{options.output}: scores are written as CSV. Choose a file name that ends with .csv.")
-    check_output(options.output)
-    keep_memory()
-    if options.jobs is not None and options.jobs < 1:
-        raise InputError(f"--jobs {options.jobs}: expected at least 1 thread. Leave it out to use all cores.")
-    frame = score_folders(
-        options.truth, options.prediction, options.masks, options.hole,
-        prediction_name=options.prediction_name, mask_name=options.mask_name, device=options.device, jobs=options.jobs,
-    )  # fmt: skip
-    write_csv(frame, options.output)
-    scores = read_scores(options.output)
-    found = {metric: mean for (bucket, metric), mean in means(scores).items() if bucket == ALL}
-    print(pd.DataFrame(found, index=["mean"]).to_string(index=False))
-    if note := notes.perfect({"here": scores}):
-        print(note)
-
-
-def _compare(options: argparse.Namespace) -> int:
-    from sair.pipeline.config import DEFAULT, check_config, load_config
-    from sair.reporting.comparison import WORSE, compare, parse_least, terms, to_text
-
-    least = parse_least(options.least)
-    if not least and (options.configfile or DEFAULT.is_file()):
-        config = load_config(options.configfile)
-        check_config(config, files=[DEFAULT, *options.configfile])
-        least = config["regression"]["least"]
-    verdicts = compare(options.reference, options.variant, least)
-    print(to_text(verdicts), *terms(options.reference, options.variant, verdicts, least), sep="\n")
-    return 2 if any(verdict.outcome == WORSE for verdict in verdicts) else 0
-
-
-def _convert(options: argparse.Namespace) -> None:
-    from sair.commands.convert import convert
-
-    convert(load_spec(options.method, METHODS, options.preset), options.files, options.output)
-    print(f"{options.output}: written. To use it in the workflow, set `weights: {options.output}` in a method's file.")
-    print(f"To fill one image: sair inpaint IMAGE MASK -o OUT.png --checkpoint {options.output}")
-
-
-def _new_method(options: argparse.Namespace) -> None:
-    from sair.commands.new_method import write_skeleton
-
-    for path in write_skeleton(options.name):
-        print(path)
-    print(f"Try it: snakemake --cores all results/table1.md; python -m pytest -k {options.name}")
-
-
-def _project(configfiles: Sequence[str], results: str | None = None, preset: str | None = None) -> Project:
-    """Return the plan that snakemake makes with these ``--configfile``, optionally with other results or preset."""
-    from sair.pipeline.config import DEFAULT, load_config
-    from sair.pipeline.project import Project
-
-    config = load_config(configfiles)
-    given = {"results": results, "preset": preset}
-    config |= {key: value for key, value in given.items() if value is not None}
-    return Project(config, files=[DEFAULT, *configfiles])
-
-
-def _doctor(options: argparse.Namespace) -> int:
-    from tabulate import tabulate
-
-    from sair.commands.doctor import OK, examine
-
-    project = _project(options.configfile)
-    findings = list(examine(project.config, project.encoders))
-    print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 28, 80]))
-    return 0 if all(finding.state == OK for finding in findings) else 1
-
-
-def _weights_list(options: argparse.Namespace) -> None:
-    from tabulate import tabulate
-
-    from sair.weights.sources import overview
-
-    columns = ("name", "for", "size", "licence", "found in, or how to get it")
-    print(tabulate(overview(), headers=columns, maxcolwidths=[None, 28, None, 28, None]))
-
-
-def _weights_fetch(options: argparse.Namespace) -> int:
-    from sair.weights.fetch import fetch
-    from sair.weights.sources import DEFAULT_FOLDER, ENVIRONMENT, needed
-
-    names = options.names or needed(_project(options.configfile).encoders.values())
-    if options.archive and len(names) != 1:
-        raise InputError("--archive: belongs to one entry. Give exactly one NAME of `sair weights list`.")
-    folder = Path(options.to or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER)
-    failed = 0
-    for name in names:
-        try:
-            print(fetch(name, folder, Path(options.archive) if options.archive else None))
-        except InputError as error:
-            failed = 1
-            print(f"error: {error}", file=sys.stderr)
-    return failed
-
-
-def _weights_verify(options: argparse.Namespace) -> int:
-    from tabulate import tabulate
-
-    from sair.weights.sources import WRONG, verify_files
-
-    found = list(verify_files(Path(options.folder) if options.folder else None))
-    if not found:
-        where = options.folder or "this machine"
-        raise InputError(f"{where}: no known file was found. `sair weights list` names them.")
-    print(tabulate(found, tablefmt="plain"))
-    return 1 if any(file.state == WRONG for file in found) else 0
-
-
-def _verify(options: argparse.Namespace) -> int:
-    from tabulate import tabulate
-
-    from sair.commands.verify import NOT_BACKED, NOT_MADE, verify
-
-    project = _project(options.configfile, options.results)
-    findings = list(verify(project, options.lpips))
-    if all(finding.state == NOT_MADE for finding in findings):
-        raise InputError(f"{project.results}: contains no table, claims or report to verify. Run snakemake first.")
-    print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
-    return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
-
-
-def _reference(options: argparse.Namespace) -> None:
-    from sair.reporting.regression import store_reference
-
-    project = _project(options.configfile)
-    dataset, folder = (project.config["regression"][key] for key in ("dataset", "reference"))
-    scores = {
-        method: paths
-        for table in project.tables("quality")
-        if project.layout(table).dataset == dataset
-        for method, paths in project.measured(table).items()
-    }
-    store_reference(project.config, dataset, project.manifest(dataset), scores, folder)
-    print(f"{folder}: stored the scores of {len(scores)} methods")
-
-
-def _report(options: argparse.Namespace) -> None:
-    from sair.pipeline.pages import report_inputs
-    from sair.reporting.report import write_report
-
-    project = _project(options.configfile)
-    output = Path(project.results) / "report.html"
-    write_report(report_inputs(project), project.config, project.methods, output)
-    print(f"{output}: {output.stat().st_size / 1e6:.1f} MB")
-
-
-def _methods(options: argparse.Namespace) -> None:
-    project = _project(options.configfile, preset=options.preset)
-    if options.show:
-        from sair.methods.annotated import to_yaml
-        from sair.methods.spec import explain_method
-        from sair.pipeline.config import DEFAULT
-
-        project.method(options.show)  # refuses an unknown name
-        configs = [(file, read_mapping(file)) for file in (DEFAULT, *options.configfile)]
-        print(to_yaml(explain_method(options.show, METHODS, project.config["preset"], configs)), end="")
-        return
-    for name, spec in project.methods.items():
-        source = "trained" if spec["training"] is not None else spec["weights"] or "nothing to train"
-        print(f"{name:16} {spec['label']:16} {source:18} {spec['class']}")
 
 
 if __name__ == "__main__":

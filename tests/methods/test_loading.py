@@ -197,7 +197,7 @@ def test_prediction_and_inpaint_use_the_weights_and_the_parameters(data, registr
     assert pixels(data, registry / "plain") != pixels(data, registry / "drawn")
     row = read_manifest(data / "manifest.csv")[0]
     image, mask = str(data / row.image), str(data / row.mask)
-    monkeypatch.setattr("sair.commands.cli._project", lambda *given: Registry())
+    monkeypatch.setattr("sair.commands.actions._project", lambda *given: Registry())
     for name in specs:
         assert main(["inpaint", image, mask, "-o", f"{name}.png", "--method", name]) == 0
         expected = read_rgb(registry / name / "composited" / row.prediction)
