@@ -1,4 +1,4 @@
-"""The code of a foreign program: a git repository at a declared commit."""
+"""Check the code of an external program: a git repository at a declared commit."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OPTIONAL = ("local_changes",)
 
 @dataclass(frozen=True)
 class Checkout:
-    """A folder that holds a repository's code.
+    """A folder that contains a repository's code.
 
     Attributes:
         folder: where the repository is checked out.
@@ -53,7 +53,7 @@ class Checkout:
         return cls(**given)
 
     def checked(self) -> Path:
-        """Return the folder's absolute path if it holds what is declared.
+        """Return the folder's absolute path if the declared commit is checked out in it.
 
         Raises:
             InputError: no folder, no git repository, another commit, or local changes that are not declared.
@@ -72,7 +72,7 @@ class Checkout:
                 f"{self.repository} {self.folder} && {checkout}"
             )
         head = self._git(folder, "rev-parse", "HEAD")
-        # A commit may be shortened or a tag, so it is looked up; one that is unknown here is certainly not checked out.
+        # Resolve the commit, which may be shortened or a tag. One that is unknown here is certainly not checked out.
         wanted = self._git(folder, "rev-parse", "--quiet", "--verify", f"{self.commit}^{{commit}}", fails="")
         if wanted != head:
             raise InputError(
@@ -89,8 +89,8 @@ class Checkout:
         return folder
 
     def _git(self, folder: Path, *arguments: str, fails: str | None = None) -> str:
-        """Return what git prints; ``fails`` if it fails, or else an InputError."""
-        # In a hook, or with a user's own GIT_DIR, git would look at another repository than the folder's.
+        """Return what git prints. If git fails, return ``fails``, or raise an InputError if that is None."""
+        # In a hook, or if the user has set GIT_DIR, git would use another repository than the folder's.
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
         try:
             done = subprocess.run(

@@ -1,6 +1,6 @@
 """Read the authors' checkpoint files: no pickle is run, and a network gets all of its weights or none.
 
-Such files are PyTorch pickles of several ages and nestings (``sair.weights.unpickle``), or safetensors.
+Such files are PyTorch pickles of several format versions and nestings (``sair.weights.unpickle``), or safetensors.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COUNTER = ".num_batches_tracked"
 def load_authors_checkpoint(network: nn.Module, path: str | Path) -> None:
     """Copy the weights of a published file into its network, all of them or none.
 
-    The file holds weights by name, below ``generator`` or at the top. Spectral norm is folded into the kernels.
+    The file contains weights by name, below ``generator`` or at the top. Spectral norm is folded into the kernels.
 
     Args:
         network: the network that the file is for, of the published size and without spectral norm.
@@ -65,7 +65,7 @@ def load_parts(networks: Mapping[str, nn.Module], files: Mapping[str, str | Path
 
 
 def read_checkpoint(path: str | Path) -> Any:
-    """Return what an author's ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file holds, without running any of it.
+    """Return the content of an author's ``.pth``, ``.pt``, ``.ckpt`` or ``.safetensors`` file, without running it.
 
     Raises:
         InputError: a file that is missing, damaged or of another kind, or several files where one is expected.
@@ -89,7 +89,7 @@ def read_checkpoint(path: str | Path) -> Any:
 
 
 def _other(path: str | Path, kind: str) -> str:
-    """Return a message for a file that holds no weights: what it is, and what to do about it."""
+    """Return a message for a file without weights: what it is, and what to do about it."""
     if kind == "no such file":
         return f"{path}: no such file. The method's card.yaml names the page to fetch it from."
     remedy = "Fetch it again."
@@ -120,10 +120,10 @@ def _unreadable(path: str | Path, error: Exception) -> InputError:
 
 
 def state_of(content: Any, path: str | Path, *keys: str) -> dict[str, Tensor]:
-    """Return the weights inside a checkpoint: below ``keys`` where the file nests them, else the file itself.
+    """Return the weights inside a checkpoint: below ``keys`` if the file nests them, else at the top.
 
-    Additions of wrappers to the names are removed: ``module`` (DataParallel), ``_orig_mod`` (torch.compile), and a key
-    of ``keys`` in front of every name.
+    Parts of names that wrappers add are removed: ``module`` (DataParallel), ``_orig_mod`` (torch.compile), and a key of
+    ``keys`` in front of every name.
 
     Raises:
         InputError: there is no mapping from names to tensors.
@@ -154,10 +154,10 @@ def _without_wrappers(name: str) -> str:
 def fold_spectral_norm(state: Mapping[str, Tensor], transposed: Iterable[str] = ()) -> dict[str, Tensor]:
     """Replace ``weight_orig``, ``weight_u`` and ``weight_v`` by the weight that they result in during evaluation.
 
-    Where one of the three is missing or misshapen the others keep their names, for ``load_network`` to refuse them.
+    If one of the three is missing or has a wrong shape, the others keep their names, and ``load_network`` refuses them.
 
     Args:
-        state: weights by name, those of ``torch.nn.utils.spectral_norm`` among them.
+        state: weights by name, including those of ``torch.nn.utils.spectral_norm``.
         transposed: names of transposed convolutions (without ``.weight``), whose matrix is formed with axis 1 first.
     """
     transposed, folded = set(transposed), dict(state)

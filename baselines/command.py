@@ -1,8 +1,7 @@
-"""Any program as a method: it gets a folder of images and one of masks, and leaves a folder of filled images.
+"""Run any program as a method: it gets a folder of images and one of masks, and writes a folder of filled images.
 
-The program runs in its own environment, in a conda environment for example. What it is given is declared in its own
-terms (what marks the hole, what lies under it, what size), so that nothing has to be guessed; what it leaves is checked
-image by image.
+The program can run in its own environment, such as a conda environment. The method's file declares the program's input
+(colour of the hole, content under it, size), so that nothing has to be guessed. Its output is checked image by image.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from sair.common.images import read_rgb, write_png
 from sair.common.listing import IMAGES, list_output, normal
 from sair.data.samples import to_tensor
 
-LAST_LINES = 15  # of a failed program's output that the error shows
+LAST_LINES = 15  # number of lines of a failed program's output that the error shows
 FILLS = {"black": 0.0, "grey": 0.5, "white": 1.0}
 FOLDERS = ("images", "masks", "output", "checkout")
-# ${images} is left to the shell; {{images}} stands for the very word {images}.
+# ${images} is left to the shell; {{images}} stands for the literal {images}.
 PLACEHOLDER = re.compile(r"(?<!\$)(\{?)\{(\w+)\}(\}?)")
 
 
@@ -42,20 +41,20 @@ class Command:
 
     Args:
         command: the command line, a list of words. ``{images}``, ``{masks}`` and ``{output}`` stand for the folders,
-            ``{checkout}`` for the absolute path of ``checkout.folder``. All other braces are the program's.
+            ``{checkout}`` for the absolute path of ``checkout.folder``. All other braces are passed on to the program.
         hole: colour of the hole in the masks that the program expects, ``white`` or ``black``.
         fill: colour under the hole in its images: ``black``, ``grey``, ``white``.
-        size: side of the square images that it is shown; None shows them as they are. Its answers are resized back.
-        image_name, mask_name, output_name: how it names its files; ``{id}`` is the number of the image.
-        together: masks lie in the folder of the images.
+        size: side of the square images that it gets; None: their own size. Its output is resized back.
+        image_name, mask_name, output_name: names of its files; ``{id}`` is the number of the image.
+        together: whether the masks are in the folder of the images.
         environment: name of a conda environment to run it in.
-        checkout: the program's code, which must be there before it can run, and in whose folder it is run
-            (``baselines.checkout.Checkout``): ``{folder, repository, commit}``.
+        checkout: the program's code, ``{folder, repository, commit}`` (``baselines.checkout.Checkout``). The folder
+            must exist; the program runs in it.
         timeout: seconds after which it is stopped.
         batch: images per call of the program.
 
     Raises:
-        InputError: a parameter that cannot be right; the message names it.
+        InputError: a parameter is invalid; the message names it.
     """
 
     def __init__(
@@ -103,8 +102,8 @@ class Command:
         """Have the program fill the holes; see ``sair.methods.build.Inpainter``.
 
         Raises:
-            InputError: its code is not there or not the declared one, it fails, takes too long, leaves an image out or
-                one too many, or leaves one of another size or that cannot be read.
+            InputError: its code is missing or of another commit, the program fails or takes too long, or an image is
+                missing, unexpected, unreadable or of another size.
         """
         with tempfile.TemporaryDirectory(prefix="sair-") as folder:
             root = Path(folder)
@@ -116,7 +115,7 @@ class Command:
             self._run(folders)
             answers = self._read(len(images), folders["output"])
         if self.size is None:
-            return answers  # of another size, the harness refuses it
+            return answers  # the harness refuses another size
         return F.interpolate(answers, images.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
 
     def _name(self, kind: str, number: int) -> str:
@@ -126,7 +125,7 @@ class Command:
         if self.size is not None:
             shape = (self.size, self.size)
             images = F.interpolate(images, shape, mode="bilinear", align_corners=False, antialias=True)
-            # A reduced pixel that touches the hole at all is hole: its colour is mixed with the fill.
+            # A reduced pixel that overlaps the hole is part of the hole, because its colour is mixed with the fill.
             masks = (F.interpolate(masks, shape, mode="area") > 0).float()
         images = images * (1 - masks) + self.fill * masks
         for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
@@ -168,7 +167,7 @@ class Command:
 
     def _read(self, count: int, output: Path) -> Tensor:
         wanted = [self._name("output", number) for number in range(count)]
-        # Logs and other files beside the images are the program's own business; an image too many is a fault.
+        # The program may also write logs and other files, but an unexpected image is a fault.
         found = {normal(path.relative_to(output).as_posix()) for path in list_output(output)}
         faults = [f"the program left no {name}" for name in wanted if name not in found]
         faults += [f"the program left {name}, which was not expected" for name in sorted(found - set(wanted))]
@@ -188,7 +187,7 @@ def _placeholders(text: str) -> list[str]:
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:
-    """Put values in place of their placeholders; braces around anything else stay."""
+    """Replace placeholders by their values; braces around anything else stay."""
 
     def put(match: re.Match[str]) -> str:
         before, name, after = match.groups()

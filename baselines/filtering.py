@@ -1,4 +1,4 @@
-"""Predictive filtering: every pixel has its own 3x3 kernel, which a network predicts from the image.
+"""Filter each pixel with its own 3x3 kernel, which a network predicts from the image (predictive filtering).
 
 Source: Guo et al., "EfficientDeRain", AAAI 2021, as MISF (Li et al., CVPR 2022) and JPGNet (Guo et al., ACM MM 2021)
 use it: no softmax over a kernel, no normalisation, no bias.
@@ -30,7 +30,7 @@ def predictive_filter(maps: Tensor, kernels: Tensor, dilation: int = 1) -> Tenso
 
 
 class KernelBlock(nn.Module):
-    """Three 3x3 convolutions, each with a ReLU, of which networks that predict kernels consist."""
+    """Three 3x3 convolutions, each with a ReLU: the block of the networks that predict kernels."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()

@@ -1,7 +1,7 @@
 """Losses that several published methods share, computed in float32 on images (B, 3, H, W) in [0, 1].
 
-Feature extractors are any frozen ``images -> list of maps``; ``sair.weights.networks.vgg16_features`` is the one
-that works offline (the authors of EdgeConnect, StructureFlow and MISF take VGG19, those of RFRNet VGG16).
+Any frozen ``images -> list of maps`` can be a feature extractor; ``sair.weights.networks.vgg16_features`` is the one
+that works offline (the authors of EdgeConnect, StructureFlow and MISF use VGG19, those of RFRNet VGG16).
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ Features = Callable[[Tensor], Sequence[Tensor]]
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:
-    """Return the sum of a loss's terms, of which there is at least one."""
+    """Return the sum of a loss's terms; there must be at least one."""
     return cast(Tensor, sum(terms.values()))
 
 
 def gram(features: Tensor) -> Tensor:
     """Return Gram matrices over positions, (B, C, h, w) -> (B, C, C), divided by C * h * w."""
     flat = features.float().flatten(2)
-    # A product of two float32 tensors is bfloat16 under autocast, too coarse for a difference of sums.
+    # Under autocast a product of float32 tensors is bfloat16, which is too coarse for a difference of sums.
     with torch.autocast(features.device.type, enabled=False):
         return flat @ flat.transpose(1, 2) / (flat.shape[1] * flat.shape[2])
 
@@ -45,9 +45,9 @@ def style(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
 
 
 def lazily(share: float, terms: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-    """Compute costly terms in a random ``share`` of the steps only, weighted by its inverse: their mean is unchanged.
+    """Compute costly terms only in a random ``share`` of the steps, divided by it, so that their mean is unchanged.
 
-    Known as lazy regularisation (Karras et al., CVPR 2020, appendix B). ``share`` 1 is every step.
+    This is known as lazy regularisation (Karras et al., CVPR 2020, appendix B). ``share`` 1 is every step.
     """
     if share < 1 and torch.rand(()) >= share:
         return {}
@@ -57,12 +57,12 @@ def lazily(share: float, terms: Callable[[], dict[str, Tensor]]) -> dict[str, Te
 def content_and_style(
     vgg: Features, painted: Tensor, images: Tensor, masks: Tensor, content_weight: float, style_weight: float
 ) -> dict[str, Tensor]:
-    """Return the perceptual loss of images and the style loss of their holes, as EdgeConnect and MISF have them.
+    """Return the perceptual loss of images and the style loss of their holes, as in EdgeConnect and MISF.
 
     Args:
-        vgg: the extractor; its first map has no style.
+        vgg: the extractor; the style loss does not use its first map.
         painted: (B, 3, H, W) in [0, 1].
-        images: the ground truth, alike.
+        images: the ground truth, same shape and range.
         masks: (B, 1, H, W), 1 = hole.
         content_weight: factor of the term ``content``; 0 leaves it out.
         style_weight: factor of the term ``style``; 0 leaves it out.
@@ -85,7 +85,7 @@ def total_variation(images: Tensor) -> Tensor:
 
 
 def adversarial(logits: Tensor, real: bool, kind: str = "nsgan") -> Tensor:
-    """Return how far a discriminator's logits are from calling everything real (or fake), mean over all of them.
+    """Return the mean loss of a discriminator's logits with respect to calling everything real (or fake).
 
     Args:
         logits: the discriminator's last layer, before any sigmoid.
@@ -104,10 +104,10 @@ def discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 class Extractor:
-    """A frozen feature extractor, made when it is first needed and kept out of its owner's checkpoint.
+    """A frozen feature extractor, built on first use and not stored in its owner's checkpoint.
 
     Args:
-        make: builds the network.
+        make: function that builds the network.
     """
 
     def __init__(self, make: Callable[[], nn.Module]) -> None:
@@ -130,9 +130,9 @@ class Vgg(Extractor):
     """VGG16 as a frozen feature extractor.
 
     Args:
-        maps: how many of its five feature maps to compute, from the finest.
-        normalised: normalise images as in VGG16's own training. Several authors leave that out, and their weights of
-            the losses go with it.
+        maps: number of its five feature maps to compute, starting with the finest.
+        normalised: normalise images as in VGG16's own training. Several authors omit this, and chose their weights of
+            the losses accordingly.
     """
 
     def __init__(self, maps: int = 5, normalised: bool = True) -> None:

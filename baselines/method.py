@@ -1,4 +1,4 @@
-"""The frame that the published methods share: how they paint, are optimised, staged and saved."""
+"""Share code between the published methods: painting, optimizers, stages of training, and saving."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Step = Callable[[str, Tensor], None]
 
 
 class PublishedMethod(nn.Module):
-    """A published method: networks that paint, networks that only train them, and a training step.
+    """A published method: networks that paint, networks that are used only in training, and a training step.
 
-    A subclass makes its networks, sets ``learning_rates``, and defines ``paint`` and ``training_step``.
+    A subclass creates its networks, sets ``learning_rates``, and defines ``paint`` and ``training_step``.
 
     Attributes:
-        painting: names of the networks that paint. A checkpoint holds these alone.
+        painting: names of the networks that paint. A checkpoint contains only these.
         learning_rates: Adam's learning rate for each network that is trained, by the network's name.
         betas: Adam's betas, for all networks.
     """
@@ -75,7 +75,7 @@ class PublishedMethod(nn.Module):
         raise NotImplementedError
 
     def weights_to_save(self) -> dict[str, Tensor]:
-        """Return what inference needs: the painting networks' weights, spectral norm folded, ``<network>.<weight>``."""
+        """Return the weights of the painting networks, with spectral norm folded, as ``<network>.<weight>``."""
         return {
             f"{network}.{name}": value
             for network in self.painting
@@ -84,14 +84,14 @@ class PublishedMethod(nn.Module):
 
 
 class Stages:
-    """The stages of a training, one after the other.
+    """The stages of a training run, in order.
 
     Args:
         shares: share of the run by the stage's name; they need not add up to 1.
-        default: the stages in their order, with the shares that are taken where ``shares`` is None.
+        default: the stages in their order, with the shares that are used if ``shares`` is None.
 
     Raises:
-        ValueError: other names than the stages', a negative share, or nothing but zeros.
+        ValueError: other names than the stages', a negative share, or only zeros.
     """
 
     def __init__(self, shares: Mapping[str, float] | None, default: Mapping[str, float]) -> None:

@@ -52,7 +52,7 @@ def evaluating(*modules: nn.Module) -> Iterator[None]:
 
 
 def plain_state(network: nn.Module) -> dict[str, Tensor]:
-    """Return a network's weights, with spectral norm folded into the kernels. Other tensors are the network's own."""
+    """Return a network's weights, with spectral norm folded into the kernels. Other tensors are not copied."""
     state = {name: value for name, value in network.state_dict().items() if ".parametrizations." not in name}
     with evaluating(network):  # in training mode, reading a kernel makes a power iteration
         for name, layer in network.named_modules():
@@ -128,11 +128,11 @@ class SpectralNorm(nn.Module):
     """A kernel divided by its largest singular value, which one power iteration per training call tracks.
 
     Source: Miyato et al., "Spectral Normalization for Generative Adversarial Networks", ICLR 2018. PyTorch's own
-    multiplies in reduced precision under autocast.
+    implementation multiplies in reduced precision under autocast.
 
     Args:
         weight: the kernel.
-        axis: that of its output channels.
+        axis: the axis of its output channels.
     """
 
     u: Tensor

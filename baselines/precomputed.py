@@ -1,4 +1,4 @@
-"""Existing result images as a method: a folder laid out like the manifest."""
+"""Use existing result images as a method: a folder laid out like the manifest."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Precomputed:
     """A folder of filled images, one for every row of the manifest.
 
     Args:
-        folder: ``<bucket>/<id>`` below it with the ending of any format that is read, in the layout of the
-            ``predictions/raw`` of any method.
+        folder: contains ``<bucket>/<id>`` with the ending of any readable format, the layout of a method's
+            ``predictions/raw``.
     """
 
     def __init__(self, *, folder: str) -> None:
@@ -32,10 +32,10 @@ class Precomputed:
         self._images: dict[str, Path] | None = None
 
     def check_manifest(self, rows: Sequence[ManifestRow]) -> None:
-        """Refuse a folder that lacks an image of the manifest, has one too many, or two of one id.
+        """Refuse a folder with missing images, with images that are not in the manifest, or with two of one id.
 
         Raises:
-            InputError: which ones.
+            InputError: the folder has such a fault; the message lists the images.
         """
         found, wanted = self._found(), {_key(row) for row in rows}
         faults = [

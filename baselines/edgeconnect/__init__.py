@@ -28,7 +28,7 @@ class EdgeConnect(PublishedMethod):
     """The method: edge and inpainting generator, their discriminators, and training in three stages.
 
     The defaults are the published sizes and the authors' example configuration. The stages' shares of a run are not
-    published: each stage was ended by hand.
+    published: the authors ended each stage by hand.
 
     Args:
         channels: generators' width after their first convolution.
@@ -37,12 +37,12 @@ class EdgeConnect(PublishedMethod):
         discriminator_channels: width of the discriminators' first layer.
         discriminator_downsamplings: halvings of the side in the discriminators; sets their patch (70 pixels with 3).
         sigma: smoothing of Canny's edge detector, in pixels.
-        known_edges: where the edges around the hole come from in training: the ``complete`` image, as published, or
-            the ``masked`` one, as in the test. With the first, the last ``sigma`` pixels or so before the rim look
-            different in the test, which small images feel: 0.8 dB at 32 pixels and holes of 40-60 %.
-        drawn_edges: where the test takes the edge generator's edges instead of the known ones: ``everywhere``, as in
-            the authors' test, or in the ``hole``, as in training. What the edge generator draws in the known region
-            is held to edges by ``feature_matching_weight`` alone: at a hundredth of its value, the first costs 2 dB.
+        known_edges: image from which the edges around the hole are computed in training: the ``complete`` image, as
+            published, or the ``masked`` one, as in the test. With the first, edges within about ``sigma`` pixels of the
+            hole differ in the test, which matters for small images: 0.8 dB at 32 pixels and holes of 40-60 %.
+        drawn_edges: region in which the test uses the edge generator's edges instead of the known ones:
+            ``everywhere``, as in the authors' test, or in the ``hole``, as in training. In the known region only
+            ``feature_matching_weight`` makes the generator draw edges: at a hundredth of it, the first costs 2 dB.
         stages: shares of a run, by name: ``edge``, ``inpaint`` (on the true edges) and ``joint``.
         edge_adversarial_weight, feature_matching_weight: of the edge generator's losses.
         l1_weight, adversarial_weight, content_weight, style_weight: of the inpainting generator's losses; without the
@@ -50,7 +50,7 @@ class EdgeConnect(PublishedMethod):
         vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
         lr: Adam's learning rate for the generators.
         discriminator_lr: Adam's learning rate for the discriminators.
-        betas: Adam's, for all networks. (0.9, 0.999) is worth 0.3 dB in runs of some thousand steps.
+        betas: Adam's betas, for all networks. (0.9, 0.999) gains 0.3 dB in runs of a few thousand steps.
         pretrained: the authors' files, ``{"edge": EdgeModel_gen.pth, "inpaint": InpaintingModel_gen.pth}``.
     """
 
@@ -118,11 +118,11 @@ class EdgeConnect(PublishedMethod):
         return self.inpaint_generator(images, edges, masks)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return an Adam for both generators and one for both discriminators.
+        """Return one Adam for both generators and one for both discriminators.
 
-        The authors have one for each network. The steps are the same, as Adam keeps its state by weight, and skips
-        the weights that a stage gives no gradient. This also puts the edge generator under spectral norm, as it is
-        trained; ``weights_to_save`` folds it.
+        The authors have one for each network. The steps are the same, because Adam keeps its state for each weight and
+        skips weights without a gradient in a stage. This call also puts the edge generator under spectral norm for
+        training; ``weights_to_save`` folds it.
         """
         normalise_spectrally(self.edge_generator.spectrally_normalised())
         return {
@@ -135,7 +135,7 @@ class EdgeConnect(PublishedMethod):
         }
 
     def training_step(self, batch: Mapping[str, Any], step: Step) -> dict[str, Tensor]:
-        """Make a step of the generators and one of the discriminators, both from the networks as they were before.
+        """Make a step of the generators and one of the discriminators; both losses are computed before either step.
 
         Arguments and result are the same as in ``PublishedMethod``.
         """

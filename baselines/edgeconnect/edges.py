@@ -1,4 +1,4 @@
-"""The input of EdgeConnect's edge generator: the grey image and its Canny edges."""
+"""Compute the input of EdgeConnect's edge generator: the grey image and its Canny edges."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def canny_edges(images: Tensor, masks: Tensor | None = None, sigma: float = 2.0)
 
     Args:
         images: (B, 3, H, W) in [0, 1].
-        masks: (B, 1, H, W), 1 = hole; its content then changes no edge, and no edge lies in it.
-        sigma: standard deviation of the smoothing before, in pixels; 2 as published, for 256-pixel images.
+        masks: (B, 1, H, W), 1 = hole. No edge depends on the content of the hole or lies in it.
+        sigma: standard deviation of the smoothing that precedes, in pixels; 2 as published, for 256-pixel images.
 
     Returns:
         (B, 1, H, W) in {0, 1}, float32, on the images' device.

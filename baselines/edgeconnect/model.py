@@ -15,7 +15,7 @@ from baselines.networks import CONVOLUTIONS, ResidualBlock, normal_weights, symm
 
 
 class Generator(nn.Module):
-    """Encoder, residual blocks and decoder (appendix A); a subclass makes its input and its last activation.
+    """Encoder, residual blocks and decoder (appendix A); subclasses add the input and the last activation.
 
     Args:
         inputs: channels of the input.
@@ -50,23 +50,23 @@ class Generator(nn.Module):
     def _generate(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) of any size to (B, outputs, H, W), before the last activation, float32."""
         height, width = x.shape[-2:]
-        # The dilated blocks' reflection padding needs three rows to reflect in.
+        # The reflection padding of the dilated blocks requires at least three rows.
         padded = symmetric_pad(x, *(max(3, -(-side // self.factor)) * self.factor for side in (height, width)))
         return self.decoder(self.middle(self.encoder(padded)))[..., :height, :width].float()
 
 
 class EdgeGenerator(Generator):
-    """Completes an edge map (section 3.1)."""
+    """Complete an edge map (section 3.1)."""
 
     def __init__(self, channels: int = 64, blocks: int = 8, downsamplings: int = 2) -> None:
         super().__init__(3, 1, channels, blocks, downsamplings, block_bias=False)
 
     def forward(self, grey: Tensor, edges: Tensor, masks: Tensor) -> Tensor:
-        """Draw all edges, those of the known pixels too.
+        """Draw all edges, including those of the known pixels.
 
         Args:
-            grey: (B, 1, H, W) in [0, 1]; what it holds in the hole is ignored (the hole is filled white).
-            edges: (B, 1, H, W) in {0, 1}; the hole's are ignored.
+            grey: (B, 1, H, W) in [0, 1]; its content in the hole is ignored (the hole is filled white).
+            edges: (B, 1, H, W) in {0, 1}; those in the hole are ignored.
             masks: (B, 1, H, W), 1 = hole.
 
         Returns:
@@ -82,16 +82,16 @@ class EdgeGenerator(Generator):
 
 
 class InpaintGenerator(Generator):
-    """Paints an image along an edge map (section 3.2)."""
+    """Paint an image along an edge map (section 3.2)."""
 
     def __init__(self, channels: int = 64, blocks: int = 8, downsamplings: int = 2) -> None:
         super().__init__(4, 3, channels, blocks, downsamplings, block_bias=True)
 
     def forward(self, images: Tensor, edges: Tensor, masks: Tensor) -> Tensor:
-        """Paint the whole image; the caller composites. The mask is no input: the hole is known by its white.
+        """Paint the whole image; the caller composites. The mask is not an input; the hole is marked by white.
 
         Args:
-            images: (B, 3, H, W) in [0, 1]; what they hold in the hole is ignored.
+            images: (B, 3, H, W) in [0, 1]; their content in the hole is ignored.
             edges: (B, 1, H, W) in [0, 1], in and around the hole.
             masks: (B, 1, H, W), 1 = hole.
 

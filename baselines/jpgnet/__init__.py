@@ -25,26 +25,26 @@ NETWORKS = ("kpn1", "kpn2")
 class JPGNet(PublishedMethod):
     """The method: another method's painting, a filtered image, and a network that filters both into one.
 
-    ``kpn1`` filters the image with its hole, which carries textures a few pixels over the rim; ``kpn2`` sees the
-    painted and the filtered image, the kernels of ``kpn1`` and their uncertainty. The painting method is trained
-    before (``over`` in the method's file). Then each of the two is trained in its own stage, with the networks before
-    it fixed. The stages' shares of a run are not published.
+    ``kpn1`` filters the image with its hole, which extends textures a few pixels into the hole. The input of ``kpn2``
+    is the painted and the filtered image, the kernels of ``kpn1`` and their uncertainty. The painting method is trained
+    first (``over`` in the method's file). Then ``kpn1`` and ``kpn2`` are each trained in their own stage, with the
+    networks before them fixed. The stages' shares of a run are not published.
 
     Args:
         generator: the painting method, as in the registry: ``class``, and its ``parameters``.
         channels: width of both filtering networks' first block.
         downsamplings: halvings of the side in both filtering networks.
-        init_gain: of both filtering networks' initial weights.
-        signed: show ``kpn2`` the painted image in [-1, 1], and take its result so, as the authors do over
-            StructureFlow, although the filtered image beside it is in [0, 1].
+        init_gain: gain of both filtering networks' initial weights.
+        signed: whether the painted image that ``kpn2`` gets, and its output, are in [-1, 1], as in the authors' code
+            over StructureFlow, although the filtered image is in [0, 1].
         stages: shares of a run, by name: ``kpn1`` and ``kpn2``.
-        ssim_weight: of structural similarity beside L1 in the filtering networks' loss.
+        ssim_weight: weight of structural similarity, added to L1 in the filtering networks' loss.
         lr: Adam's learning rate for the filtering networks.
-        pretrained: the authors' files of ``kpn1`` and ``kpn2``; ``generator``: what that method's parameter
-            ``pretrained`` takes. Any of the three can be left out.
+        pretrained: the authors' files of ``kpn1`` and ``kpn2``, and under ``generator`` the value of that method's
+            parameter ``pretrained``. Any of the three can be left out.
 
     Raises:
-        InputError: the generator cannot be built, or a file does not hold exactly the weights of its network.
+        InputError: the generator cannot be built, or a file does not contain exactly the weights of its network.
     """
 
     painting = NETWORKS
@@ -84,7 +84,7 @@ class JPGNet(PublishedMethod):
                 load_authors_checkpoint(getattr(self, name), files[name])
 
     def paint(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Paint, filter, and filter both into one; same as in ``PublishedMethod``.
+        """Paint, filter, and merge both by a second filter; same as in ``PublishedMethod``.
 
         The networks' output is linear and is clamped.
         """
@@ -92,7 +92,7 @@ class JPGNet(PublishedMethod):
         return ((joined + 1) / 2 if self.signed else joined).clamp(0, 1)
 
     def _join(self, painted: Tensor, images: Tensor, masks: Tensor) -> Tensor:
-        """Return what ``kpn2`` makes of painted images (B, 3, H, W); gradients reach its weights only."""
+        """Return the output of ``kpn2`` for painted images (B, 3, H, W); gradients reach only its weights."""
         height, width = images.shape[-2:]
         everything = torch.cat([images * (1 - masks), masks, painted], dim=1)
         padded = symmetric_pad(everything, *(-(-side // self.factor) * self.factor for side in (height, width)))
@@ -124,6 +124,6 @@ class JPGNet(PublishedMethod):
         return detached({"loss": l1 + ssim, "l1": l1, "ssim": ssim})
 
     def weights_to_save(self) -> dict[str, Tensor]:
-        """Return the weights of both filtering networks, and of the generator those that it saves itself."""
+        """Return the weights of both filtering networks, and those of the generator that it saves itself."""
         saved = {f"generator.{name}": value for name, value in weights_of(self.generator).items()}
         return saved | super().weights_to_save()

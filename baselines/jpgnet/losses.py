@@ -1,4 +1,4 @@
-"""The loss of JPGNet's filtering networks, computed in float32."""
+"""Compute the SSIM loss of JPGNet's filtering networks, in float32."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ C1, C2 = 0.01**2, 0.03**2
 def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     """Return a differentiable SSIM (Wang et al., 2004): mean over pixels, channels and batch.
 
-    An 11x11 Gaussian window of 1.5 pixels with zeros beyond the border; biased covariances.
+    It uses an 11x11 Gaussian window of 1.5 pixels, zeros beyond the border, and biased covariances.
 
     Args:
         a: (B, C, H, W), range 1.

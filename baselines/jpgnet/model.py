@@ -16,15 +16,15 @@ DILATIONS = (1, 2, 3, 4)
 class KernelNetwork(nn.Module):
     """A U-Net that predicts a 3x3 kernel for every pixel and channel of one or two images, and filters them.
 
-    The same kernels are applied at four dilations, and a convolution merges the four results. As in the authors' files
-    ``conv_fusion`` is there although a network of one image does not use it.
+    The same kernels are applied at four dilations, and a convolution merges the four results. ``conv_fusion``
+    exists, as in the authors' files, although a network of one image does not use it.
 
     Args:
         inputs: channels of the network's input.
-        images: RGB images that are filtered, 1 or 2.
+        images: number of RGB images that are filtered, 1 or 2.
         channels: width of the first block; 64 as published.
         downsamplings: halvings of the side, at least 2; 4 as published.
-        init_gain: of Xavier's initial weights.
+        init_gain: gain of Xavier's initial weights.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class KernelNetwork(nn.Module):
 
 
 def uncertainty(kernels: Tensor) -> Tensor:
-    """Return where the filtering is uncertain: the mean of each pixel's kernels, scaled to [0, 1] over each image.
+    """Return the uncertainty of the filtering: the mean of each pixel's kernels, scaled to [0, 1] over each image.
 
-    The authors scale over the whole batch, so that a result depends on its neighbours; they test one by one, where the
-    two are the same. Their code is also for 256x256 pixels only.
+    The authors scale over the whole batch, so that a result depends on the other images. They test one image at a time,
+    where the two are the same. Their code also works for 256x256 pixels only.
 
     Args:
         kernels: (B, K, H, W).

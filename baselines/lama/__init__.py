@@ -21,8 +21,9 @@ from baselines.networks import frozen
 
 __all__ = ["LaMa", "LaMaGenerator", "PatchDiscriminator", "load_authors_checkpoint"]
 
-# The perceptual loss by its network: the extractor, and the default weight. The published 30 belongs to the authors'
-# own network, `hrf`; where they ablate it with a VGG, they weigh 0.03 and sum over a batch of 10, 0.3 times the mean.
+# By the network of the perceptual loss: its extractor and default weight. The published weight of 30 is for `hrf`, the
+# authors' own network. In their ablation with a VGG the weight is 0.03 and the loss a sum over a batch of 10: 0.3 times
+# the mean.
 PERCEPTUAL = {None: (None, 0.0), "vgg16": (Vgg, 0.3), "hrf": (partial(Extractor, hrf_features), 30.0)}
 
 
@@ -39,20 +40,20 @@ class LaMa(PublishedMethod):
         discriminator_channels: width of the discriminator's first layer.
         discriminator_downsamplings: halvings of the side in the discriminator; sets its patch (142 pixels with 4).
         l1_weight: L1 on known pixels.
-        l1_hole_weight: L1 in the hole, none in the published training.
+        l1_hole_weight: L1 in the hole; 0 in the published training.
         adversarial_weight: generator's adversarial loss.
         feature_matching_weight: distance in the discriminator's features.
-        perceptual_weight: distance in the features of ``perceptual``; None takes that network's own, 30 or 0.3.
+        perceptual_weight: distance in the features of ``perceptual``; None: that network's default, 30 or 0.3.
         r1_weight: gradient penalty of the discriminator.
         lr: Adam's learning rate for the generator.
         discriminator_lr: Adam's learning rate for the discriminator.
-        perceptual: ``hrf``, the authors' dilated ResNet-50 (its weights are fetched by hand, see ``card.yaml``),
+        perceptual: ``hrf``, the authors' dilated ResNet-50 (its weights must be fetched by hand, see ``card.yaml``),
             ``vgg16``, or none.
         vgg_share: share of the steps in which the perceptual loss is computed (``losses.lazily``), as published 1.
         pretrained: the authors' ``best.ckpt`` of this size.
 
     Raises:
-        InputError: ``pretrained`` does not hold exactly the generator's weights.
+        InputError: ``pretrained`` does not contain exactly the generator's weights.
     """
 
     def __init__(
@@ -135,7 +136,7 @@ class LaMa(PublishedMethod):
     def _discriminator_terms(self, images: Tensor, masks: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
             painted = self.generator(images, masks)
-        # R1 differentiates twice through this pass, which reduced precision would spoil (or refuse).
+        # R1 differentiates twice through this pass, which reduced precision makes inaccurate or impossible.
         with torch.autocast(images.device.type, enabled=False):
             real = images.float().detach().requires_grad_(True)
             real_logits, _ = self.discriminator(real)

@@ -8,7 +8,7 @@ from baselines.checkpoints import load_network, read_checkpoint, state_of
 from baselines.lama.model import LaMaGenerator
 
 PREFIX = "generator."
-# What Lightning stored beside the generator: needed for training or for the authors' evaluation only.
+# What Lightning stored in addition to the generator, for training or the authors' evaluation only.
 DROPPED_PREFIXES = ("discriminator.", "loss_", "val_evaluator.", "test_evaluator.")
 
 

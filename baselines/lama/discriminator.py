@@ -1,4 +1,4 @@
-"""The patch discriminator LaMa trains against: pix2pixHD's, at one scale."""
+"""The patch discriminator of LaMa's training: that of pix2pixHD, at one scale."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ class PatchDiscriminator(nn.Module):
     """pix2pixHD's n-layer discriminator (Wang et al., CVPR 2018), as LaMa uses it (section 2.2.2).
 
     Args:
-        channels: width of the first layer; it doubles every layer up to eight times.
+        channels: width of the first layer; it doubles in every layer, up to eight times the first.
         downsamplings: halvings of the side; 4 in LaMa, whose patch is then 142 pixels wide.
     """
 

@@ -17,9 +17,9 @@ from torch.nn import functional
 def masked_l1(
     prediction: Tensor, target: Tensor, mask: Tensor, known_weight: float = 10.0, hole_weight: float = 0.0
 ) -> Tensor:
-    """Return the absolute error with a weight for known and one for hole pixels, mean over all pixels.
+    """Return the mean over all pixels of the absolute error, with one weight for known and one for hole pixels.
 
-    The published configuration gives the hole no weight, because many fillings of it are right.
+    In the published configuration the weight of the hole is 0, because many fillings of it are right.
     """
     weights = known_weight * (1 - mask.float()) + hole_weight * mask.float()
     return (weights * (prediction.float() - target.float()).abs()).mean()
@@ -60,7 +60,7 @@ def perceptual(features: Callable[[Tensor], Sequence[Tensor]], prediction: Tenso
     """Return the high-receptive-field perceptual loss: the sum over layers of the MSE between features (equation 1).
 
     Args:
-        features: any frozen extractor of a list of feature maps from images in [0, 1]. The authors' is a dilated
+        features: any frozen extractor of a list of feature maps from images in [0, 1]. The authors use a dilated
             ResNet-50 trained for segmentation on ADE20K.
         prediction: painted images.
         target: complete images; no gradient flows into them.

@@ -1,7 +1,8 @@
 """LaMa's generator: a ResNet of fast Fourier convolutions.
 
 Every residual block also convolves in the frequency domain (Suvorov et al., WACV 2022, section 2.1), so each layer
-sees the whole image and large holes are filled from everything around them.
+sees the whole image, and large holes are filled from everything around them.
+
 The parameter names and shapes are those of the published checkpoints (prefix ``generator.`` removed).
 """
 
@@ -60,7 +61,7 @@ class FFC(nn.Module):
         in_channels: (local, global) input channels.
         out_channels: (local, global) output channels.
         kernel: kernel side of the three ordinary convolutions.
-        stride: 1 or 2; the spectral path, present only between global sides, needs 1.
+        stride: 1 or 2; the spectral path, which exists only between global sides, requires 1.
         padding: reflection padding of the ordinary convolutions.
     """
 
@@ -87,7 +88,7 @@ class FFC(nn.Module):
         self.convg2g = SpectralTransform(global_in, global_out) if global_in and global_out else None
 
     def forward(self, pair: Pair) -> Pair:
-        """Return the pair of which each side is the sum of its paths from both input sides."""
+        """Return a pair, each side of which is the sum of the paths from both input sides."""
         local, wide = pair
         from_local = self._convolve_local(local)
         return _add(from_local[0], self.convg2l, wide), _add(from_local[1], self.convg2g, wide)
@@ -95,7 +96,7 @@ class FFC(nn.Module):
     def _convolve_local(self, local: Tensor | None) -> Pair:
         if local is None or self.convl2l is None or self.convl2g is None:
             return _add(None, self.convl2l, local), _add(None, self.convl2g, local)
-        # Both paths read the same window: one convolution with joined kernels is the same sum at less overhead.
+        # Both paths use the same window, so one convolution with joined kernels gives the same sums with less overhead.
         kernel = torch.cat([self.convl2l.weight, self.convl2g.weight])
         padded = functional.pad(local, (self.padding,) * 4, mode="reflect")
         both = functional.conv2d(padded, kernel, stride=self.stride)
@@ -217,7 +218,7 @@ class LaMaGenerator(nn.Module):
         """Paint the whole image; the caller composites.
 
         Args:
-            image: (B, 3, H, W) in [0, 1]; what it holds inside the hole is ignored (the hole is filled black).
+            image: (B, 3, H, W) in [0, 1]; its content inside the hole is ignored (the hole is filled black).
             mask: (B, 1, H, W), 1 = hole.
 
         Returns:
@@ -228,6 +229,6 @@ class LaMaGenerator(nn.Module):
         return self.model(self._pad(x))[..., :height, :width]
 
     def _pad(self, x: Tensor) -> Tensor:
-        # Two rows must be left at the bottom, or its reflection padding has nothing to reflect.
+        # At the lowest resolution two rows must remain, because reflection padding requires them.
         size = [max(2, -(-side // self.factor)) * self.factor for side in x.shape[-2:]]
         return symmetric_pad(x, *size)

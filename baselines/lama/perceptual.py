@@ -20,9 +20,9 @@ WEIGHTS = "ade20k_resnet50"
 
 
 class DilatedResNet50(nn.Module):
-    """ResNet-50 whose stem has three 3x3 convolutions and whose last two stages dilate instead of striding.
+    """ResNet-50 with a stem of three 3x3 convolutions and with dilation instead of strides in the last two stages.
 
-    So the third and fourth stage keep an eighth of the side and see most of a 256-pixel image.
+    So the third and fourth stage keep an eighth of the side, and see most of a 256-pixel image.
     """
 
     mean: Tensor
@@ -60,7 +60,7 @@ def load_encoder(path: str | Path) -> DilatedResNet50:
     Raises:
         InputError: no such file, or names or shapes that are missing, left over or wrong; it lists them.
     """
-    with torch.random.fork_rng(devices=[]):  # its initial weights must not move the training's random numbers
+    with torch.random.fork_rng(devices=[]):  # its initial weights must not affect the training's random numbers
         network = DilatedResNet50()
     load_network(network, state_of(read_checkpoint(path), path), path)
     return network.eval().requires_grad_(False)
@@ -70,6 +70,6 @@ def hrf_features() -> DilatedResNet50:
     """Return the network with the authors' weights from any source of ``sair.weights``.
 
     Raises:
-        InputError: no source has them; the message names where to get them.
+        InputError: no source has them; the message says where to get them.
     """
     return load_encoder(weights.file(WEIGHTS))

@@ -28,7 +28,7 @@ class MISF(PublishedMethod):
         discriminator_downsamplings: halvings of the side in the discriminator; sets its patch (70 pixels with 3).
         l1_weight: L1 over the image, divided by the share of hole pixels in the batch.
         content_weight: distance of VGG16's features of the images.
-        style_weight: distance of the Gram matrices of VGG16's features of the holes. VGG16 is not needed where this
+        style_weight: distance of the Gram matrices of VGG16's features of the holes. VGG16 is not needed if this
             and ``content_weight`` are 0.
         vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
         adversarial_weight: the generator's adversarial loss.
@@ -37,7 +37,7 @@ class MISF(PublishedMethod):
         pretrained: the authors' ``<name>_InpaintingModel_gen.pth`` to load into the generator.
 
     Raises:
-        InputError: ``pretrained`` does not hold exactly the generator's weights.
+        InputError: ``pretrained`` does not contain exactly the generator's weights.
     """
 
     betas = (0.0, 0.9)

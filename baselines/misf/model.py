@@ -1,8 +1,8 @@
 """MISF's generator, written from the published facts; outputs equal the authors' (``tests/golden/misf.json``).
 
 Source: Li et al., "MISF: Multi-level Interactive Siamese Filtering for High-Fidelity Image Inpainting", CVPR 2022.
-One branch encodes and decodes as EdgeConnect's painter does; the other predicts, from the same image, kernels
-that filter the first one's features and, at the end, its image.
+One branch encodes and decodes, same as EdgeConnect's inpainting generator. The other predicts kernels from the same
+image, which filter the first branch's features and, at the end, its image.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from baselines.filtering import TAPS, KernelBlock, double, halve, predictive_fil
 from baselines.networks import ResidualBlock, normal_weights, symmetric_pad
 
 FACTOR = 4
-# The residual blocks mirror two pixels at a quarter of the resolution, which takes at least three.
+# The residual blocks mirror two pixels at a quarter of the resolution, which requires at least three.
 SMALLEST = 3 * FACTOR
-# The network predicts 9/4 values a feature and position; each serves as this many neighbouring taps.
+# The network predicts 9/4 values per feature and position; each is used for this many neighbouring taps.
 SHARED_BY = 4
 
 
 class KernelPrediction(nn.Module):
     """The branch that predicts the kernels of both levels.
 
-    ``conv_final`` is not used; it is here because the authors' files hold its weights.
+    ``conv_final`` is not used; it exists because the authors' files contain its weights.
     """
 
     def __init__(self, channels: int = 64) -> None:
@@ -45,7 +45,7 @@ class KernelPrediction(nn.Module):
 
         Args:
             x: (B, 4, H, W), the image with its hole and the mask.
-            features: (B, 2 C, H/2, W/2), the other branch's after its first downsampling.
+            features: (B, 2 C, H/2, W/2), features of the other branch after its first downsampling.
 
         Returns:
             kernels for 4 C features (B, 9 * 4 C, H/4, W/4) and for the image (B, 27, H, W).
@@ -53,7 +53,7 @@ class KernelPrediction(nn.Module):
         full = self.conv1(x)
         half = torch.cat([self.conv2(halve(full)), features], dim=1)
         quarter = self.conv3(halve(half))
-        # The authors stretch along the channel axis by nearest neighbour: taps of a kernel share values.
+        # Same as the authors' nearest-neighbour resize along the channel axis: taps of a kernel share values.
         kernels = self.kernels(quarter).repeat_interleave(SHARED_BY, dim=1)
         up = self.conv7(torch.cat([quarter, self.conv4(quarter)], dim=1))
         up = self.conv8(torch.cat([half, double(up)], dim=1))
@@ -91,11 +91,11 @@ class MISFGenerator(nn.Module):
     def forward(self, images: Tensor, masks: Tensor) -> Tensor:
         """Paint the whole image; the caller composites.
 
-        The authors' code is for squares only: at another shape it swaps the sides of the kernel maps. Here any size
-        goes, padded at the bottom and right by mirroring to a multiple of 4.
+        The authors' code works for squares only; for other shapes it swaps the sides of the kernel maps. Here any size
+        works, padded at the bottom and right by mirroring to a multiple of 4.
 
         Args:
-            images: (B, 3, H, W) in [0, 1]; what they hold inside the hole is ignored (the hole is filled black).
+            images: (B, 3, H, W) in [0, 1]; their content inside the hole is ignored (the hole is filled black).
             masks: (B, 1, H, W), 1 = hole.
 
         Returns:

@@ -31,12 +31,12 @@ class RFRNet(PublishedMethod):
         valid_weight: L1 on known pixels.
         hole_weight: L1 in the hole.
         tv_weight: total variation of the hole's filling.
-        style_weight: distance of Gram matrices, none without ``perceptual``.
-        perceptual_weight: distance of features, none without ``perceptual``.
-        stages: shares of a run, by name: ``train`` and ``finetune``. Published are 0.7 and 0.3 for CelebA, 2/3 and
-            1/3 elsewhere.
+        style_weight: distance of Gram matrices; not used without ``perceptual``.
+        perceptual_weight: distance of features; not used without ``perceptual``.
+        stages: shares of a run, by name: ``train`` and ``finetune``. The published values are 0.7 and 0.3 for
+            CelebA, 2/3 and 1/3 elsewhere.
         lr: Adam's learning rate.
-        finetune_lr: that of the second stage, which starts with a fresh Adam.
+        finetune_lr: learning rate of the second stage, which starts with a fresh Adam.
         perceptual: the feature extractor, ``vgg16`` or none.
         vgg_share: share of the steps in which VGG16's losses are computed (``losses.lazily``), as published 1.
         pretrained: the authors' checkpoint to start from.
@@ -84,7 +84,7 @@ class RFRNet(PublishedMethod):
         """Paint the whole image; same as in ``PublishedMethod``.
 
         The network's output is linear and is clamped here. A hole wider than the network can close (162 pixels at the
-        published size) comes out black in its middle, as from the authors' code.
+        published size) is black in its middle, same as in the authors' code.
         """
         return self.generator(images, masks).clamp(0, 1)
 

@@ -1,8 +1,8 @@
-"""RFRNet's network: the hole is closed ring by ring, by one module that is applied again and again.
+"""RFRNet's network, which closes the hole ring by ring with one module that is applied repeatedly.
 
-Two partial convolutions find which features can be known now, a small U-Net reasons about them, and its attention is
-blended with that of the recurrence before (Li et al., CVPR 2020, sections 3.1 to 3.3). The parameter names and shapes
-are those of the published checkpoints. Inside, masks are 1 where a pixel is known, same as there.
+Two partial convolutions extend the known features into the hole. A small U-Net then processes them; its attention is
+blended with that of the previous recurrence (Li et al., CVPR 2020, sections 3.1 to 3.3). The parameter names and
+shapes are those of the published checkpoints. Inside the network, masks are 1 for known pixels, as in the paper.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Memory = tuple[Tensor, Tensor]
 class PartialConv2d(nn.Conv2d):
     """Convolution over the known part of its window, scaled up by the share that is known (Liu et al., ECCV 2018).
 
-    The mask has a value for every input channel; one channel stands for all. There is no bias.
+    The mask has one channel, which applies to all input channels, or one for each. There is no bias.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int = 1) -> None:
         super().__init__(in_channels, out_channels, kernel, stride, kernel // 2, bias=False)
 
     def forward(self, x: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]  # a second input
-        """Convolve what is known.
+        """Convolve the known values.
 
         Args:
             x: (B, in, H, W).
@@ -71,11 +71,11 @@ class KnowledgeConsistentAttention(nn.Module):
             the gathered features (B, C, h, w), and the memory for the next recurrence.
         """
         flat = x.flatten(2)  # (B, C, P) with P = h * w positions
-        # Cosine similarity with one side normalised only: keys have length 1, the query keeps its own.
+        # Cosine similarity with only one side normalised: keys have length 1, queries keep their length.
         keys = flat + 1e-7
         keys = keys / keys.square().sum(1, keepdim=True).sqrt()
         scores = (keys.transpose(1, 2) @ flat).unflatten(2, x.shape[2:])  # (B, P keys, h, w queries)
-        # Summed over 3x3 neighbouring queries, so that neighbours attend alike.
+        # Sum over 3x3 neighbouring queries, so that neighbours attend to similar positions.
         scores = _window_sums(scores)
         attention = scores.softmax(1)  # over keys
         if memory is not None:
@@ -96,7 +96,7 @@ def _window_sums(x: Tensor) -> Tensor:
 
 
 class Attention(nn.Module):
-    """Knowledge-consistent attention and the mix of what it gathers with what was there."""
+    """Knowledge-consistent attention, and a convolution that combines its result with its input."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -105,14 +105,14 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor, memory: Memory | None) -> tuple[Tensor, Memory]:
         """Map (B, C, h, w) to (B, C, h, w) and the new memory; arguments same as in the attention."""
-        # Scores are not normalised and reach hundreds, where neighbouring bfloat16 numbers are a whole unit apart.
+        # Scores are not normalised and reach hundreds, where adjacent bfloat16 numbers differ by a whole unit.
         with torch.autocast(x.device.type, enabled=False):
             gathered, memory = self.att(x.float(), mask, memory)
         return self.combiner(torch.cat([gathered, x], dim=1)), memory
 
 
 class FeatureReasoning(nn.Module):
-    """The module that every recurrence applies: a U-Net with attention in its decoder (section 3.2)."""
+    """The module of every recurrence: a U-Net with attention in its decoder (section 3.2)."""
 
     def __init__(self, channels: int, strides: Sequence[int]) -> None:
         super().__init__()
@@ -168,14 +168,14 @@ class RFRNetGenerator(nn.Module):
     """Recurrent feature reasoning at half the resolution (figure 2); the defaults are the published network.
 
     Each partial convolution closes ``kernel // 2`` half-resolution pixels of a hole from its border inward: with the
-    defaults, holes up to 162 pixels across. Pixels deeper inside get no features.
+    defaults, holes up to 162 pixels wide. Pixels further inside get no features.
 
     Args:
         channels: width of the features, a multiple of 8.
         kernel: side of the partial convolutions' windows, odd; 7, or 5 in the authors' variant for smaller holes.
         recurrences: rounds of reasoning.
-        strides: of the reasoning module's first three convolutions, each 1 or 2. The attention's grid is coarser than
-            the image by twice the first two.
+        strides: strides of the reasoning module's first three convolutions, each 1 or 2. The attention's grid is
+            coarser than the image by twice the product of the first two.
     """
 
     def __init__(
@@ -210,7 +210,7 @@ class RFRNetGenerator(nn.Module):
         """Paint the whole image; the caller clamps and composites.
 
         Args:
-            images: (B, 3, H, W) in [0, 1]; what they hold inside the hole is ignored (the hole is filled black).
+            images: (B, 3, H, W) in [0, 1]; their content inside the hole is ignored (the hole is filled black).
             holes: (B, 1, H, W), 1 = hole.
 
         Returns:
@@ -225,7 +225,7 @@ class RFRNetGenerator(nn.Module):
         masks = [mask.expand_as(image), functional.interpolate(known, scale_factor=2).expand_as(features)]
         tail = functional.leaky_relu(self.tail1(torch.cat([image, features], 1), torch.cat(masks, 1))[0])
         tail = torch.cat([tail, self.tail2(tail)], dim=1)
-        # bfloat16 colours would be coarser than the 8 bits that they are rounded to.
+        # Use float32, because bfloat16 is coarser than 8-bit colour.
         with torch.autocast(images.device.type, enabled=False):
             return self.out(tail.float())[..., :height, :width]
 

@@ -37,16 +37,15 @@ __all__ = [
 
 STAGES = dict.fromkeys(("structure", "texture", "joint"), 1 / 3)
 STRUCTURES = ("masked", "complete")
-FACTOR, SMALLEST = 16, 48  # a sixteenth of the side is padded by two mirrored pixels, which takes three
+FACTOR, SMALLEST = 16, 48  # a sixteenth of the side is padded by two mirrored pixels, which requires three
 
 
 class StructureFlow(PublishedMethod):
     """The method: a structure generator, a texture generator with appearance flow, and their three training stages.
 
-    Where the structure image of the known region comes from decides what reaches the method. The authors smooth the
-    complete image and then cut the hole out; the smoothing has by then carried the hole's content over its rim (8-14
-    of 255 grey levels within 2 pixels, 1-2 still at 10-30 pixels, which is information on the ground truth). Here the
-    masked image is smoothed, with the hole as a border.
+    The structure image of the known region can leak the ground truth. The authors smooth the complete image and then
+    cut the hole out, but smoothing spreads the hole's content beyond its border (8-14 of 255 grey levels within 2
+    pixels, and still 1-2 at 10-30 pixels). Here the masked image is smoothed, with the hole as a border.
 
     Args:
         channels: width of both generators' first full layer.
@@ -54,22 +53,22 @@ class StructureFlow(PublishedMethod):
         flow_blocks: residual blocks at each resolution of the texture generator.
         discriminator_channels: width of the discriminators' first layer.
         windows: side and standard deviation of each resampling window; the last also samples for the correctness loss.
-        structure: ``masked``, or ``complete`` as published. The latter leaks, and needs the complete image: without
-            ``sees_truth: true`` in the method's YAML it takes the emptied hole for a black object.
+        structure: ``masked``, or ``complete`` as published. The latter leaks, and requires the complete image:
+            without ``sees_truth: true`` in the method's YAML the emptied hole is treated as a black object.
         strength: smoothing of structure images, see ``structure_images``.
-        sigma: texture window of structure images.
-        sharpness: gradient that structure images keep.
-        iterations: of the smoothing of structure images.
+        sigma: texture window of structure images, see ``structure_images``.
+        sharpness: lower bound of gradients in structure images, see ``structure_images``.
+        iterations: number of iterations of the smoothing of structure images.
         stages: shares of a run, by name: ``structure``, ``texture`` (on the true structure) and ``joint``.
         structure_l1_weight: L1 of the structure generator.
         l1_weight: L1 of the texture generator.
-        adversarial_weight: of both generators.
-        correctness_weight: of the flow's sampling correctness.
+        adversarial_weight: adversarial loss of both generators.
+        correctness_weight: sampling correctness of the flow.
         style_weight: distance of Gram matrices in the hole, in the third stage; 0 for none.
         content_weight: distance of features, in the third stage; 0 for none.
         vgg_share: share of the steps in which these two are computed (``losses.lazily``), as published 1.
         lr: Adam's learning rate, for all networks.
-        betas: Adam's. (0.9, 0.999) is worth 0.4 dB in runs of some hundred steps.
+        betas: Adam's betas. (0.9, 0.999) gains 0.4 dB in runs of a few hundred steps.
         pretrained: the authors' files, ``{"s_gen": <iteration>_net_s_gen.pth, "f_gen": <iteration>_net_f_gen.pth}``.
     """
 
@@ -138,7 +137,7 @@ class StructureFlow(PublishedMethod):
     def paint(self, images: Tensor, masks: Tensor) -> Tensor:
         """Complete the structure image, then paint on it; same as in ``PublishedMethod``.
 
-        With ``structure: complete``, what the images hold in the hole must be the ground truth.
+        With ``structure: complete``, the content of the hole in ``images`` must be the ground truth.
         """
         height, width = images.shape[-2:]
         images, masks = _padded(images, masks)
@@ -148,7 +147,7 @@ class StructureFlow(PublishedMethod):
         return ((painted[..., :height, :width] + 1) / 2).clamp(0, 1)
 
     def _known_structure(self, images: Tensor, masks: Tensor) -> Tensor:
-        """Return structure images in [-1, 1], of which only the known region is to be used."""
+        """Return structure images in [-1, 1]; only their known region may be used."""
         return 2 * structure_images(images, masks if self.structure == "masked" else None, **self.smoothing) - 1
 
     def _true_structure(self, images: Tensor) -> Tensor:
@@ -160,9 +159,9 @@ class StructureFlow(PublishedMethod):
         return self.s_gen(torch.cat([signed * known, structure * known, masks], 1))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Return an Adam for each network, and put networks under spectral norm where the authors have it.
+        """Return an Adam for each network, and put networks under spectral norm as the authors do.
 
-        A structure generator that was loaded has its norm folded in already. It stays as it is, as in the authors'
+        The norm of a loaded structure generator is already folded in. It is not normalised again, as in the authors'
         third stage.
         """
         for network in (self.s_dis, self.f_dis) if self.pretrained else (self.s_gen, self.s_dis, self.f_dis):
@@ -235,7 +234,7 @@ class StructureFlow(PublishedMethod):
 
 
 def _padded(*maps: Tensor) -> list[Tensor]:
-    """Return maps mirrored at the bottom and right to sides that the networks take."""
+    """Return maps that are padded by mirroring at the bottom and right to sides that the networks accept."""
     sides = [max(SMALLEST, math.ceil(side / FACTOR) * FACTOR) for side in maps[0].shape[-2:]]
     return [symmetric_pad(x, *sides) for x in maps]
 

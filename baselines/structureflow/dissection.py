@@ -30,16 +30,16 @@ class Level(NamedTuple):
     own: Tensor  # (parts, S): pixels; the number of pixels of the image where unused
     ring: Tensor  # (parts, R): the rank of these pixels in the order of ``solve``'s second pass, or that of the zero
     entries: Tensor  # numbers in the flat (parts, S + R, S + R) of the matrix's entries that belong to own pixels
-    values: Tensor  # what stands there: numbers in the vector of ``_coefficients``
+    values: Tensor  # their values: numbers in the vector of ``_coefficients``
     children: tuple[Tensor, Tensor] | None  # (parts, S + R) each: places in the ring of the two halves, or R' if none
 
 
 def solve(right: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
-    """Solve (1 + L) x = wanted for each channel, L the Laplacian of the grid with these edge weights.
+    """Solve (1 + L) x = wanted for each channel, where L is the Laplacian of the grid with these edge weights.
 
     Args:
         right: (B, H, W), weight of the edge from each pixel to the next in its row; the last column is zero.
-        below: (B, H, W), likewise in its column; the last row is zero.
+        below: (B, H, W), weight of the edge from each pixel to the next in its column; the last row is zero.
         wanted: (B, C, H, W).
 
     Returns:
@@ -49,7 +49,8 @@ def solve(right: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
     levels, order = plan(height, width, wanted.device)
     coefficients = _coefficients(right.double(), below.double())
     targets = torch.cat([wanted.double().flatten(2).mT, wanted.new_zeros(batch, 1, channels, dtype=torch.double)], 1)
-    left = rest = coefficients.new_zeros(0)  # what the level below leaves for the rings; the first level has none
+    # The remaining equations for the rings of the level below; the first level has none.
+    left = rest = coefficients.new_zeros(0)
     factors = []
     for level in levels:
         parts, own = level.own.shape
@@ -62,7 +63,7 @@ def solve(right: Tensor, below: Tensor, wanted: Tensor) -> Tensor:
         matrix.view(batch, -1).index_add_(1, level.entries, coefficients[:, level.values])
         sides[:, :, :own] += targets[:, level.own]
         # Schur complement: with own pixels first, the matrix is [[A, B], [B', C]], and elimination leaves for the ring
-        # C - B' A^-1 B. With A = L L' that is C - across' across, where L across = B.
+        # C - B' A^-1 B. With A = L L', this is C - across' across, where L across = B.
         lower, _ = torch.linalg.cholesky_ex(matrix[..., :own, :own])
         across = torch.linalg.solve_triangular(lower, matrix[..., :own, own:], upper=False)
         known = torch.linalg.solve_triangular(lower, sides[..., :own, :], upper=False)
@@ -87,7 +88,7 @@ def _coefficients(right: Tensor, below: Tensor) -> Tensor:
 
 
 def _inherited(left: Tensor, children: tuple[Tensor, Tensor]) -> Tensor:
-    """Return what the halves leave, (B, halves, R', R'), at its places in the matrices (B, parts, S + R, S + R)."""
+    """Return the halves' equations, (B, halves, R', R'), at their places in the matrices (B, parts, S + R, S + R)."""
     whole = functional.pad(left, (0, 1, 0, 1))  # zeros for the places that a half does not have
     first, second = (_columns(_rows(whole[:, half::2], places), places) for half, places in enumerate(children))
     return first.add_(second)
@@ -177,7 +178,7 @@ def _level(
     shape: tuple[int, int],
     device: torch.device,
 ) -> Level:
-    """Number everything of a level; ``inner`` are the rings of its halves."""
+    """Return a level with all its numbers; ``inner`` are the rings of its halves."""
     (height, width), pixels = shape, shape[0] * shape[1]
     parts, (count, size) = len(own), (own.shape[1], own.shape[1] + ring.shape[1])
     places = np.concatenate([own, ring], 1)
@@ -211,7 +212,7 @@ def _level(
     used_entries, flat_entries, flat_values = (
         np.concatenate([x.ravel() for x in lists]) for lists in (kept, entries, values)
     )
-    # An edge between two own pixels is met from both ends, and counts once.
+    # An edge between two own pixels is found from both ends, but counts once.
     numbers, first = np.unique(flat_entries[used_entries], return_index=True)
     coefficients = flat_values[used_entries][first]
     children = None
@@ -219,7 +220,7 @@ def _level(
         empty = inner.shape[1]
         halves = []
         for half in (0, 1):
-            # The halves' rings have places in this part's matrix; here the other way round, by this part's places.
+            # `find` gives the halves' rings their places in this part's matrix; invert that, by this part's places.
             at = find(inner[half::2])
             inverse = np.full((parts, size + 1), empty)
             np.put_along_axis(inverse, np.where(at >= 0, at, size), np.arange(empty)[None].repeat(parts, 0), 1)

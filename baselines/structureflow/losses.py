@@ -1,4 +1,4 @@
-"""StructureFlow's losses that no other method has."""
+"""Compute the losses that only StructureFlow uses."""
 
 from __future__ import annotations
 
@@ -41,18 +41,17 @@ def _means(old: int, new: int, like: Tensor) -> Tensor:
 def sampling_correctness(
     wanted: Tensor, source: Tensor, flow: Tensor, masks: Tensor, window: int = 4, sigma: float = 2.0
 ) -> Tensor:
-    """Return how much worse the features are that the flow fetches into the hole than the best ones (equation 8).
+    """Return how much worse the features that the flow fetches into the hole are than the best ones (equation 8).
 
     Args:
         wanted: the complete images' features, (B, C, h, w).
-        source: the masked images' features, alike.
-        flow: (B, 2, h', w') in pixels of its own grid, which is the features' for sides that 4 divides.
+        source: the masked images' features, same shape.
+        flow: (B, 2, h', w') in pixels of its own grid, which is that of the features if 4 divides the sides.
         masks: (B, 1, H, W), 1 = hole.
-        window: of the resampling.
-        sigma: of the resampling.
+        window, sigma: same as in ``gaussian_resample``.
 
     Returns:
-        mean over the hole of exp(-cosine / best cosine): 1/e where the flow is right, 1 where it is useless.
+        mean over the hole of exp(-cosine / best cosine): 1/e if the flow is right, 1 if it is useless.
     """
     with torch.autocast(wanted.device.type, enabled=False):
         wanted, source, flow = wanted.float(), source.float(), flow.float()

@@ -1,7 +1,7 @@
 """StructureFlow's networks (Ren et al., ICCV 2019), under the parameter names of the authors' files.
 
 All work on images in [-1, 1]. The generators take (B, 7, H, W): the masked image, a structure image, and the mask
-with 1 = hole; both sides must be multiples of 16 and at least 48, which ``StructureFlow.inpaint`` sees to.
+with 1 = hole; both sides must be multiples of 16 and at least 48, which ``StructureFlow.inpaint`` ensures by padding.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class ConvBlock(nn.Module):
         inputs: channels.
         outputs: channels.
         kernel: side of the kernel.
-        stride: of the convolution.
-        norm: makes the normalisation for a number of channels.
+        stride: stride of the convolution.
+        norm: function that builds the normalisation for a number of channels.
         activation: applied last, if any.
-        bias: whether the convolution adds one.
-        spectral: the layer trains under spectral normalisation, see ``add_spectral_norm``.
+        bias: whether the convolution has a bias.
+        spectral: whether the layer is trained under spectral normalisation, see ``add_spectral_norm``.
     """
 
     def __init__(
@@ -296,8 +296,8 @@ class Discriminator(nn.Module):
 
 
 def add_spectral_norm(network: nn.Module) -> None:
-    """Put the layers that are marked as ``spectral`` under spectral norm, from now on.
+    """Put the layers that are marked as ``spectral`` under spectral norm.
 
-    Only training needs it: networks are built plain, and ``plain_state`` gives a plain network's weights back.
+    Only training needs it: networks are built without it, and ``plain_state`` returns weights without it.
     """
     normalise_spectrally(block.conv for block in network.modules() if isinstance(block, ConvBlock) and block.spectral)

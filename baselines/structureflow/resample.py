@@ -13,13 +13,13 @@ def gaussian_resample(features: Tensor, flow: Tensor, window: int, sigma: float)
     """Return, for each position, the Gaussian-weighted mean of the features around its flow's target.
 
     A bilinear sample would pass gradients to four positions; this one also reaches further targets. Taps outside the
-    features repeat the border with the weight of their own distance. Differentiable in both arguments, everywhere
-    but where a target crosses a pixel and the window moves on.
+    features repeat the border with the weight of their own distance. It is differentiable in both arguments, except
+    where a target crosses a pixel and the window moves.
 
     Args:
         features: (B, C, H, W).
         flow: (B, 2, h, w), from each position to its target: columns right, then rows down, in pixels.
-        window: taps a side, even; they lie around the target, half of them on each side.
+        window: number of taps per axis, even; half of them lie on each side of the target.
         sigma: standard deviation of the window in pixels.
 
     Returns:
@@ -35,7 +35,7 @@ def gaussian_resample(features: Tensor, flow: Tensor, window: int, sigma: float)
         image = torch.arange(batch, device=flow.device).view(-1, 1, 1, 1, 1) * (height * width)
         index = image + y_index[..., :, None] * width + x_index[..., None, :]
         weight = y_weight[..., :, None] * x_weight[..., None, :]
-        # One row of channels per position: a weighted bag of such rows is exactly this mean, and a fast kernel.
+        # With one row of channels per position, a weighted bag of rows is exactly this mean, and has a fast kernel.
         bags = (-1, window * window)
         table = features.permute(0, 2, 3, 1).reshape(-1, channels)
         sampled = functional.embedding_bag(
@@ -50,6 +50,6 @@ def _taps(target: Tensor, length: int, window: int, sigma: float) -> tuple[Tenso
     pixel = target.detach().floor()
     distance = offsets - (target - pixel)[..., None]
     weight = torch.softmax(-distance.square() / (2 * sigma**2), dim=-1)
-    # Clamped before it is an integer: a flow may point anywhere.
+    # Clamp before converting to integers, because a flow may point anywhere.
     index = pixel.clamp(-window, length + window).long()[..., None] + offsets
     return index.clamp(0, length - 1), weight

@@ -32,12 +32,12 @@ def structure_images(
     Args:
         images: (B, 3, H, W) in [0, 1].
         masks: (B, 1, H, W), 1 = hole: known pixels are smoothed as if the holes were the image's border, so
-            that the content of a hole reaches none of them. None: the whole image, as published.
-        strength: of the smoothing, the paper's lambda.
-        sigma: standard deviation in pixels of the first window that texture is told from structure by; it halves with
-            every iteration down to 0.5.
-        sharpness: lower bound of the mean gradient; edges that are weaker are smoothed no more than an edge of it.
-        iterations: of weighing edges by the last result and smoothing the image.
+            that they do not depend on the holes' content. None: smooth the whole image, as published.
+        strength: strength of the smoothing, the paper's lambda.
+        sigma: standard deviation in pixels of the first window that distinguishes texture from structure; it halves
+            with every iteration, down to 0.5.
+        sharpness: lower bound of the mean gradient; a weaker edge is smoothed no more than an edge of this gradient.
+        iterations: number of times that edges are weighted by the last result and the image is smoothed.
 
     Returns:
         (B, 3, H, W) in [0, 1], without gradient; hole pixels are zero.
@@ -56,8 +56,8 @@ def _smooth(images: Tensor, known: Tensor, strength: float, sigma: float, sharpn
     images = torch.where(known > 0, images, 0)
     smoothed = images
     for _ in range(iterations):
-        # An edge weighs little, and so is kept, where the gradient of the last result is large, and where blurred
-        # differences do not cancel, that is at structure. In texture they cancel, and its edges are smoothed.
+        # An edge has a small weight, and is kept, where the gradient of the last result is large, and at structure,
+        # where blurred differences do not cancel. In texture they cancel, and its edges are smoothed.
         dx, dy = _differences(smoothed, right, below)
         gradient = (dx.square() + dy.square()).sqrt().mean(1, keepdim=True).clamp_min(sharpness)
         blur = _Blur(sigma, known)
@@ -80,7 +80,7 @@ def _differences(images: Tensor, right: Tensor, below: Tensor) -> tuple[Tensor, 
 
 
 def _texture(change: Tensor) -> Tensor:
-    """Return the mean absolute difference over channels, bounded from below: small in texture, large at structure."""
+    """Return the mean absolute difference over channels, with a lower bound: small in texture, large at structure."""
     return change.abs().mean(1, keepdim=True).clamp_min(SMALLEST)
 
 
@@ -106,7 +106,7 @@ class _Blur:
 
 
 def _diffuse(right: Tensor, below: Tensor, images: Tensor) -> Tensor:
-    """Solve (1 + L) x = images for each channel, L the Laplacian of the grid whose edges weigh ``right``, ``below``.
+    """Solve (1 + L) x = images for each channel, L the Laplacian with edge weights ``right`` and ``below``.
 
     On a CPU each image is factorised by itself, in as many threads as torch uses. On other devices all images are
     solved at once, which takes more operations but never makes the CPU wait for the device.
@@ -114,7 +114,7 @@ def _diffuse(right: Tensor, below: Tensor, images: Tensor) -> Tensor:
     if images.device.type != "cpu":
         return dissection.solve(right[:, 0], below[:, 0], images)
     arrays = [x.permute(0, 2, 3, 1).numpy() for x in (right, below, images)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # the solvers let other threads run
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # the solvers release the GIL
         solved = np.stack(list(pool.map(_factorised, *arrays)))
     return torch.from_numpy(solved).permute(0, 3, 1, 2).contiguous()
 

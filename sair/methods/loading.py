@@ -1,4 +1,4 @@
-"""Load a method with its weights, from a name, a specification or a checkpoint. No other module does this."""
+"""Load a method with its weights, from a name, a specification or a checkpoint."""
 
 from __future__ import annotations
 
