@@ -27,7 +27,7 @@ from baselines.checkout import Checkout
 from sair.common.errors import InputError, refuse
 from sair.common.images import read_rgb, write_png
 from sair.common.listing import IMAGES, list_output, normal
-from sair.data.samples import to_tensor
+from sair.data.samples import to_pixels, to_tensor
 
 LAST_LINES = 15  # number of lines of a failed program's output that the error shows
 FILLS = {"black": 0.0, "grey": 0.5, "white": 1.0}
@@ -129,7 +129,7 @@ class Command:
             masks = (F.interpolate(masks, shape, mode="area") > 0).float()
         images = images * (1 - masks) + self.fill * masks
         for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
-            pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+            pixels = to_pixels(image)
             white = mask[0].bool().cpu().numpy() == (self.hole == "white")
             write_png(folders["images"] / self._name("image", number), pixels)
             write_png(folders["masks"] / self._name("mask", number), np.where(white, 255, 0).astype(np.uint8))

@@ -22,7 +22,7 @@ def __getattr__(name: str) -> Any:
 
         return version("sair-benchmark")
     if name == "InputError":
-        return importlib.import_module("sair.common.files").InputError
+        return importlib.import_module("sair.common.errors").InputError
     if name in __all__:
         return getattr(importlib.import_module("sair.api"), name)
     raise AttributeError(f"module 'sair' has no attribute {name!r}")

@@ -16,9 +16,10 @@ from sair import api
 from sair.commands.conformance import maker
 from sair.common.errors import InputError
 from sair.common.images import read_rgb, write_png
+from sair.data.samples import to_pixels
 from sair.evaluation.folders import score_folders
 from sair.inference import method as method_module
-from sair.inference.kinds import composite, to_pixels
+from sair.inference.kinds import composite
 from sair.methods.checkpoint import save_method
 from sair.methods.spec import load_spec
 

@@ -23,6 +23,11 @@ def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).float() / 255
 
 
+def to_pixels(image: torch.Tensor) -> np.ndarray:
+    """Convert (3, H, W) in [0, 1] to uint8 (H, W, 3), rounded to nearest, not truncated."""
+    return (image.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
 class Samples(Dataset):
     """A dataset of the images of one split with masks.
 

@@ -39,6 +39,7 @@ from sair.data.manifest import ManifestRow, checked_rgb, manifest_hash, read_man
 from sair.evaluation.metrics.fid import frechet_distance
 from sair.evaluation.metrics.kid import kernel_distance
 from sair.evaluation.precision import full_precision
+from sair.weights.unpickle import load_tensors
 
 ENOUGH = 2048  # images; with fewer, FID is biased upwards by more than methods usually differ
 FEWEST = 3  # images of which an interval can be computed
@@ -96,7 +97,7 @@ def _build(path: Path) -> nn.Module:
     from pytorch_fid import inception as published
 
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = load_tensors(path)
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: refused ({error}). Expected tensors only; do not trust this file.") from None
     # The constructor would download the file and unpickle it unchecked, so it gets the checked tensors instead. It also

@@ -13,14 +13,9 @@ from torch import Tensor
 
 from sair.common.errors import InputError
 from sair.common.images import read_mask, read_rgb
-from sair.data.samples import to_tensor
+from sair.data.samples import to_pixels, to_tensor
 
 ImageLike = np.ndarray | Image.Image | Tensor | str | Path
-
-
-def to_pixels(image: Tensor) -> np.ndarray:
-    """Convert (3, H, W) in [0, 1] to uint8 (H, W, 3), rounded to nearest, not truncated."""
-    return (image.float().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
 
 
 def composite(image: np.ndarray, prediction: np.ndarray, hole: np.ndarray) -> np.ndarray:

@@ -12,8 +12,8 @@ import torch
 from sair.common.images import write_png
 from sair.common.progress import progress
 from sair.data.manifest import read_manifest, read_pair, shard_of
-from sair.data.samples import to_tensor
-from sair.inference.kinds import composite, to_pixels
+from sair.data.samples import to_pixels, to_tensor
+from sair.inference.kinds import composite
 from sair.inference.method import load
 
 

@@ -10,8 +10,8 @@ import torch
 from sair.common.errors import InputError
 from sair.common.files import check_output
 from sair.common.images import read_mask, read_rgb, write_png
-from sair.data.samples import to_tensor
-from sair.inference.kinds import composite, to_pixels
+from sair.data.samples import to_pixels, to_tensor
+from sair.inference.kinds import composite
 from sair.inference.method import Method, check_sizes
 
 MOST_RENDERED = 2**27  # pixels of one output; rendering takes about 40 bytes for each

@@ -10,10 +10,10 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from sair.common.errors import InputError
+from sair.weights.unpickle import load_tensors
 
 # EDSR's mean shift is stored although LIIF's and LTE's copy of EDSR does not use it.
 _UNUSED = {f"encoder.{which}_mean.{part}" for which in ("sub", "add") for part in ("weight", "bias")}
@@ -33,7 +33,7 @@ def read_published(path: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]
         InputError: another kind of file, or a model that is not supported.
     """
     try:
-        model = torch.load(path, map_location="cpu", weights_only=True)["model"]
+        model = load_tensors(path)["model"]
         name, arguments, state = model["name"], model["args"], model["sd"]
         encoder, mlp = arguments["encoder_spec"], arguments["imnet_spec"]
         kind, hidden = encoder["name"], mlp["args"]["hidden_list"]

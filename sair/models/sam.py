@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sair import weights
 from sair.common.errors import InputError
 from sair.models.resizing import DeterministicResizing
+from sair.weights.unpickle import load_tensors
 
 
 class DenseSAM(nn.Module):
@@ -165,7 +166,7 @@ def _load_pretrained(visual: nn.Module, file: str | Path) -> None:
     file = weights.resolve(file) or file
     try:
         safe = str(file).endswith(".safetensors")
-        state = load_file(file) if safe else torch.load(file, map_location="cpu", weights_only=True)
+        state = load_file(file) if safe else load_tensors(file)
         visual.load_state_dict(checkpoint_filter_fn(state, visual), strict=True)
     except (OSError, RuntimeError, pickle.UnpicklingError, EOFError, SafetensorError) as error:
         raise InputError(

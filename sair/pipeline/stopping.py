@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-import psutil  # a requirement of Snakemake
+import psutil
 
 GRACE = 60.0  # seconds for the jobs to end; a training saves its state after the current step
 

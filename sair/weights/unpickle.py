@@ -36,6 +36,17 @@ def load_arrays(path: str | Path) -> Any:
         ) from None
 
 
+def load_tensors(path: str | Path) -> Any:
+    """Read a PyTorch file that may hold tensors and plain values and nothing else.
+
+    Raises:
+        pickle.UnpicklingError: the file names anything else (which is then neither imported nor called), or it is no
+            PyTorch file.
+        OSError, RuntimeError, EOFError: there is no such file, or it is damaged.
+    """
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
 def load_torch(path: str | Path) -> Any:
     """Read a PyTorch file of any age.
 
@@ -49,7 +60,7 @@ def load_torch(path: str | Path) -> Any:
     if zipfile.is_zipfile(path) and unpacked_size(path) > largest_unpacked(path):
         raise InputError(f"{path}: refused: far larger when it is unpacked. Do not trust this file.")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return load_tensors(path)
     except pickle.UnpicklingError:  # PyTorch's own safe reader refuses the whole file for one foreign object in it
         reader = SimpleNamespace(__name__="inert_pickle", Unpickler=_TorchUnpickler)
         return torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)

@@ -10,8 +10,9 @@ from sair.commands.cli import main
 from sair.common.errors import InputError
 from sair.common.images import read_rgb, write_png
 from sair.data.manifest import read_manifest
+from sair.data.samples import to_pixels
 from sair.evaluation.score import score_predictions
-from sair.inference.kinds import composite, to_pixels
+from sair.inference.kinds import composite
 from sair.inference.method import Method
 from sair.inference.predict import predict
 from sair.methods import checkpoint

@@ -16,8 +16,7 @@ from torch.nn import functional
 from sair.commands.cli import main
 from sair.common.errors import InputError
 from sair.common.images import read_rgb, write_png
-from sair.data.samples import to_tensor
-from sair.inference.kinds import to_pixels
+from sair.data.samples import to_pixels, to_tensor
 from sair.methods.build import build
 from sair.methods.checkpoint import load_weights
 from sair.models.published import read_published

@@ -11,7 +11,7 @@ import pytest
 from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.reporting import tables
-from sair.reporting.inputs import TableInputs
+from sair.reporting.inputs import TableInputs, bucket_names
 from sair.reporting.rows import NOT_IMPLEMENTED
 
 BUCKETS = ["0-20", "20-40", "40-60"]
@@ -239,3 +239,7 @@ def test_the_segmentation_table_shows_clip_without_and_with_sir(config, made, tm
         assert ("no seed spread measured for mIoU" in text) == ("miou" not in least)
     frame = pd.read_csv(output.csv).set_index(["method", "bucket", "metric"])
     assert frame.loc[("sair", "20-40", "miou_hole"), "mean"] == pytest.approx(0.4)
+
+
+def test_a_bucket_has_one_name_whether_its_limits_are_written_as_integers_or_not():
+    assert bucket_names({"buckets": [[0, 20.0], [20.0, 40]]}) == ["0-20", "20-40"]

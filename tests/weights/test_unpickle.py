@@ -16,6 +16,13 @@ from helpers.malicious import Malicious
 from sair.common.errors import InputError
 from sair.weights.unpickle import Inert, load_arrays, load_torch
 
+
+def test_pytorch_files_are_read_in_one_place():
+    paths = [path for folder in ("sair", "baselines") for path in Path(folder).rglob("*.py")]
+    readers = [path.as_posix() for path in paths if "torch.load(" in path.read_text(encoding="utf-8")]
+    assert readers == ["sair/weights/unpickle.py"]
+
+
 # Files of arrays ------------------------------------------------------------------------------------------------------
 
 
