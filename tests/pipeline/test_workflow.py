@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from helpers.workflow import jobs, processes_in
 
 from sair.commands.cli import main
 from sair.commands.verify import BACKED, MIXED, NOT_BACKED, verify
@@ -74,20 +75,6 @@ def finished(tmp_path_factory):
     result = snakemake(folder)
     assert result.returncode == 0, result.stdout[-5000:]
     return folder
-
-
-def jobs(output):
-    """Job counts of a dry run."""
-    counts = {}
-    lines = iter(output.splitlines())
-    for line in lines:
-        if line.startswith("---"):
-            for row in lines:
-                if not row.strip():
-                    return counts
-                rule, count = row.split()
-                counts[rule] = int(count)
-    return counts
 
 
 def test_the_table_is_full(finished):
@@ -358,7 +345,7 @@ def test_two_runs_at_once_are_refused(finished, tmp_path):
     line = command()
     line[3:3] = ["--forcerun", "score_predictions"]
     first = subprocess.Popen(line, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while len(_children_of(folder)) < 2 and first.poll() is None:  # it, and a job of it
+    while len(processes_in(folder)) < 2 and first.poll() is None:  # it, and a job of it
         time.sleep(0.1)
     second = snakemake(folder, options=["--forcerun", "table"])
     assert second.returncode != 0 and "another run is writing here" in second.stdout
@@ -388,23 +375,11 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_bytes(finished,
         process.send_signal(signal.SIGKILL)
         process.wait()
         deadline = time.monotonic() + 30
-        while _children_of(folder) and time.monotonic() < deadline:
+        while processes_in(folder) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert not _children_of(folder), "a job outlived the workflow that started it"
+        assert not processes_in(folder), "a job outlived the workflow that started it"
     result = snakemake(folder)
     assert result.returncode == 0, result.stdout[-5000:]
     for name in ("table1.csv", "table1.md", "faces/manifest.csv", "faces/sair/seed0/scores.csv"):
         assert (folder / "results/smoke" / name).read_bytes() == (finished / "results/smoke" / name).read_bytes(), name
     assert not list(folder.rglob("*.tmp*"))
-
-
-def _children_of(folder):
-    """Processes that work in ``folder``."""
-    found = []
-    for process in Path("/proc").iterdir() if Path("/proc").is_dir() else []:
-        try:
-            if process.name.isdigit() and os.readlink(process / "cwd") == str(folder):
-                found.append((process / "cmdline").read_bytes())
-        except OSError:
-            continue
-    return found

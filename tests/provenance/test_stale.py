@@ -227,6 +227,7 @@ CASES = [
     ("sair/evaluation/metrics/of_images.py", CODE, JUDGED),
     ("sair/evaluation/statistics.py", CODE, [*REPORTED, *RESTORED[1:], "fid *", "truth_features *"]),
     ("sair/training/loop.py", CODE, TRAINED),
+    ("sair/training/schedule.py", CODE, TRAINED),
     ("sair/pipeline/worker.py", CODE, []),
     ("sair/pipeline/driver.py", CODE, []),
     ("sair/pipeline/job.py", CODE, []),

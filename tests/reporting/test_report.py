@@ -18,13 +18,12 @@ from PIL import Image
 from sair.commands import verify
 from sair.common.errors import InputError
 from sair.common.images import read_mask, read_rgb, write_png
-from sair.data.manifest import ManifestRow, read_manifest
+from sair.data.manifest import read_manifest
 from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.pipeline.pages import claims_inputs, report_inputs
 from sair.pipeline.project import Project
 from sair.reporting.claims import write_claims
-from sair.reporting.gallery import choose
 from sair.reporting.report import comparable, write_report
 
 pytestmark = pytest.mark.slow  # as a whole
@@ -164,16 +163,6 @@ def test_fewer_images_where_there_is_no_room(project, tmp_path):
     make(project, tmp_path / "small.html", report={"dataset": "faces", "images": SHOWN, "megabytes": 0.05})
     shown = len(data_of(tmp_path / "small.html")["gallery"]["images"])
     assert 1 <= shown < SHOWN
-
-
-def test_images_are_those_of_disagreement_and_an_even_spread():
-    rows = [ManifestRow(f"p{n}", bucket, f"p{n}", "", "", 1, 2, "", "") for bucket in BUCKETS for n in range(10)]
-    apart = np.array([8.0 if row.id in ("p4", "p7") else 0.0 for row in rows])
-    apart[0] = np.inf  # a hole filled without an error in one bucket is no reason to break
-    chosen = choose(rows, [apart, np.zeros(30)], 6)
-    assert {"p4", "p7", "p0"} == set(chosen[:3]) and len(set(chosen)) == 6
-    rest = [n for n in range(10) if n not in (0, 4, 7)]
-    assert [rest.index(int(name[1:])) for name in chosen[3:]] == [1, 3, 5]
 
 
 def test_verify_checks_the_page(project, page, tmp_path):

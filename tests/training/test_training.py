@@ -1,11 +1,10 @@
-"""The one training loop: resuming, schedules, faults, and self-describing checkpoints."""
+"""The one training loop: resuming, faults, and self-describing checkpoints."""
 
 import os
 import resource
 import shutil
 import signal
 
-import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -188,16 +187,6 @@ def test_training_reduces_the_loss(data, tmp_path):
     assert list(log.columns) == ["step", "lr", "psnr", "loss"] and list(log.step) == [*range(50, 301, 50)]
     assert log.loss.iloc[-1] < 0.8 * log.loss.iloc[0]
     assert log.psnr.iloc[-1] > log.psnr.iloc[0] > 5
-
-
-def test_schedules():
-    steps = [loop.lr_scale(TRAINING | {"schedule": "halving", "warmup": 1}, s, 200) for s in (0, 99, 100, 199)]
-    assert steps == [1, 1, 0.5, 0.5]  # the paper: halved after 100 of 200 epochs
-    cosine = [loop.lr_scale(TRAINING | {"warmup": 1}, s, 100) for s in range(100)]
-    assert cosine[0] == 1 and cosine[50] == pytest.approx(0.5) and np.all(np.diff(cosine) < 0)
-    assert loop.lr_scale(TRAINING | {"schedule": "constant", "warmup": 10}, 4, 100) == 0.5
-    assert loop.total_steps(TRAINING | {"steps": None, "epochs": 200, "batch": 16}, 25_000) == 312_500
-    assert loop.total_steps(TRAINING | {"scale": 0.5}, 10) == 4
 
 
 def test_a_loss_that_is_not_finite_stops_and_names_the_images(data, tmp_path):
