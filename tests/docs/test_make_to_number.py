@@ -24,7 +24,7 @@ def module(file):
     return re.sub(r"/__init__$", "", file.removesuffix(".py")).replace("/", ".")
 
 
-@pytest.mark.parametrize(("files", "part"), steps())
+@pytest.mark.parametrize(("files", "part"), [*steps()])
 def test_files_exist_and_each_module_is_imported_by_the_script_before_it(files, part):
     assert [file for file in files if not Path(file).is_file()] == []
     scripts = [file for file in files if file.startswith("workflow/scripts/")]
