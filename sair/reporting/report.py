@@ -1,8 +1,9 @@
 """One self-contained HTML page of everything that was measured: tables, images to compare, claims, curves, maps.
 
-The page is ``page/page.html`` with its style, its script and one JSON block of data in it. Nothing is computed for it:
-the numbers are those of the tables, of claims.csv, of the scores and of the training logs; the images are the ones
-that were scored, without loss. Parts that are not on disk are left out, and the page names the commands that make them.
+The page is ``page/page.html`` with its style, one script in four files, and one JSON block of data in it. Nothing is
+computed for it: the numbers are those of the tables, of claims.csv, of the scores and of the training logs; the images
+are the ones that were scored, without loss. Parts that are not on disk are left out, and the page names the commands
+that make them.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from sair.reporting.inputs import QUALITY, ReportInputs, layout
 from sair.reporting.measured import family_of
 from sair.reporting.rows import read_frame
 
+SCRIPT = ("script.js", "gallery.js", "curves.js", "start.js")  # parts of one script, in this order
 SEPARATOR = " "  # between bucket and metric in a key; no bucket has a space
 WEBP = re.compile(r"data:image/webp;base64,([A-Za-z0-9+/=]+)")
 FOLDER = re.compile(r'"results": "[^"]*"')
@@ -90,18 +92,19 @@ def comparable(page: str) -> str:
 
 
 def _page(data: dict[str, Any]) -> str:
-    page, style, script = (
-        files("sair.reporting").joinpath(f"page/{name}").read_text(encoding="utf-8")
-        for name in ("page.html", "style.css", "script.js")
-    )
-    return Template(page).substitute(
+    script = "".join(map(_part, SCRIPT))
+    return Template(_part("page.html")).substitute(
         title=html.escape(f"Image inpainting: {data['about']['dataset']}"),
-        style=style,
+        style=_part("style.css"),
         script=script,
         # The browser runs this script only, and fetches nothing.
         sha256=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         data=_json(data),
     )
+
+
+def _part(name: str) -> str:
+    return files("sair.reporting").joinpath(f"page/{name}").read_text(encoding="utf-8")
 
 
 def _json(data: dict[str, Any]) -> str:

@@ -232,6 +232,7 @@ CASES = [
     ("sair/pipeline/driver.py", CODE, []),
     ("sair/pipeline/job.py", CODE, []),
     ("sair/reporting/page/style.css", added("a {}"), ["report"]),
+    ("sair/reporting/page/gallery.js", added("// a comment"), ["report"]),
     ("sair/models/clip.py", CODE, ["train_encoder *", *IMPLICIT, *RESTORED[1:]]),
     ("baselines/lama/losses.py", CODE, LAMAS),
     ("baselines/precomputed.py", CODE, ["predict * theirs"]),
