@@ -1,2 +1,2 @@
-# The workflow lies in workflow/; this file lets a reader, and a tool that looks here, find it.
+# The workflow is in workflow/. This file is for readers and tools that expect a Snakefile here.
 include: "workflow/Snakefile"

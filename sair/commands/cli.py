@@ -40,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except OSError as error:
-        # Without a file name it is not a mistake of the user but a bug.
+        # An OSError without a file name is a bug, not a mistake of the user.
         if error.filename is None:
             raise
         print(f"error: {error.filename}: {error.strerror}. Check the path and its permissions.", file=sys.stderr)
@@ -225,7 +225,7 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     fetch.add_argument(
         "--to", metavar="FOLDER", help="folder of weights (default: SAIR_WEIGHTS if it is set, else weights)"
     )
-    fetch.add_argument("--archive", metavar="FILE", help="zip or tar of the authors that you have downloaded")
+    fetch.add_argument("--archive", metavar="FILE", help="the authors' zip or tar file, already downloaded")
     fetch.set_defaults(run=actions.run_weights_fetch)
 
     verify = _command(commands, "verify", help="compare pretrained files with their known SHA-256")

@@ -31,7 +31,7 @@ def samples(count: int = 3, size: int = 64) -> tuple[Tensor, Tensor]:
 
 
 def maker(spec: dict[str, Any]) -> Callable[[], Method]:
-    """Return a function that makes a method for the suite: on random weights if it is trained, else as it runs."""
+    """Return a function that builds a method for the suite, with random weights if the method is trained."""
 
     def make() -> Method:
         torch.manual_seed(0)
@@ -43,14 +43,14 @@ def maker(spec: dict[str, Any]) -> Callable[[], Method]:
 
 
 def check(make: Callable[[], Method], size: int = 64) -> None:
-    """Put a method through the suite.
+    """Run the suite on a method.
 
     Args:
-        make: makes the method; the same each time it is called (``maker``).
+        make: function that builds the method, always the same one (``maker``).
         size: side of the test images in pixels.
 
     Raises:
-        InputError: the first requirement that the method breaks, by name.
+        InputError: the method breaks a requirement; the message names the first one.
     """
     method = _evaluating(make())
     if hasattr(method.network, "check_manifest"):
@@ -62,7 +62,7 @@ def check(make: Callable[[], Method], size: int = 64) -> None:
         method,
         "hole filled",
         bool((((outputs - images * (1 - masks)).abs() * masks).flatten(1).amax(1) > 0).all()),
-        "leaves the hole as it came",
+        "leaves the hole unchanged",
     )
     _check_polarity(method, images, masks, outputs)
     one_by_one = torch.cat([method.predict(i[None], m[None]) for i, m in zip(images, masks, strict=True)])
@@ -70,7 +70,7 @@ def check(make: Callable[[], Method], size: int = 64) -> None:
         method,
         "batch independence",
         bool((one_by_one - outputs).abs().max() <= TOLERANCE),
-        "gives an image another result in a batch than alone",
+        "gives different results for an image alone and in a batch",
     )
     wide_images, wide_masks = images[..., : size - 13, :], masks[..., : size - 13, :]
     method.predict(wide_images, wide_masks)  # neither square nor divisible by anything
@@ -78,7 +78,7 @@ def check(make: Callable[[], Method], size: int = 64) -> None:
         method,
         "repeatability",
         torch.equal(_evaluating(make()).predict(images, masks), outputs),
-        "gives another result when built again with the same seed",
+        "gives a different result when built again with the same seed",
     )
 
 
@@ -89,7 +89,7 @@ def _evaluating(method: Method) -> Method:
 
 
 def _check_polarity(method: Method, images: Tensor, masks: Tensor, outputs: Tensor) -> None:
-    """Check that the filling follows the known pixels: a method that takes 1 for known sees none of them."""
+    """Check that the prediction depends on the known pixels. It does not if a method takes mask value 1 for known."""
     if method.spec["sees_truth"]:
         return
     changed = copy.deepcopy(method).predict(1 - images, masks)
@@ -98,7 +98,7 @@ def _check_polarity(method: Method, images: Tensor, masks: Tensor, outputs: Tens
         method,
         "mask polarity",
         bool((moved > 1e-7).all()),
-        "fills the hole alike whatever surrounds it; it probably takes mask value 1 for known pixels",
+        "fills the hole without regard to the known pixels; it probably takes mask value 1 for known pixels",
     )
 
 

@@ -68,7 +68,7 @@ def _from_description(spec: dict[str, Any], read: Callable[..., Any], files: Seq
 
 def _named(files: Sequence[str]) -> Any:
     """Return one file, a list of them, or nested parts of ``part=file``."""
-    # A file may have a `=` in its name, which is then no part of the network.
+    # A file's name may contain `=`, which then does not separate the name of a part.
     plain = [file for file in files if "=" not in file or Path(file).exists()]
     if plain and len(plain) < len(files):
         raise InputError(f"{', '.join(files)}: name every file (part=file), or none.")

@@ -67,7 +67,7 @@ def _datasets(specs: dict[str, dict[str, Any]], config: dict[str, Any], trained:
             yield _try(f"dataset {name}, images", partial(_all_finished, name, spec, size, frames))
     semantic = config["semantics"]["dataset"]
     for name in sorted(frames.keys() - {semantic}) if trained and semantic in frames else ():
-        yield _try(f"dataset {name}, test", partial(_not_learnt, frames[name], frames[semantic], semantic))
+        yield _try(f"dataset {name}, test", partial(_not_trained_on, frames[name], frames[semantic], semantic))
 
 
 def _all_finished(name: str, spec: dict[str, Any], size: int, frames: dict[str, pd.DataFrame]) -> str:
@@ -75,8 +75,8 @@ def _all_finished(name: str, spec: dict[str, Any], size: int, frames: dict[str, 
     return f"all {len(frames[name])} images can be used; no test image is in another split"
 
 
-def _not_learnt(images: pd.DataFrame, learnt: pd.DataFrame, semantic: str) -> str:
-    refuse_learnt(images, learnt, semantic)
+def _not_trained_on(images: pd.DataFrame, trained_on: pd.DataFrame, semantic: str) -> str:
+    refuse_learnt(images, trained_on, semantic)
     return f"no test image is a training image of {semantic}, on which the semantic encoder is trained"
 
 

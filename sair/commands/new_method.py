@@ -15,7 +15,7 @@ from sair.methods.spec import METHODS, SEMANTICS
 from sair.pipeline.config import SCHEMA, check_schema, read_schema
 
 BASELINES = Path("baselines")
-LONGEST = 40  # characters of a name: the code written with it stays within a line
+LONGEST = 40  # characters of a name; with a longer one, generated lines of code would be too long
 # What YAML 1.1, pandas or a spreadsheet reads as a value although PyYAML takes it for text.
 _WORDS_OF_DATA = frozenset({"y", "n", "na", "nan", "none", "inf", "infinity"})
 _NAMES_OF_CODE = frozenset({"Any", "Callable", "F", "Tensor"})  # imported by the module that is written
@@ -33,7 +33,7 @@ from torch import Tensor, nn
 
 
 class {cls}(nn.Module):
-    """A working start: three convolutions that are trained to fill holes. Replace them by your method.
+    """A working start: three convolutions that are trained to fill holes. Replace them with your method.
 
     Args:
         channels: width of the layers.
@@ -85,7 +85,7 @@ presets:
     parameters: {{channels: 64}}
 """
 
-TEST = '''"""{cls}: write here what is tested beside the conformance suite."""
+TEST = '''"""{cls}: write here what is tested in addition to the conformance suite."""
 
 import torch
 
@@ -93,7 +93,7 @@ from baselines.{name} import {cls}
 from sair.commands.conformance import samples
 
 
-def test_it_learns():
+def test_training_lowers_the_loss():
     torch.manual_seed(0)
     method = {cls}(channels=8)
     optimizer = method.optimizers()["{name}"]
@@ -111,17 +111,17 @@ def test_it_learns():
 
 
 def write_skeleton(name: str, root: str | Path = ".") -> list[Path]:
-    """Write a method that trains, runs and passes the conformance suite, to be changed into one's own.
+    """Write the skeleton of a method, which already trains, runs and passes the conformance suite.
 
     Args:
-        name: of the method, a lower-case Python name.
+        name: the method's name, a lower-case Python name.
         root: the project's folder.
 
     Returns:
         The files written: its YAML, its module, its test.
 
     Raises:
-        InputError: no such name can be, or one of the files exists.
+        InputError: the name cannot be used, or one of the files exists.
     """
     root = Path(root)
     if not (root / METHODS).is_dir():

@@ -1,4 +1,4 @@
-"""Check that every printed number is backed: make scores again from images, and tables and claims from scores."""
+"""Check that every printed number is backed: recompute scores from images, and tables and claims from scores."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from sair.reporting.rows import read_frame
 from sair.reporting.tables import write_table
 
 BACKED, NOT_BACKED, NOT_MADE = "backed", "NOT BACKED", "not made"
-MIXED = "mixed"  # backed, but by rows that differ in device, precision or versions; the table states that itself
-TABLE_FILES, PAGE_FILES = (".md", ".tex", ".csv"), (".md", ".csv")  # what a table, and the claims, are written as
+MIXED = "mixed"  # backed, but by rows that differ in device, precision or versions, as the table states
+TABLE_FILES, PAGE_FILES = (".md", ".tex", ".csv"), (".md", ".csv")  # files of a table, and of the claims
 DIGITS = 1e-9  # scores are stored with ten significant digits
 # A network's sums depend on the number of threads and on the processor (docs/metrics.md: up to 6e-8).
 NETWORK = 1e-6
@@ -55,10 +55,10 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
 
     Args:
         project: the config whose results are checked.
-        lpips: also compute LPIPS again, which takes as long as scoring did.
+        lpips: also recompute LPIPS, which takes as long as scoring did.
 
     Yields:
-        One finding per file of scores and per page; further ones for changed files and for rows made differently.
+        One finding per file of scores and per page; others for changed files and rows with different conditions.
     """
     tables = [table for table in project.config["tables"] if _is_made(f"{project.results}/{table}", TABLE_FILES)]
     yield from _verify_scores(project, tables, lpips)
@@ -77,7 +77,7 @@ def _is_made(name: str, endings: tuple[str, ...]) -> bool:
 
 
 def _verify_scores(project: Project, tables: Collection[str], lpips: bool) -> Iterator[Finding]:
-    """Make the scores, FID and KID behind some tables again; several tables may share a file."""
+    """Recompute the scores, FID and KID behind some tables; several tables may share a file."""
     scores = {table: project.measured(table) for table in tables if project.layout(table).measure == QUALITY}
     for path, dataset in progress(_with_datasets(project, scores), desc="scores", unit="file"):
         yield _caught(path, partial(_quality, project, path, dataset, lpips))
@@ -87,7 +87,7 @@ def _verify_scores(project: Project, tables: Collection[str], lpips: bool) -> It
 
 
 def _with_datasets(project: Project, tables: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:
-    """Return the files of some tables, each once, with the dataset that they are about."""
+    """Return the files of some tables, each once, with their datasets."""
     return sorted(
         {
             (path, project.layout(table).dataset)
@@ -98,7 +98,7 @@ def _with_datasets(project: Project, tables: Mapping[str, Mapping[str, Sequence[
 
 
 def _verify_tables(project: Project, made: Collection[str]) -> Iterator[Finding]:
-    """Make tables again from their scores, and name the rows that differ in what made them."""
+    """Recompute tables from their scores, and report rows that were computed under different conditions."""
     for table in project.config["tables"]:
         output = f"{project.results}/{table}"
         if table not in made:
@@ -107,11 +107,11 @@ def _verify_tables(project: Project, made: Collection[str]) -> Iterator[Finding]
         yield from _compared(output, TABLE_FILES, partial(_table, project, table))
         labels = {project.method(method)["label"]: files for method, files in project.measured(table).items()}
         if differ := conditions.differences(labels):
-            yield Finding(MIXED, f"{output}.md", f"its rows differ in what made them. {differ}")
+            yield Finding(MIXED, f"{output}.md", f"its rows were computed under different conditions. {differ}")
 
 
 def _verify_claims(project: Project) -> Iterator[Finding]:
-    """Make the page of claims again from scores; a config without claims has no such page."""
+    """Recompute the page of claims from scores; a config without claims has no such page."""
     inputs, output = pages.claims_inputs(project), f"{project.results}/claims"
     if inputs is None:
         return
@@ -122,7 +122,7 @@ def _verify_claims(project: Project) -> Iterator[Finding]:
 
 
 def _verify_conventions(project: Project) -> Iterator[Finding]:
-    """Make the scores under published conventions again from images, and their page from them."""
+    """Recompute the scores under published conventions from images, and their page from these scores."""
     inputs, output = pages.conventions_inputs(project), f"{project.results}/conventions"
     if not _is_made(output, PAGE_FILES):
         yield Finding(NOT_MADE, f"{output}.md")
@@ -147,7 +147,7 @@ def _quality(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
 
 
 def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_out: Collection[str] = ()) -> Finding:
-    """Make a method's scores again from its images; that also checks the ground truth's hashes and the compositing."""
+    """Recompute a method's scores from its images, which also checks the ground truth's hashes and the compositing."""
     if not Path(path).is_file():
         return Finding(NOT_BACKED, path, "is missing, but a table uses it")
     stored = read_stored(path)
@@ -179,7 +179,7 @@ def _scores(path: str, manifest: str, score: Callable[..., pd.DataFrame], left_o
 
 
 def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
-    """Return the files of FID and KID that a table shows, whether or not this machine has the weights to make them."""
+    """Return the files of FID and KID that a table shows, even if this machine lacks the weights to compute them."""
     path = Path(f"{project.results}/{table}.csv")
     if project.layout(table).measure != QUALITY or not path.is_file():
         return {}
@@ -188,7 +188,7 @@ def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
 
 
 def _distances(project: Project, path: str, dataset: str) -> Finding:
-    """Make FID and KID again from the stored features, which must be of the images on disk."""
+    """Recompute FID and KID from the stored features, which must belong to the images on disk."""
     if not Path(path).is_file():
         return Finding(NOT_BACKED, path, "is missing, but a table uses it")
     folder, manifest = Path(path).parent, project.manifest(dataset)
@@ -212,7 +212,7 @@ def _distances(project: Project, path: str, dataset: str) -> Finding:
 
 
 def _table(project: Project, table: str, output: SimpleNamespace) -> None:
-    # Numbers that a table shows are checked on a machine without the network that made them, too.
+    # Check the numbers that a table shows even on a machine without the network that computed them.
     inputs = replace(pages.table_inputs(project, table), distances=_printed_distances(project, table))
     write_table(table, inputs, project.config, project.specifications(table), output)
 
@@ -225,7 +225,7 @@ def _report(project: Project, path: str) -> Finding:
 
 
 def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespace], None]) -> Iterator[Finding]:
-    """Make files again beside those that exist, and compare line by line."""
+    """Write files again beside the existing ones, and compare them line by line."""
     kinds = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
     made = SimpleNamespace(**{kinds[ending]: Path(f"{name}.verify{ending}") for ending in endings})
     try:
@@ -256,6 +256,6 @@ def _same_text(file: str, made: Path, seen: Callable[[str], str] = str) -> Findi
 
 
 def _around(line: str, other: str) -> str:
-    """Return the part of a line where it departs from another line."""
+    """Return the part of a line where it first differs from another line."""
     start = next((k for k in range(min(len(line), len(other))) if line[k] != other[k]), min(len(line), len(other)))
     return repr(line[max(0, start - 20) : start + 20])

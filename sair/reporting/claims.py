@@ -1,4 +1,4 @@
-"""The page of claims: the orderings that the paper states, with claimed and measured differences, paired by image."""
+"""Write the page of claims: orderings that the paper states, with claimed and measured differences, paired by image."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ COLUMNS = [
 NUMBERS = ("claimed", "difference", "low", "high", "p", "adjusted_p", "n", "clusters", "stated")
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 CONTRADICTED = "contradicted by the paper"
-CLIP = "clip"  # the dense CLIP, which is not a method, stands in for the paper's row without SIR
-SHOWN = ("psnr", "miou")  # metrics of the page; the CSV holds all
+CLIP = "clip"  # the dense CLIP, which is not a method, represents the paper's row without SIR
+SHOWN = ("psnr", "miou")  # metrics of the page; the CSV contains all
 
-# Of two methods: paired differences of the first minus the second, by column.
+# A function of two methods that returns paired differences, the first minus the second, by column.
 Differences = Callable[[str, str, Sequence[Key]], dict[Key, Difference]]
 
 
 class Claim(NamedTuple):
-    """One cell of an ordering: the paper's two rows, the methods that stand in for them, and what was measured."""
+    """One cell of an ordering: the paper's two rows, the methods that represent them, and what was measured."""
 
     table: str
     dataset: str
@@ -59,7 +59,7 @@ class Claim(NamedTuple):
     bucket: str
     metric: str
     printed: float  # difference of the paper's two numbers
-    stated: float  # difference that its text gives in words
+    stated: float  # difference that its text states
     difference: Difference
 
     @property
@@ -69,12 +69,12 @@ class Claim(NamedTuple):
 
     @property
     def judged(self) -> bool:
-        """Whether there is something to judge: two rows that were run, and a sentence that its number bears out."""
+        """Whether the claim can be judged: both rows were run, and the paper's number agrees with its sentence."""
         return self.difference.n > 0 and not self.contradicted
 
 
 def verdict(claim: Claim, decision: Decision | None) -> str:
-    """Return whether a claim holds: in the direction of its sentence "better > worse", by the metric's direction."""
+    """Return the verdict on the sentence "better > worse", in the metric's direction."""
     if claim.difference.n == 0:
         return NOT_RUN
     if decision is None:
@@ -87,10 +87,10 @@ def verdict(claim: Claim, decision: Decision | None) -> str:
 def write_claims(
     inputs: ClaimsInputs, config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]], output: Any
 ) -> None:
-    """Write every ordering that the paper prints beside what was measured.
+    """Write every ordering that the paper prints, with the measured differences.
 
     Args:
-        inputs: the files that it is made from.
+        inputs: the files that the page is made from.
         config: the whole config.
         methods: specifications of all methods.
         output: paths to write, with the attributes ``markdown`` and ``csv``; the former shows PSNR and mIoU only.
@@ -128,7 +128,7 @@ def read_claims(path: str | Path) -> pd.DataFrame:
 
 
 def _claims(shown: Layout, inputs: ClaimsInputs, methods: Mapping[str, Mapping[str, Any]]) -> Iterator[Claim]:
-    """Yield every cell of a table's orderings, once for each pair of methods that stand in for its rows."""
+    """Yield every cell of a table's orderings, once for each pair of methods that represent its rows."""
     claims, files = shown.claims, inputs.measured[shown.name]
     stated = {tuple(key): value for *key, value in claims.get("stated", [])}
     columns = [(bucket, metric) for bucket in claims["buckets"] for metric in claims["metrics"]]
@@ -160,7 +160,7 @@ def _scored(files: Files, metrics: Sequence[str]) -> Differences:
 
 def _segmented(files: Files, clip: str | None) -> Differences:
     """Return the function that compares the segmentations of two methods, or of one and the dense CLIP."""
-    assert clip is not None, "the plan gives the claims of a table of segmentation the dense CLIP"
+    assert clip is not None, "claims about segmentation need the dense CLIP"
 
     def differences(method: str, against: str, columns: Sequence[Key]) -> dict[Key, Difference]:
         rival = read_overlaps(clip, "masked") if against == CLIP else read_overlaps(files[against], "completed")
@@ -182,7 +182,7 @@ def _line(claim: Claim, decision: Decision | None) -> list[Any]:
 
 
 def _slips(inputs: ClaimsInputs, config: Mapping[str, Any]) -> Iterator[str]:
-    """Yield where the paper contradicts itself, by table."""
+    """Yield the contradictions within the paper, by table."""
     for table in inputs.measured:
         yield from (f"`{table}`: {slip}" for slip in layout(config, table).claims.get("slips", []))
 
@@ -199,8 +199,8 @@ def _summary(frame: pd.DataFrame, opposed: int, rule: str) -> Iterator[str]:
         "paper's number contradicts its sentence: these are not judged. SSIM, L1 and LPIPS: claims.csv."
     )
     yield (
-        'A claim is the sentence "better > worse" in the measure\'s own direction, whatever the size printed. It '
-        f"holds, or does not, if {rule}."
+        'A claim is the sentence "better > worse" in the measure\'s own direction, regardless of the printed size. It '
+        f"holds, or does not hold, if {rule}."
     )
     yield (
         "Differences are the first minus the second (an image counts once where all mask ratios are together), with "
@@ -222,7 +222,7 @@ def _trained(config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]
 
 
 def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str:
-    """Return the Markdown page: orderings, the figures that the text states, contradictions, terms."""
+    """Return the Markdown page: orderings, figures that the text states, contradictions, and terms."""
     headers = ["table", "claim", "holes", "measure", "claimed", "measured", "95 % interval", "p (Holm)", "n", "verdict"]
     several = _several(frame)
     shown = [
@@ -255,7 +255,7 @@ def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
 
 
 def _several(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
-    """Return the orderings (table, better, worse) for which several pairs of methods stand in."""
+    """Return the orderings (table, better, worse) that several pairs of methods represent."""
     pairs = frame[["table", "better", "worse", "method", "against"]].drop_duplicates()
     counts = pairs.groupby(["table", "better", "worse"]).size()
     return set(counts.index[counts > 1])

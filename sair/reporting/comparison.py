@@ -56,8 +56,8 @@ def compare(
 
     Args:
         reference, variant: score files, one per seed: of the workflow, of ``sair score``, or by other conventions.
-        least: by metric, what another training seed moves by itself; nothing is decided for a metric without a value.
-            None: every size counts, for methods that are not trained.
+        least: by metric, the change that another training seed alone causes; nothing is decided for a metric without
+            a value. None: every size counts, for methods that are not trained.
 
     Raises:
         InputError: a file is not a score file or has an unknown column; the two scored different images or measures.
@@ -67,7 +67,7 @@ def compare(
     for paths in (reference, variant):
         _check_headers(paths)
     if (first.bucket == "").all() != (second.bucket == "").all():
-        # One was scored without masks: what they share is the whole image.
+        # One was scored without masks, so only whole images can be compared.
         first, second = (
             _without_buckets(frame, name) for frame, name in zip((first, second), names.values(), strict=True)
         )
@@ -75,7 +75,7 @@ def compare(
         names["variant"] += " (variant)"
     same_images({names["variant"]: second, names["reference"]: first})
     shared = [metric for metric in measures_of(first) if metric in measures_of(second)]
-    # Of the workflow's scores those that tables print: hole-only and raw ones would only weaken the correction.
+    # Of the workflow's scores, use those that tables print; hole-only and raw ones would only reduce the power.
     printed = [metric for metric in shared if metric in METRICS] or shared
     if not printed:
         raise InputError(f"{names['variant']} and {names['reference']} have no measure in common.")
@@ -100,7 +100,7 @@ def parse_least(words: Sequence[str]) -> dict[str, float]:
     """Return the least differences that a command line gives as ``psnr=0.2``.
 
     Raises:
-        InputError: a word is no such pair.
+        InputError: a word is not such a pair.
     """
     least = {}
     for word in words:
@@ -136,7 +136,7 @@ def _without_buckets(scores: pd.DataFrame, name: str) -> pd.DataFrame:
     if scores.id.duplicated().any():
         raise InputError(
             f"{name}: scores images under several masks each, and the other file was scored without masks. "
-            "Score that with the same masks."
+            "Score that file with the same masks."
         )
     return scores.assign(bucket="").drop(columns="ratio", errors="ignore")
 
@@ -179,7 +179,7 @@ def terms(
     verdicts: Sequence[Verdict],
     least: Mapping[str, float],
 ) -> list[str]:
-    """Return sentences on what data two methods were compared, and by which rule.
+    """Return sentences on the data and the rule by which two methods were compared.
 
     Args:
         reference, variant, least: same as in ``compare``.

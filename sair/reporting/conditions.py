@@ -1,4 +1,4 @@
-"""The conditions under which a table's rows were computed: device, precision, library versions, from their records."""
+"""Read from records under which conditions a table's rows were computed: device, precision, library versions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any
 
 from sair.provenance.records import LIBRARIES, read_record
 
-# What a job does for a row, by the file that the row is read from and the rule's name (without `_shard`). Renamed rules
-# keep their old name here, too, because the records of finished jobs hold it.
+# The step that a job does for a row, by the row's file and the rule's name (without `_shard`). Old names of
+# renamed rules are kept, because the records of finished jobs contain them.
 _SCORES = {"train": "training", "predict": "prediction", "score_predictions": "scores", "score": "scores"}
 _SEGMENTATION = {"train": "training", "segment": "segmentation", "segmentation": "segmentation"}
 STEPS = {"scores.csv": _SCORES, "segmentation.csv": _SEGMENTATION}
 
-Facts = dict[str, list[str]]  # what was recorded of a row: a step, or a library -> its values
+Facts = dict[str, list[str]]  # what is recorded about a row: step or library -> its values
 
 
 def facts_of(files: Sequence[str | Path]) -> Facts:
@@ -51,7 +51,7 @@ def notes(rows: Mapping[str, Sequence[str | Path]]) -> list[str]:
         versions = [f"{what} {value}" for what, value in shared.items() if what in LIBRARIES]
         result.append(f"All rows: {'; '.join([*said, *([', '.join(versions)] if versions else [])])}.")
     if differ := differences(rows):
-        result.append(f"Rows differ in what made them. {differ}")
+        result.append(f"Rows were computed under different conditions. {differ}")
     if unknown := [label for label, found in facts.items() if not found]:
         result.append(f"Device, precision and versions are not recorded: {', '.join(unknown)}.")
     for step in dict.fromkeys(step for files in rows.values() for step in _expected(files)):
@@ -63,7 +63,7 @@ def notes(rows: Mapping[str, Sequence[str | Path]]) -> list[str]:
 
 
 def _expected(files: Sequence[str | Path]) -> set[str]:
-    """Return the steps that a row has: a training only if a checkpoint lies beside its numbers."""
+    """Return the steps that a row has: training only if there is a checkpoint beside its numbers."""
     steps = {step for file in files for step in STEPS.get(Path(file).name, {}).values()}
     return (
         steps

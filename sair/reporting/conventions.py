@@ -1,6 +1,6 @@
-"""Score the same images by every metric convention: how much the convention alone changes scores, gains and ranking.
+"""Report how much the metric convention alone changes scores, gains and the ranking, on the same images.
 
-The CSV holds every convention's means, places and gains. On the page, conventions with equal measures share a column.
+The CSV contains every convention's means, places and gains. On the page, equal measures share a column.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ Pair = tuple[str, str]
 class Column(NamedTuple):
     """One distinct measure.
 
-    kind: the metric that it is read like.
+    kind: the metric that it is a variant of.
     name: its column in conventions.csv.
     measure: its definition.
     asked: the conventions that use it, each with its own name for it.
@@ -58,12 +58,12 @@ class Column(NamedTuple):
 
     @property
     def who(self) -> str:
-        """The labels of the conventions."""
+        """Return the labels of the conventions."""
         return ", ".join(CONVENTIONS[name].label for name, _ in self.asked)
 
     @property
     def header(self) -> str:
-        """The metric, its direction, and the conventions."""
+        """Return the metric, its direction, and the conventions."""
         arrow = MARKDOWN.arrows[0 if METRICS[self.kind].higher_is_better else 1]
         return f"{METRICS[self.kind].label} {arrow} {self.who}"
 
@@ -82,7 +82,7 @@ class Gain(NamedTuple):
     decision: Decision
 
     def text(self, of: Column) -> str:
-        """Return it in the column's unit, but for L1 in percent of the other's mean: conventions differ in its unit."""
+        """Return the gain in the column's unit, or for L1, whose unit differs, in percent of the other's mean."""
         if of.kind == "l1" and math.isfinite(self.relative):
             return f"{100 * self.relative:+.1f} %"
         return of.text(self.difference.mean, "+")
@@ -102,7 +102,7 @@ def all_columns() -> list[Column]:
 
 
 def places(rows: Sequence[Row], key: Key, family: str) -> dict[str, int]:
-    """Return each method's place in a column, 1 for the best; controls have none, nor has a column without numbers."""
+    """Return each method's place in a column, 1 for the best; none for controls and columns without numbers."""
     sign = 1 if METRICS[family].higher_is_better else -1
     means = {row.method: sign * row.cells[key].mean for row in rows if row.group != "control"}
     if any(math.isnan(mean) for mean in means.values()):
@@ -152,7 +152,7 @@ def measure_gains(
         pairs: methods, the first minus the second.
         frames: scores of every method.
         rows: lines of the table.
-        least: by metric, what another training seed moves by itself, by our convention.
+        least: by metric, the change that another training seed alone causes, in our convention.
     """
     cells = {row.method: row.cells for row in rows}
     found = {
@@ -219,7 +219,7 @@ def _extremes(numbers: Sequence[tuple[float, str]]) -> tuple[str, float]:
 
 
 def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
-    """Return the table of how far conventions move one method's number, its gain over another, and the ranking."""
+    """Return a table of how much conventions change one method's mean, its gain over another, and the ranking."""
     first, second = scored.labels(pair)
     cells = next(row.cells for row in scored.rows if row.method == pair[0])
     body = []
@@ -242,7 +242,7 @@ def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
 
 
 def means_table(scored: Scored, bucket: str) -> str:
-    """Return the table of every method by every column; its place in parentheses, if it differs from ours."""
+    """Return the table of every method by every column; its place in parentheses, if it differs from that by ours."""
     body = []
     for row in scored.rows:
         label = in_markdown(row.label)
@@ -256,7 +256,7 @@ def means_table(scored: Scored, bucket: str) -> str:
 
 
 def gains_table(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str]) -> str:
-    """Return the differences of pairs of methods by every column; bold where the rule calls them real."""
+    """Return the differences of pairs of methods by every column; bold if the rule decides them."""
     compete = {row.method for row in scored.rows if row.group != "control"}
     body = []
     for pair in pairs:
@@ -271,7 +271,7 @@ def gains_table(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str]) -
 
 
 def upside_down(scored: Scored, buckets: Sequence[str]) -> Iterator[str]:
-    """Yield the buckets in which the last method has more by the most lenient SSIM than the first has by ours."""
+    """Yield a sentence per bucket in which the last method's SSIM by another convention exceeds the first's by ours."""
     ours, *others = scored.of("ssim")
     competing = [row for row in scored.rows if row.group != "control"]
     for bucket in buckets if len(competing) > 1 else ():
@@ -301,17 +301,17 @@ def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], t
         [
             f"# The same images under {len(CONVENTIONS)} metric conventions\n",
             *(f"{term}\n" for term in terms),
-            "Between the columns nothing differs but the formula.\n",
-            "How far do they move a number, a gain, and the order of methods? Lowest and highest among all:\n",
+            "Only the formula differs between the columns.\n",
+            "How much they change a score, a gain, and the order of methods; lowest and highest of all:\n",
             glance(scored, pairs[0], buckets),
             *(f"{line}\n" for line in upside_down(scored, buckets)),
             f"## Gains\n\n{gains_table(scored, pairs, buckets)}",
-            f"Means of paired differences; L1 in percent of the second method's. Bold: {rule}; of an L1 in "
-            f"another unit that size is taken relative to the mean. {_decided(scored)} Intervals, and all mask ratios "
+            f"Means of paired differences; L1 in percent of the second method's. Bold: {rule}; for an L1 in "
+            f"another unit, that size is relative to the mean. {_decided(scored)} Intervals, and all mask ratios "
             "together: conventions.csv.\n",
             *(f"## Holes of {bucket} %\n\n{means_table(scored, bucket)}" for bucket in buckets),
-            "In parentheses: the place among the methods, where it is another one than by ours. In italics, without "
-            "one: controls and what sees the ground truth. "
+            "In parentheses: the place among the methods, if it differs from that by ours. In italics, without a "
+            "place: controls and methods that see the ground truth. "
             f"{MARKDOWN.dash}: the window does not fit into the images.\n",
             f"## What each computes\n\n{_explained()}",
         ]
@@ -324,7 +324,7 @@ def write_conventions(
     """Write the table of conventions.
 
     Args:
-        inputs: the files that it is made from (``sair.evaluation.score_conventions``).
+        inputs: the files that the table is made from (``sair.evaluation.score_conventions``).
         config: the whole config; its ``conventions`` name a table, whose methods are shown, and pairs of them.
         methods: specifications of that table's methods.
         output: paths to write, with the attributes ``markdown`` and ``csv``.

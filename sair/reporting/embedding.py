@@ -1,4 +1,4 @@
-"""Numbers and images as the report's page holds them."""
+"""Convert numbers and images to the form of the report's page."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INFINITY = "Infinity"  # JSON has no number for it
 
 
 def json_number(value: float, decimals: int | None = None) -> float | str | None:
-    """Return a number as JSON holds it: None for ``nan``, a text for infinity."""
+    """Return a number as a JSON value: None for ``nan``, a text for infinity."""
     if math.isnan(value):
         return None
     if math.isinf(value):
@@ -24,5 +24,5 @@ def json_number(value: float, decimals: int | None = None) -> float | str | None
 def image_uri(pixels: np.ndarray) -> str:
     """Return the data URI of an image, uint8 (H, W, 3 or 4), without loss."""
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "WEBP", lossless=True, method=1, quality=60)  # others: slower, no smaller
+    Image.fromarray(pixels).save(stream, "WEBP", lossless=True, method=1, quality=60)  # others: slower, not smaller
     return f"data:image/webp;base64,{base64.b64encode(stream.getvalue()).decode()}"

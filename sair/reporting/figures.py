@@ -118,5 +118,5 @@ def read_log(path: str | Path) -> pd.DataFrame:
 
 
 def validations(log: pd.DataFrame) -> pd.DataFrame:
-    """Return the lines of a train.csv that hold a new validation; the log repeats the last one until the next."""
+    """Return the lines of a train.csv with a new validation; the log repeats the last one until the next."""
     return log[log.psnr.notna() & (log.psnr != log.psnr.shift())]

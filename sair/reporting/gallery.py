@@ -1,4 +1,4 @@
-"""The report's gallery: scores of every test image, and some of the images with what each method put into the hole."""
+"""Make the report's gallery: scores of every test image, and some images with each method's prediction in the hole."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def gallery(
 def _images(
     chosen: Sequence[str], rows: Sequence[ManifestRow], inputs: ReportInputs, methods: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the chosen images: caption, ground truth, and what each method put into the holes."""
+    """Yield the chosen images: caption, ground truth, and each method's predictions in the holes."""
     captions = read_table(inputs.images, IMAGE_COLUMNS).set_index("image").caption
     folder = Path(inputs.manifest).parent
     predictions = {method: inputs.predictions[method] for method in methods}
@@ -128,7 +128,7 @@ def choose(rows: Sequence[ManifestRow], scores: Sequence[np.ndarray], count: int
 
 
 def _holes(row: ManifestRow, pair: FrozenPair, folder: Path, predictions: Mapping[str, str]) -> dict[str, Any]:
-    """Return the hole and what each method put into it; all else is transparent, so that the ground truth shows."""
+    """Return the hole and each method's prediction in it; other pixels are transparent and show the ground truth."""
     alpha = pair.hole.astype(np.uint8)[..., None] * np.uint8(255)
 
     def cut(pixels: np.ndarray) -> str:

@@ -1,6 +1,6 @@
-"""What each page is made from, and what a table shows: read by the plan of a run, its jobs and ``sair verify`` alike.
+"""Describe the inputs of each page and the layout of tables, for the plan of a run, its jobs and ``sair verify``.
 
-Nothing here is heavy (no pandas, no torch), because Snakemake imports it at every start.
+There are no heavy imports (no pandas, no torch), because Snakemake imports it at every start.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ Files = Mapping[str, Sequence[str]]  # method -> files, one per seed
 
 @dataclass(frozen=True)
 class Layout:
-    """What a table of the config shows.
+    """The layout of a table of the config.
 
     Attributes:
         name: its name in the config.
         dataset: the dataset whose test images are measured.
         measure: ``quality`` of images, or ``segmentation``.
-        buckets: printed buckets, such as ``20-40``, or ``all`` for every mask ratio together.
+        buckets: printed buckets, such as ``20-40``, or ``all`` for all mask ratios together.
         metrics: printed metrics.
-        claims: the paper's table beside it (``sair.reporting.paper``); without rows if it has no counterpart there.
+        claims: its counterpart in the paper (``sair.reporting.paper``); without rows if there is none.
     """
 
     name: str
@@ -52,12 +52,12 @@ class Layout:
 
     @property
     def title(self) -> str:
-        """The name as pages print it: ``Table 1`` for ``table1``, ``Table mine`` for ``mine``."""
+        """Return the name as pages print it: ``Table 1`` for ``table1``, ``Table mine`` for ``mine``."""
         return f"Table {self.number}"
 
     @property
     def number(self) -> str:
-        """``1`` for ``table1``; any other name as it is."""
+        """Return ``1`` for ``table1``; any other name unchanged."""
         return re.sub(r"\Atable(?=[0-9]+\Z)", "", self.name)
 
 
@@ -67,7 +67,7 @@ def bucket_names(config: Mapping[str, Any]) -> list[str]:
 
 
 def layout(config: Mapping[str, Any], table: str) -> Layout:
-    """Return what a table shows: what the config names, else what the paper's table shows, else everything printed.
+    """Return a table's layout: the config's settings, else those of the paper's table, else all that can be printed.
 
     Args:
         config: the whole config, checked.
@@ -101,7 +101,7 @@ class Inputs:
 
 @dataclass(frozen=True)
 class TableInputs(Inputs):
-    """What a table is made from.
+    """The inputs of a table.
 
     Attributes:
         measured: method -> its scores.csv, or for a table of segmentation its segmentation.csv, one per seed.
@@ -120,7 +120,7 @@ class TableInputs(Inputs):
 
 @dataclass(frozen=True)
 class ClaimsInputs(Inputs):
-    """What the page of claims is made from.
+    """The inputs of the page of claims.
 
     Attributes:
         measured: table -> method -> its scores.csv or segmentation.csv, one per seed; of tables with claims only.
@@ -133,7 +133,7 @@ class ClaimsInputs(Inputs):
 
 @dataclass(frozen=True)
 class ConventionsInputs(Inputs):
-    """What the page of conventions is made from.
+    """The inputs of the page of conventions.
 
     Attributes:
         measured: method -> its conventions.csv, one per seed.
@@ -146,10 +146,10 @@ class ConventionsInputs(Inputs):
 
 @dataclass(frozen=True)
 class ReportInputs(Inputs):
-    """What the report is made from. Any of the files may be missing, but not every table.
+    """The inputs of the report. Any of the files may be missing, but not every table.
 
     Attributes:
-        tables: table -> its CSV; its Markdown page lies beside it.
+        tables: table -> its CSV, with its Markdown page beside it.
         claims: claims.csv, with its Markdown page beside it; None if no table has claims.
         logs: method -> train.csv.
         maps: figures of semantic maps.
@@ -170,7 +170,7 @@ class ReportInputs(Inputs):
 
 
 def _flat(value: Any) -> Iterator[str]:
-    """Yield the paths in nested mappings and lists; None is no path."""
+    """Yield the paths in nested mappings and lists; None is skipped."""
     if isinstance(value, Mapping):
         value = list(value.values())
     if isinstance(value, str):

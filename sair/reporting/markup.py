@@ -49,7 +49,7 @@ LATEX = Markup(
 
 
 MARKDOWN_ESCAPES = str.maketrans({character: "\\" + character for character in "\\`*_<>|[]&~$"})
-# In one pass, or the escapes of one character would be escaped again.
+# Applied in one pass; otherwise the escapes of one character would be escaped again.
 ESCAPES = str.maketrans(
     {character: "\\" + character for character in "%&_#${}"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}"}
@@ -72,7 +72,7 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
         for key in shape.columns:
             decimals = METRICS[key[1]].decimals
             text = markup.dash
-            if key in row.cells and not math.isnan(row.cells[key].mean):  # no LPIPS of very small images
+            if key in row.cells and not math.isnan(row.cells[key].mean):  # very small images have no LPIPS
                 text = number(row.cells[key].mean, decimals, markup.infinity)
                 if math.isfinite(row.spread.get(key, math.nan)):
                     text += f" {markup.spread} {row.spread[key]:.{decimals}f}"
@@ -86,7 +86,7 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
 
 
 def in_markdown(text: str) -> str:
-    """Return a text escaped for Markdown, also for the cell of a table: it is shown as it is, and starts no markup."""
+    """Return a text with Markdown's characters escaped, also for cells of tables, so that it is shown unchanged."""
     return text.translate(MARKDOWN_ESCAPES)
 
 
@@ -116,7 +116,7 @@ def markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mappin
 def to_latex(
     title: str, rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], notes: Sequence[str]
 ) -> str:
-    """Return a LaTeX float; it needs the packages booktabs and graphicx."""
+    """Return a LaTeX float; it requires the packages booktabs and graphicx."""
     width, wide = len(shape.metrics), len(shape.columns) > 6
     percent = r"\,\%"
     spans = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{_bucket(b, percent)}}}" for b in shape.buckets)

@@ -21,7 +21,7 @@ from sair.evaluation.statistics import Difference, Estimate, estimate, paired
 REGION = dict(zip(("miou", "miou_hole"), REGIONS, strict=True))
 Key = tuple[str, str]  # bucket, metric
 
-# Columns of conventions.csv, by the metric that each is read like.
+# By column of conventions.csv, the metric that it is a variant of.
 BY_CONVENTION = {
     column_name(name, measure): kind(measure)
     for name, convention in CONVENTIONS.items()
@@ -32,12 +32,12 @@ RATIO_DIGITS = 1e-6  # percent; score files hold ten digits
 
 
 def family_of(column: str) -> str:
-    """Return the metric that a column is read like: that of ``psnr_hole`` and of ``ours_psnr`` is ``psnr``."""
+    """Return the metric that a column is a variant of: ``psnr`` for ``psnr_hole`` and for ``ours_psnr``."""
     return BY_CONVENTION.get(column) or METRICS[column.partition("_")[0]].name
 
 
 def least_of(column: str, least: Mapping[str, float]) -> float | None:
-    """Return by how much training with another seed alone moves a column's mean, or None if that was not measured.
+    """Return the change of a column's mean that another training seed alone causes, or None if it was not measured.
 
     Args:
         column: of scores.
@@ -51,7 +51,7 @@ def least_in_unit(key: Key, least: Mapping[str, float], known: Mapping[Key, floa
     """Return ``least_of`` a column in the column's own unit.
 
     Args:
-        key: bucket and column. L1s of other conventions have other units: there it is the same share of the mean.
+        key: bucket and column. For an L1 in another unit, the value is the same share of the mean as in ours.
         least: by metric, in the unit of our convention.
         known: means of the method that is compared with, by key.
     """
@@ -70,20 +70,20 @@ def least_in_unit(key: Key, least: Mapping[str, float], known: Mapping[Key, floa
 def read_scores(paths: str | Path | Sequence[str | Path], required: Sequence[str] = ()) -> pd.DataFrame:
     """Read the scores of one method, averaged over its seeds: one row per (bucket, id).
 
-    Takes what ``sair score``, the workflow's scoring and its scoring by other conventions write. Without the column
-    ``bucket`` all images are in none (``""``), without ``cluster`` every image is its own.
+    The files are those of ``sair score``, of the workflow's scoring, or of its scoring by other conventions. Without a
+    column ``bucket`` the bucket of all images is ``""``; without ``cluster`` every image is its own cluster.
 
     Args:
         paths: files, one per seed.
-        required: measures that must be there.
+        required: measures that must exist.
 
     Returns:
-        id, bucket, cluster, ratio if it is known, the measures, and ``perfect``: how many seeds filled the image
-        without an error. A value is infinite if it is infinite in every seed; otherwise an infinite value counts as the
-        metric's cap in the mean over seeds.
+        id, bucket, cluster, ratio if it is known, the measures, and ``perfect``, the number of seeds that filled the
+        image without an error. A value is infinite if it is infinite in every seed; otherwise an infinite value counts
+        as the metric's cap in the mean over seeds.
 
     Raises:
-        InputError: a file is missing or is no score file; seeds that scored different images.
+        InputError: a file is missing or not a score file; seeds that scored different images.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     frames = [_read_seed(path, required) for path in paths]
@@ -106,7 +106,7 @@ def read_stored(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
     """Read one score file as it is stored; arguments same as in ``read_scores``.
 
     Raises:
-        InputError: the file is missing or is no score file; its rows are not compared with each other.
+        InputError: the file is missing or not a score file; its rows are not compared with each other.
     """
     numbers = {"ratio": FINITE} | {column: _allowed(column) for column in (*MEASURES, *all_measures())}
     texts = dict.fromkeys(("id", "bucket", "cluster"), TEXT)
@@ -147,7 +147,7 @@ def measures_of(scores: pd.DataFrame) -> list[str]:
 
 
 def capped(scores: pd.DataFrame) -> pd.DataFrame:
-    """Return scores whose values are at most their metric's cap: one infinite value would make any mean infinite."""
+    """Return scores limited to their metric's cap, because one infinite value would make any mean infinite."""
     caps = {column: METRICS[family_of(column)].cap for column in measures_of(scores)}
     return scores.assign(**{column: scores[column].clip(upper=cap) for column, cap in caps.items() if cap is not None})
 
@@ -208,10 +208,10 @@ def same_images(scores: Mapping[str, pd.DataFrame]) -> None:
     """Refuse methods that scored different images, or under different masks.
 
     Args:
-        scores: by what a message calls them.
+        scores: scores by the name that messages use.
 
     Raises:
-        InputError: two of them have different (bucket, id), or another hole ratio for one.
+        InputError: two of them have different (bucket, id), or different hole ratios for one of these.
     """
     first = next(iter(scores), "")
     for name, frame in scores.items():
@@ -270,7 +270,7 @@ def read_distances(path: str | Path) -> pd.DataFrame:
 
 
 def distances(paths: Sequence[str | Path]) -> dict[Key, Estimate]:
-    """Return one method's FID and KID by (bucket, metric), averaged over its seeds, and so KID's interval."""
+    """Return one method's FID and KID by (bucket, metric), averaged over its seeds; so is KID's interval."""
     frames = [read_distances(path).set_index("bucket") for path in paths]
     mean = sum(frame[["n", "fid", "kid", "kid_low", "kid_high"]] for frame in frames) / len(frames)
     found = {}
@@ -289,7 +289,7 @@ def read_overlaps(paths: str | Path | Sequence[str | Path], features: str) -> pd
         features: which of its dense maps: ``complete``, ``masked`` or ``completed``.
 
     Raises:
-        InputError: a file is missing or is no such table; seeds that segmented different images.
+        InputError: a file is missing or not such a table; seeds that segmented different images.
     """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     numbers = ("intersection", "union")
@@ -312,7 +312,7 @@ def read_overlaps(paths: str | Path | Sequence[str | Path], features: str) -> pd
 
 
 def segmentation(overlaps: pd.DataFrame) -> dict[Key, Estimate]:
-    """Return one read-out's mIoU by (bucket, metric), and over ``all`` buckets; a complete image is in no other."""
+    """Return one read-out's mIoU by (bucket, metric), and over ``all`` buckets; complete images only over all."""
     complete = (overlaps.features == "complete").all()
     buckets = [(ALL, overlaps), *([] if complete else overlaps.groupby("bucket", sort=False))]
     return {

@@ -1,4 +1,4 @@
-"""Sentences that several pages print under their numbers: the data, the rule of decision, and the limits of both."""
+"""Write the sentences that several pages print under their numbers: on the data, the rule of decision, their limits."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
     """State when a difference counts: both conditions of ``decide``, with their numbers.
 
     Args:
-        count: number of comparisons that Holm's correction is for.
+        count: number of comparisons in Holm's correction.
         of: the place of these comparisons, such as ``this table``.
         metrics: the measures that are judged.
-        least: by metric, what another training seed moves by itself.
+        least: by metric, the change that another training seed alone causes.
     """
     known = [name for name in dict.fromkeys(metrics) if least_of(name, least) is not None]
     sizes = ", ".join(f"{least_of(name, least):g}{METRICS[name].after} in {METRICS[name].label}" for name in known)
     tests = {"swaps for mIoU" if family_of(name) == "miou" else "sign flips" for name in metrics}
     text = (
         f"p < {LEVEL} in a test paired by image (random {' or '.join(sorted(tests))}) after Holm's correction for all "
-        f"{count} comparisons of {of}, and a difference above what training with another seed moves by itself "
+        f"{count} comparisons of {of}, and a difference larger than another training seed alone causes "
         f"(`regression.least`: {sizes or 'not given'}"
     )
     if unknown := dict.fromkeys(family_of(name) for name in metrics if name not in known):
@@ -77,15 +77,15 @@ def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]], spread: b
     """
     if len(used) == 1:
         return (
-            f"One training seed ({used[0]}): intervals and tests are over images only. What another training would "
-            "give is allowed for by `regression.least` alone; a smaller gain is no finding, and takes several `seeds`."
+            f"One training seed ({used[0]}): intervals and tests are over images only. Only "
+            "`regression.least` covers variation between trainings; to detect a smaller gain, use several `seeds`."
         )
     text = (
         f"Mean over the training seeds {', '.join(map(str, used))}, first averaged per image. Intervals and tests are "
         "over images"
     ) + ("; ±: standard deviation of the means over seeds." if spread else ".")
     if any(spec.get("semantics") for spec in methods):
-        text += " Semantic encoders were trained once (seed 0): what another training of theirs moves is "
+        text += " Semantic encoders were trained once (seed 0): the effect of training them again is "
         text += "not in ±." if spread else "in no number here."
     return text
 
@@ -101,7 +101,7 @@ def departures(methods: Iterable[Mapping[str, Any]]) -> str:
         own = spec.get("parameters", {}) if spec.get("training") else {}
         changed = {key: value for key, value in spec.get("published", {}).items() if key in own and own[key] != value}
         found += [f"{spec['label']} {key} `{own[key]}` (published: `{value}`)" for key, value in changed.items()]
-    return f"Trained otherwise than published: {'; '.join(found)}." if found else ""
+    return f"Trained with other settings than published: {'; '.join(found)}." if found else ""
 
 
 def perfect(frames: Mapping[str, pd.DataFrame], apart: Collection[str] = ()) -> str:
@@ -122,5 +122,5 @@ def perfect(frames: Mapping[str, pd.DataFrame], apart: Collection[str] = ()) -> 
         return ""
     return (
         f"Images filled without an error ({', '.join(some)}) have an infinite PSNR, which counts as {PSNR_CAP:g} "
-        "dB in differences and tests, and in every mean but one over such images alone, which is infinite."
+        "dB in differences, tests and means; only a mean over such images alone is infinite."
     )

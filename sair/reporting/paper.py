@@ -1,4 +1,4 @@
-"""The numbers that the SAIR paper prints (paper.yaml), as data."""
+"""Read the numbers that the SAIR paper prints (paper.yaml)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Find the files of a stored reference of the regression check. No heavy imports: Snakemake does this when it plans."""
+"""Find the files of a stored reference. There are no heavy imports, because Snakemake imports this when it plans."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def score_files(folder: str | Path, method: str = "*") -> list[Path]:
 
 
 def stored(folder: str | Path) -> list[str]:
-    """Return the methods that a reference holds."""
+    """Return the methods that a reference contains."""
     return sorted({path.parent.parent.name for path in score_files(folder)})
 
 
@@ -24,7 +24,7 @@ def facts_file(folder: str | Path) -> Path:
     """Return the file with the facts about the run that a reference was made from.
 
     Raises:
-        InputError: there is none, and so no reference.
+        InputError: there is no such file, and so no reference.
     """
     path = Path(folder, FACTS)
     if not path.is_file():
@@ -33,10 +33,10 @@ def facts_file(folder: str | Path) -> Path:
 
 
 def counterpart(candidates: Sequence[str], folder: str | Path) -> str:
-    """Return the first of some methods that a reference holds.
+    """Return the first of some methods that a reference contains.
 
     Raises:
-        InputError: it holds none of them.
+        InputError: it contains none of them.
     """
     known = stored(folder)
     for name in candidates:

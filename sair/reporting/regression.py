@@ -1,4 +1,4 @@
-"""The regression check: compare a variant, or a new commit, with stored reference scores, paired image by image.
+"""Compare a variant, or a new commit, with stored reference scores, paired image by image (the regression check).
 
 ``results/reference/`` holds the scores of a finished default run, and ``reference.yaml`` with the config, commit and
 versions that they were made with. They are valid as long as the frozen test split is the same; another manifest is
@@ -29,7 +29,7 @@ from sair.reporting.figures import HOLE_COLOUR, draw_grid
 from sair.reporting.measured import capped, read_scores
 from sair.reporting.reference import FACTS, counterpart, facts_file, score_files
 
-MOVED = 3  # images of the grid that lost most, and as many that gained most
+MOVED = 3  # number of images in the grid that lost most, and number of those that gained most
 
 
 def store_reference(
@@ -39,10 +39,10 @@ def store_reference(
 
     Args:
         config: the whole config.
-        dataset: whose scores they are.
+        dataset: the dataset of the scores.
         manifest: its manifest.csv.
         scores: score files of each method, one per seed.
-        folder: of the reference.
+        folder: folder of the reference.
     """
     if not scores:
         raise InputError(
@@ -73,7 +73,7 @@ def store_reference(
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
-    """Read which run a reference was made from.
+    """Read the facts about the run that a reference was made from.
 
     Raises:
         InputError: there is no reference, or its facts are damaged.
@@ -106,8 +106,8 @@ def write_regression_report(
         scores: the variant's score files, one per seed, beside their predictions.
         manifest: manifest.csv of the run.
         reference: folder of the reference.
-        least: by measure, the difference that training again with another seed gives by itself. The test pairs images
-            and does not account for variation between trainings.
+        least: by measure, the change that another training seed alone causes. The test pairs images and does not
+            account for variation between trainings.
         output: paths to write, with the attributes ``markdown``, ``csv`` and ``grid``.
 
     Raises:

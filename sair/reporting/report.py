@@ -1,4 +1,4 @@
-"""One self-contained HTML page of everything that was measured: tables, images to compare, claims, curves, maps.
+"""Write one self-contained HTML page of all that was measured: tables, images to compare, claims, curves, maps.
 
 The page is ``page/page.html`` with its style, one script in four files, and one JSON block of data in it. Nothing is
 computed for it: the numbers are those of the tables, of claims.csv, of the scores and of the training logs; the images
@@ -49,13 +49,13 @@ def write_report(inputs: ReportInputs, config: Mapping[str, Any], methods: Specs
     """Write the page.
 
     Args:
-        inputs: the files that it is made from.
+        inputs: the files that the page is made from.
         config: the whole config.
         methods: specifications of all methods.
         output: the HTML file.
 
     Raises:
-        InputError: no table is there; a file is not what the workflow writes.
+        InputError: there is no table, or a file is not as the workflow writes it.
     """
     parts = {
         "tables": [_table(name, path, config) for name, path in inputs.tables.items() if Path(path).is_file()],
@@ -67,7 +67,7 @@ def write_report(inputs: ReportInputs, config: Mapping[str, Any], methods: Specs
     if not parts["tables"]:
         wanted = next(iter(inputs.tables.values()), config["results"])
         raise InputError(
-            f"{wanted}: no table of this config is there, so there is nothing to report. Make one first, such as "
+            f"{wanted}: there is no table of this config, so there is nothing to report. Make one first, such as "
             f"`snakemake --cores all {Path(wanted).with_suffix('.md')}`."
         )
     data = {"about": _about(config, inputs), "missing": _missing(config, inputs, parts), **parts}
@@ -75,7 +75,7 @@ def write_report(inputs: ReportInputs, config: Mapping[str, Any], methods: Specs
 
 
 def comparable(page: str) -> str:
-    """Return a page's text with a hash in the place of each image and without its folder's name.
+    """Return a page's text with a hash in place of each image and without its folder's name.
 
     It stays the same if another encoder wrote the same pixels, and if the results were moved.
     """
@@ -153,10 +153,10 @@ def _missing(config: Mapping[str, Any], inputs: ReportInputs, parts: Mapping[str
 
 
 def _markdown(csv: str | Path) -> tuple[str, list[str]]:
-    """Return title and notes of the Markdown page that lies beside a CSV."""
+    """Return title and notes of the Markdown page beside a CSV."""
     path = Path(csv).with_suffix(".md")
     if not path.is_file():
-        raise InputError(f"{path}: no such file, but {csv} is there. Delete that and run again.")
+        raise InputError(f"{path}: no such file, but {csv} exists. Delete that and run again.")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -193,7 +193,7 @@ def _table(name: str, path: str, config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(line: Any) -> tuple[str, dict[str, Any]]:
-    """Return a cell with its key; its texts are the ones that the other formats print."""
+    """Return a cell with its key; its texts are the same as in the other formats."""
     cell: dict[str, Any] = {}
     if not math.isnan(line.mean):
         text = markup.number(line.mean, _decimals(line.metric), markup.MARKDOWN.infinity)

@@ -1,4 +1,4 @@
-"""The rows of a table: their methods, what was measured of them, and who leads a column."""
+"""Collect the rows of a table, with their methods and measured values, and find the leading methods of each column."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ NUMBERS = ("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper")
 BEST, TIED = "best", "tied"
 AGAIN = "Delete it and run again."
 
-Compare = Callable[[str, str, Key], Difference]  # of two methods in a column, the first minus the second
+Compare = Callable[[str, str, Key], Difference]  # difference of two methods in a column, the first minus the second
 
 
 class Row(NamedTuple):
-    """One method's line: what it is called, where it stands, and what was measured by (bucket, metric)."""
+    """One method's row: its label, its group, and its measured values by (bucket, metric)."""
 
     method: str
     label: str
@@ -46,27 +46,27 @@ class Row(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """What a printed table shows: its buckets, ``all`` for every mask ratio together, and its metrics."""
+    """The columns of a printed table: its buckets, ``all`` for all mask ratios together, and its metrics."""
 
     buckets: Sequence[str]
     metrics: Sequence[str]
 
     @property
     def columns(self) -> list[Key]:
-        """(bucket, metric) of every column."""
+        """Return (bucket, metric) of every column."""
         return [(bucket, metric) for bucket in self.buckets for metric in self.metrics]
 
 
 def competes(spec: Mapping[str, Any]) -> bool:
-    """Return whether a method may lead a column and bear out a claim: neither a control nor shown the ground truth.
+    """Return whether a method may lead a column and support a claim: it is no control and sees no ground truth.
 
-    A specification without the key, such as one written before there was one, is no control.
+    A specification without the key ``control``, such as an old one, is not a control.
     """
     return not (spec.get("control", False) or spec.get("sees_truth", False))
 
 
 def claimants(layout: Layout, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:
-    """Return, by row of the paper's table, the methods that compete for it; usually one, none without such a table."""
+    """Return the competing methods of each row of the paper's table: usually one, none without such a table."""
     found: dict[str, list[str]] = {}
     for name, spec in methods.items():
         row = spec["tables"].get(layout.name)
@@ -83,15 +83,15 @@ def collect(
 ) -> list[Row]:
     """Return all lines of a table: the paper's rows in its order, then variants, then the methods that do not compete.
 
-    Where several methods name one row of the paper, the first has the paper's label and the others follow under their
-    own. A control, and a method that sees the ground truth, stand at the end, whatever row they name. In a table
+    If several methods name one row of the paper, the first has the paper's label, and the others follow under their
+    own labels. Controls and methods that see the ground truth are at the end, whatever row they name. In a table
     without a counterpart in the paper every method that competes is a variant.
 
     Args:
-        layout: what the table shows.
+        layout: the table's layout.
         methods: specifications of its methods, in order; their ``tables[layout.name]`` is the paper's row.
         measured: their cells.
-        seeds: with how many seeds each was trained.
+        seeds: number of training seeds of each.
     """
     claims, by_row = layout.claims, claimants(layout, methods)
     rows = []
@@ -100,7 +100,7 @@ def collect(
         if label not in by_row:
             rows.append(Row("", label, "paper", {}, paper, 0, NOT_IMPLEMENTED))
         for place, name in enumerate(by_row.get(label, [])):
-            # The paper's own name of the row, where the method has a longer one.
+            # Use the paper's name of the row, even if the method's label is longer.
             own = label if place == 0 else methods[name]["label"]
             rows.append(Row(name, own, "paper", measured[name], paper, seeds[name]))
     shown = {row.method for row in rows}
@@ -126,9 +126,9 @@ def to_frame(
 
     Args:
         rows: the table's lines.
-        columns: what it holds of each.
+        columns: the columns to store.
         marks: who leads each printed column (``Leaders.marks``).
-        reasons: by metric, why no method has it, or what is the matter with it.
+        reasons: by metric, why it is missing, or a caveat.
     """
     lines = []
     for row in rows:
@@ -162,7 +162,7 @@ def check_metrics(path: str | Path, frame: pd.DataFrame) -> None:
 
 
 class Leaders(NamedTuple):
-    """Who leads each column of a table, and the comparisons that decide it."""
+    """The leading methods of each column of a table, and the comparisons that decide this."""
 
     marks: dict[Key, dict[str, str]]  # column -> method -> BEST or TIED
     decisions: dict[tuple[Key, str], Decision]  # of (column, rival), the leader against it
@@ -172,15 +172,15 @@ def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least
     """Return who leads each column: one method that is the best, or those that are tied for it.
 
     The best is better than each of the others by the rule (``sair.evaluation.statistics.decide``), whose family is all
-    comparisons of the table. A method that the best does not beat by this rule is tied with it. Where nothing can be
+    comparisons of the table. A method that the best does not beat by this rule is tied with it. If nothing can be
     decided, because the metric's seed spread is not known, no method is marked. Controls, and methods that see the
     ground truth, do not compete.
 
     Args:
         rows: the table's lines.
         columns: all columns that are printed.
-        compare: of two methods in a column.
-        least: by metric, what another training seed moves by itself (``regression.least``).
+        compare: returns the difference of two methods in a column.
+        least: by metric, the change that another training seed alone causes (``regression.least``).
     """
     first: dict[Key, str] = {}
     found: dict[tuple[Key, str], Difference] = {}
@@ -199,7 +199,7 @@ def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least
         sign = 1 if METRICS[key[1]].higher_is_better else -1
         rivals = {rival: decision for (at, rival), decision in decisions.items() if at == key}
         tied = [rival for rival, decision in rivals.items() if decision.sign != sign]
-        # A method alone leads nothing; and where no seed spread is known, a tie would be as much a claim as a win.
+        # A single method does not lead. Without a known seed spread a tie would be as much a claim as a win.
         if rivals and least_of(key[1], least) is not None:
             marks[key] = dict.fromkeys((leader, *tied), TIED) if tied else {leader: BEST}
     return Leaders(marks, decisions)

@@ -36,7 +36,7 @@ def semantic_maps(
         methods: column title -> checkpoint of a method with SIR.
         images, manifest: images.csv and manifest.csv of a dataset with labels.
         output: PNG to write.
-        count: images to draw, spread evenly over the test, each under its mask of the last bucket.
+        count: number of images to draw, spread evenly over the test, each under its mask of the last bucket.
 
     The three PCA directions are those of the complete images' maps and are shared by all columns, so that equal
     colours are equal embeddings.
@@ -79,7 +79,7 @@ def _principal_axes(maps: list[Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]
     vectors = torch.cat([dense.flatten(1).T for dense in maps])
     mean = vectors.mean(0)
     _, _, axes = torch.linalg.svd(vectors - mean, full_matrices=False)
-    # A singular vector's sign is arbitrary: fixed, so that a redrawn figure has the same colours.
+    # A singular vector's sign is arbitrary. Fix it, so that a redrawn figure has the same colours.
     axes = axes[:3] * axes[:3].sum(1, keepdim=True).sign()
     projected = (vectors - mean) @ axes.T
     return mean, axes, projected.quantile(0.02, dim=0), projected.quantile(0.98, dim=0)

@@ -1,6 +1,6 @@
-"""The tables: aggregate per-image scores, set the paper's numbers beside them, and state the terms of both.
+"""Write the tables: aggregate per-image scores, add the paper's numbers, and state the terms of both.
 
-The CSV holds everything (means, intervals, n, hole-only and raw columns, reasons for missing numbers); Markdown and
+The CSV contains everything (means, intervals, n, hole-only and raw columns, reasons for missing numbers); Markdown and
 LaTeX show the headline. Every number is computed from the scores on disk.
 """
 
@@ -59,7 +59,7 @@ class _Lines:
         rows: the table's lines.
         frames: method -> scores or overlaps.
         compare: the paired differences of two methods' frames, by column.
-        stored: all columns that the CSV holds.
+        stored: all columns of the CSV.
     """
 
     rows: Sequence[Row]
@@ -93,7 +93,7 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
 
     Args:
         table: its name in the config, such as ``table1``.
-        inputs: the files that it is made from.
+        inputs: the files that the table is made from.
         config: the whole config.
         methods: specifications of the methods that the table shows.
         output: paths to write, with the attributes ``markdown``, ``latex`` and ``csv``.
@@ -128,7 +128,7 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
 
 
 def _measure_quality(shown: Layout, inputs: TableInputs, config: Mapping[str, Any], methods: Specs) -> _Lines:
-    """Return the lines of a table of quality, from scores and, where they were computed, from FID and KID."""
+    """Return the lines of a table of quality, from scores and, if they were computed, from FID and KID."""
     frames = {name: read_scores(paths, MEASURES) for name, paths in inputs.measured.items()}
     same_images({inputs.measured[name][0]: frame for name, frame in frames.items()})
     measured = {name: quality(frame) for name, frame in frames.items()}
@@ -151,7 +151,7 @@ def _with_clusters(found: dict[Key, Estimate], scores: pd.DataFrame) -> dict[Key
 
 def _measure_segmentation(shown: Layout, inputs: TableInputs, config: Mapping[str, Any], methods: Specs) -> _Lines:
     """Return the lines of a table of segmentation; the dense CLIP is among them."""
-    assert inputs.clip is not None, "the plan gives every table of segmentation the dense CLIP"
+    assert inputs.clip is not None, "a table of segmentation needs the dense CLIP"
     # Plain CLIP is not a method: its read-out of masked images is the paper's first row, that of complete images a
     # control.
     plain: dict[str, Mapping[str, Any]] = {
@@ -191,7 +191,7 @@ def _terms(
         )
     specs = [(row.label, methods.get(row.method, {})) for row in rows]
     if seeing := [label for label, spec in specs if spec.get("sees_truth") and not spec.get("control")]:
-        yield f"Sees the ground truth, and so stands among the controls: {', '.join(seeing)}."
+        yield f"Sees the ground truth, and is therefore listed with the controls: {', '.join(seeing)}."
     missing: dict[str, list[str]] = {}
     for row in rows:
         if row.reason:
@@ -206,7 +206,7 @@ def _terms(
 
 
 def _on_what(shown: Layout, manifest: str, config: Mapping[str, Any], rows: Sequence[Row]) -> Iterator[str]:
-    """Yield on which images a table was measured, and how far it is from the paper's experiment."""
+    """Yield notes on the images of a table, and on its differences from the paper's experiment."""
     dataset = config["datasets"][shown.dataset]
     size = config["image_size"]
     n, clusters = _counted(rows, shown.metrics[0])
@@ -228,7 +228,7 @@ def _on_what(shown: Layout, manifest: str, config: Mapping[str, Any], rows: Sequ
 
 
 def _counted(rows: Sequence[Row], metric: str) -> tuple[int, int]:
-    """Return the number of images per bucket and of their clusters, as the first measured row has them."""
+    """Return the largest number of images per bucket in any row, and the number of their clusters."""
     found = [(cell.n, cell.clusters) for row in rows for key, cell in row.cells.items() if key[1] == metric]
     return max(found, default=(0, 0))
 
@@ -262,8 +262,8 @@ def _explain(table: str, marked: Leaders, metrics: Sequence[str], least: Mapping
         return f"No two methods compete (controls do not), so nothing is marked. {stored}"
     return (
         f"Bold: better than every other method, that is {notes.rule(len(decisions), 'this table', metrics, least)}. "
-        "Underlined: the best and what this rule does not tell from it. Of the comparisons with a column's best, "
-        f"{notes.reasons(decisions)}. Controls do not compete. {stored}"
+        "Underlined: the best and the methods that this rule does not distinguish from it. Of the comparisons with a "
+        f"column's best, {notes.reasons(decisions)}. Controls do not compete. {stored}"
     )
 
 
@@ -293,8 +293,8 @@ def _distances(rows: Sequence[Row], buckets: Sequence[str], wanted: bool) -> _Di
     flag = f" FID is {BIASED}; KID is not." if fewest < ENOUGH else ""
     head = f"Distance of distributions, n = {have[0].cells[shape.columns[0]].n}.{flag}"
     note = (
-        f"FID {METRICS['fid'].convention}; KID {METRICS['kid'].convention}. No method is marked: a single image "
-        "has no distance that a test could pair."
+        f"FID {METRICS['fid'].convention}; KID {METRICS['kid'].convention}. No method is marked, because a "
+        "single image has no such distance that a test could pair."
     )
     return _Distances(f"{head}\n\n{table}\n\n", note, {"fid": BIASED} if flag else {})
 

@@ -360,7 +360,7 @@ def test_a_new_method_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
     check(maker(spec))
     namespace = {}
     exec(compile((tmp_path / "tests/test_my_method.py").read_text(), "test_my_method", "exec"), namespace)
-    namespace["test_it_learns"]()
+    namespace["test_training_lowers_the_loss"]()
     ours = 'lint.isort.known-first-party=["sair", "baselines"]'
     line = [sys.executable, "-m", "ruff", "check", "--config", "line-length=120", "--config", ours, "."]
     ruff = subprocess.run(line, capture_output=True)

@@ -330,7 +330,8 @@ def test_what_was_trained_otherwise_than_published_is_said_under_tables():
     def lama(change):
         return load_spec("lama", "config/methods", "paper", {"batch": 16}, {"lama": {"parameters": change}})
 
-    assert departures([lama({})]) == "Trained otherwise than published: LaMa perceptual `vgg16` (published: `hrf`)."
+    expected = "Trained with other settings than published: LaMa perceptual `vgg16` (published: `hrf`)."
+    assert departures([lama({})]) == expected
     assert departures([lama({"perceptual": None})]).endswith("LaMa perceptual `None` (published: `hrf`).")
     assert departures([lama({"perceptual": "hrf"})]) == ""
     assert departures([load_spec("sair", "config/methods", "paper", {"batch": 16})]) == ""

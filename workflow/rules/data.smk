@@ -1,15 +1,15 @@
 rule freeze_images:
-    """Finish every image of a dataset, and list them with their hashes."""
+    """Prepare every image of a dataset, and list them with their hashes."""
     input:
         named=lambda w: named(named_files(config["datasets"][w.dataset])),
     output:
         table=f"{RESULTS}/{{dataset}}/images.csv",
     log:
         f"{RESULTS}/logs/{{dataset}}/images.log",
-    priority: 2  # faults of a data set are reported before anything is trained
+    priority: 2  # faults of a dataset are reported before anything is trained
     conda:
         "../envs/sair.yaml"
-    threads: 8  # at most: processes that make images
+    threads: 8  # upper limit; number of processes that prepare images
     params:
         dataset=lambda w: config["datasets"][w.dataset],
         content=lambda w: digests(named_files(config["datasets"][w.dataset])),
@@ -20,7 +20,7 @@ rule freeze_images:
 
 
 rule freeze_manifest:
-    """Freeze the test: every test image under one mask of every bucket."""
+    """Freeze the test split: every test image under one mask of every bucket."""
     input:
         images=rules.freeze_images.output.table,
         learnt=lambda w: project.learnt_from(w.dataset),
@@ -41,7 +41,7 @@ rule freeze_manifest:
 
 
 rule truth_features:
-    """Compute Inception features of the ground truths of the test, for FID and KID of every method."""
+    """Compute Inception features of the ground-truth test images, for FID and KID of every method."""
     input:
         manifest=rules.freeze_manifest.output.manifest,
     output:

@@ -1,5 +1,5 @@
-# Jobs compute with one thread, Snakemake's default, unless a rule sets another number: jobs side by side get more done than one
-# with all cores, and their number changes no result. `--set-threads train=4` gives trainings more if there are idle cores.
+# Jobs compute with one thread, Snakemake's default, unless a rule sets another number: parallel jobs get more done than one
+# job with all cores, and results do not depend on their number. `--set-threads train=4` gives trainings more threads.
 SEMANTICS = config["semantics"]["dataset"]
 
 
@@ -21,7 +21,7 @@ rule train:
     conda:
         "../envs/sair.yaml"
     threads: lambda w: project.training_threads(w.method)
-    resources:  # which Snakemake does not compare: no weight depends on them
+    resources:  # Snakemake does not compare them, and no weight depends on them
         gpu_mib=lambda w: GPU.train(project.method(w.method)),
         workers=lambda w: project.upkeep("method", w.method, "workers"),
         save_every=lambda w: project.upkeep("method", w.method, "save_every"),
@@ -63,7 +63,7 @@ use rule train as train_encoder with:
 rule segment:
     """Segment masked test images from the embeddings that a method's SIR completes."""
     input:
-        # The method's own encoder: the words of another one do not match its embeddings.
+        # The method's own encoder, because text embeddings of another one do not match.
         clip=lambda w: project.encoder(w.method)
         or f"{project.clip}/checkpoint.safetensors",
         images=f"{RESULTS}/{{dataset}}/images.csv",
@@ -142,7 +142,7 @@ rule score_predictions:
 
 
 rule fid:
-    """Measure FID and KID of one method in every bucket, from Inception features that are kept."""
+    """Measure FID and KID of one method in every bucket, from Inception features, which are stored."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         truth=f"{RESULTS}/{{dataset}}/truth_features.safetensors",

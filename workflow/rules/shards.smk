@@ -1,4 +1,4 @@
-# With `shards` above 1: prediction and scoring of one method spread over that many jobs, and so over GPUs and nodes.
+# With `shards` above 1, prediction and scoring of a method are spread over that many jobs, and so over GPUs and nodes.
 OF_METHOD = f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}"
 FOR_GATHERING = f"{RESULTS}/{{{{dataset}}}}/{{{{method}}}}/seed{{{{seed}}}}"
 LOG_OF_METHOD = f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}"
