@@ -2,9 +2,9 @@
 
     python benchmarks/faces.py          prints the table and writes results/bench_faces.json
 
-Each measurement is a process of its own, and the two revisions take turns. On a busy machine wall time means little:
-core seconds (user and system time of the process and its workers) are what to compare; wall time shows how the work
-spreads over processes where as many cores are idle.
+Each measurement is a separate process, and the two revisions take turns. On a busy machine wall time means little, so
+compare core seconds (user and system time of the process and its workers). Wall time shows how the work spreads over
+processes if as many cores are idle.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def draw_function() -> Callable[..., Any]:
 
 
 def freeze_function() -> Callable[..., Any]:
-    """Return what the measured revision freezes images with."""
+    """Return the function with which the measured revision freezes images."""
     try:
         from sair.data.freeze import freeze_images
     except ImportError:  # c7ba0a3
@@ -50,7 +50,7 @@ def measure(count: int, size: int, processes: int) -> dict[str, Any]:
     Args:
         count: number of faces.
         size: side in pixels.
-        processes: how many draw and write; 0 only draws, in this process.
+        processes: number of processes that draw and write; 0 only draws, in this process.
     """
     digest = hashlib.sha256()
     with tempfile.TemporaryDirectory() as folder:

@@ -3,8 +3,8 @@
     python benchmarks/gpu.py                             prints the table and writes results/bench_gpu.json
     python benchmarks/gpu.py --device cpu --size 64 --preset mini --batch 2     the same where no GPU is present
 
-Random weights and images; bfloat16 autocast. Each measurement is a process of its own, the two revisions take turns,
-and a warm-up comes before. Peak memory is what torch allocated. A call takes under five minutes on a data-centre GPU.
+Random weights and images; bfloat16 autocast. Each measurement is a separate process, the two revisions take turns, and
+each starts with a warm-up. Peak memory is what torch allocated. A call takes under five minutes on a data-centre GPU.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ WARM_UP = 3
 
 
 def prepare(device: str) -> None:
-    """Set the process up as the measured revision does."""
+    """Set up the process as the measured revision does."""
     try:
         from sair.common import runtime
     except ImportError:  # c7ba0a3

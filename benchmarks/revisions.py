@@ -1,4 +1,4 @@
-"""Shared by benchmarks that compare the working tree with another revision of this repository."""
+"""Help benchmarks to compare the working tree with another revision of this repository."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@
 
 Each measurement is a separate process with one thread, and the contenders take turns. On a busy machine wall time means
 little, so core time (user and system time of the process) per pair is compared. Libraries that are not installed are
-left out with a note; they are no dependencies of this project.
+left out with a note; this project does not depend on them.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def write_pairs(folder: Path, count: int, size: int) -> None:
     """Write ground truths and noisy predictions as PNG files: waves with an edge and noise, which compress like photos.
 
     Args:
-        folder: gets the folders ``truth`` and ``prediction``.
+        folder: the folders ``truth`` and ``prediction`` are created in it.
         count: number of pairs.
         size: side in pixels.
     """
@@ -193,7 +193,7 @@ def measure(contender: str, folder: Path, warm: Path) -> dict[str, Any]:
     if contender in SLOW:
         return {"ms": 1000 * (middle - start) / few, "scores": scores}
     scores = score(folder)
-    # What a call costs whatever the number of pairs, such as building a network, is taken away.
+    # Subtract the cost of a call that does not depend on the number of pairs, such as building a network.
     return {"ms": 1000 * (time.process_time() - middle - (middle - start)) / (many - few), "scores": scores}
 
 
@@ -274,7 +274,7 @@ def processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what is measured."""
+    """Return the versions of the measured libraries."""
     names = ["numpy", "torch", "pillow", *LIBRARIES.values()]
     found = {dist.metadata["Name"].lower(): dist.version for dist in metadata.distributions()}
     return {name: found[name] for name in names if name in found}

@@ -1,10 +1,11 @@
-"""Count what a training step and an inpainted batch ask of a device, side by side with another revision; without a GPU.
+"""Count operators and reads of a training step and an inpainted batch, beside another revision, without a GPU.
 
     python benchmarks/steps.py          prints the table and writes results/bench_steps.json
 
-Operators: calls that reach a device, each a launch or a few on a GPU. Reads: operators that make the CPU wait for a
-GPU, because a value or a size is read, a mask selects, or host values are copied. Both are counted on the CPU in the
-forward and the backward pass. CPU ms: user and system time of a process with one thread; the revisions take turns.
+Operators: calls that reach a device, each of which is one or a few launches on a GPU. Reads: operators that make the
+CPU wait for a GPU, because a value or a size is read, a mask selects, or host values are copied. Both are counted on
+the CPU in the forward and the backward pass. CPU ms: user and system time of a process with one thread; the revisions
+take turns.
 """
 
 from __future__ import annotations

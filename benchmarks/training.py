@@ -7,8 +7,8 @@ It needs a frozen split, and the small CLIP for rows with semantics; both are ma
 
     snakemake --cores all results/faces/manifest.csv results/faces/clip/checkpoint.safetensors
 
-Each training is a process with one thread, and the two revisions take turns on the same split. Core seconds (user and
-system time) are what to compare; on a busy machine they grow, too, but for both revisions alike. Validation is not
+Each training is a process with one thread, and the two revisions take turns on the same split. Compare core seconds
+(user and system time): on a busy machine they also grow, but for both revisions alike. Validation is not
 counted per step. The table is printed, and written with all facts to results/bench_training.json.
 """
 
@@ -104,8 +104,8 @@ class Measured:
         """Train a method, and return its core seconds, in all and per step, and the validations.
 
         Args:
-            name: of the file in config/methods.
-            steps: that are counted; None takes the whole training.
+            name: name of the file in config/methods.
+            steps: number of counted steps; None trains to the end.
             encoder: checkpoint of the semantic encoder, for a method with ``semantics``.
         """
         config = self.config

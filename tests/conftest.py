@@ -16,14 +16,14 @@ torch.set_num_threads(1)  # with more, every test waits whenever another process
 
 @pytest.fixture(scope="session")
 def config():
-    """The default config."""
+    """Return the default config."""
     with open("config/config.yaml", encoding="utf-8") as stream:
         return yaml.safe_load(stream)
 
 
 @pytest.fixture
 def nowhere(monkeypatch, tmp_path):
-    """No source of pretrained files has anything and no other machine answers. Returns monkeypatch, to open some."""
+    """Make all sources of pretrained files empty and other machines unreachable; return monkeypatch to open some."""
     monkeypatch.delenv(sources.ENVIRONMENT, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # open_clip's cache
     monkeypatch.setattr(sources, "DEFAULT_FOLDER", str(tmp_path / "default"))
@@ -78,7 +78,7 @@ def frozen_split(config, tmp_path_factory):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A working folder with an empty registry, which is not on Python's path."""
+    """Change to a working folder with an empty registry, which is not on Python's path."""
     for name in ("methods", "semantics"):
         (tmp_path / "config" / name).mkdir(parents=True)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry not in ("", str(tmp_path))])

@@ -1,4 +1,4 @@
-"""The Python API: what a notebook calls, with every kind of image, beside what the command line gives."""
+"""Test the Python API with every kind of image, and against the command line."""
 
 import doctest
 import subprocess
@@ -31,7 +31,7 @@ MASK[10:25, 12:30] = True
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    """A LIIF on random weights, as a checkpoint."""
+    """Return a LIIF on random weights, as a checkpoint."""
     spec = load_spec("liif", "config/methods", "mini", {"steps": 1, "scale": 1})
     path = tmp_path_factory.mktemp("api") / "liif.safetensors"
     save_method(path, replace(maker(spec)(), image_size=64))
@@ -76,7 +76,7 @@ def test_every_kind_of_image_gives_that_kind_and_one_result(checkpoint):
     assert single.dtype == torch.uint8 and np.array_equal(single.permute(1, 2, 0).numpy(), filled)
 
 
-def test_paths_are_read_through_the_gate(checkpoint, tmp_path):
+def test_paths_are_read_with_the_common_checks(checkpoint, tmp_path):
     write_png(tmp_path / "a.png", IMAGE)
     write_png(tmp_path / "black.png", np.where(MASK, 0, 255).astype(np.uint8))
     method = sair.load(str(checkpoint))
@@ -107,7 +107,7 @@ def test_what_is_under_the_hole_is_never_seen(checkpoint):
         ("nowhere.png", MASK, r"nowhere\.png: no such file"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(image, mask, message):
+def test_ambiguous_images_and_masks_are_refused(image, mask, message):
     with pytest.raises(InputError, match=message):
         sair.load("mean_fill").inpaint(image, mask)
 

@@ -1,4 +1,4 @@
-"""Dependencies point one way: every module belongs to a package that has a place in the layer order."""
+"""Test that dependencies point one way: every module belongs to a package with a place in the layer order."""
 
 import ast
 import importlib.util

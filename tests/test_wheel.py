@@ -1,4 +1,4 @@
-"""The wheel works outside the checkout, for everything that needs no workflow."""
+"""Test that the wheel works outside the checkout, for everything that needs no workflow."""
 
 import shutil
 import subprocess
@@ -56,7 +56,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def work(tmp_path, monkeypatch):
-    """An empty folder with images, masks and a checkpoint."""
+    """Return an empty folder with images, masks and a checkpoint."""
     monkeypatch.delenv("PYTHONPATH", raising=False)
     rng = np.random.default_rng(0)
     for number in range(8):
@@ -84,6 +84,6 @@ def test_scores_comparisons_and_inpainting_need_no_checkout(installed, work, req
 
 
 @pytest.mark.parametrize("words", ["methods", "doctor", "new-method mine", "convert rfrnet g.pth -o out.safetensors"])
-def test_what_needs_a_project_says_so_in_one_line(installed, work, words):
+def test_commands_that_need_a_project_fail_with_one_line(installed, work, words):
     status, _, error = run(installed / "sair", *words.split(), cwd=work)
     assert status == 1 and error.count("\n") == 1 and "config/" in error and "folder" in error

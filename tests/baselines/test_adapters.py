@@ -1,4 +1,4 @@
-"""Programs and folders as methods: what they are given, and every way in which they can fail."""
+"""Test programs and folders as methods: their inputs, and every way in which they can fail."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from sair.inference.predict import predict
 
 SPEC = {"name": "mine", "sees_truth": False}
 
-# A program of its own: fills the hole with the mean of the known pixels. It knows nothing of this project.
+# A separate program: it fills the hole with the mean of the known pixels and imports nothing of this project.
 PROGRAM = """
 import pathlib, sys
 import numpy as np
@@ -62,7 +62,7 @@ def test_a_program_conforms(tmp_path):
         {"size": 48},
     ],
 )
-def test_its_own_terms_are_kept(tmp_path, options):
+def test_a_program_gets_the_size_fill_and_polarity_that_it_expects(tmp_path, options):
     command = program(tmp_path) + options.pop("extra", [])
     method = Command(command=command, **options)
     images, masks = samples(2)
@@ -70,7 +70,7 @@ def test_its_own_terms_are_kept(tmp_path, options):
     for image, mask, found in zip(images, masks, filled, strict=True):
         hole = mask[0].bool()
         if options.get("size"):
-            # Shown smaller: known pixels near the hole count as hole there, so the mean is another.
+            # At the smaller size known pixels near the hole count as hole, so the mean is different.
             assert (found[:, hole].mean(1) - image[:, ~hole].mean(1)).abs().max() < 0.1
         else:
             assert (found[:, hole] - image[:, ~hole].mean(1, keepdim=True)).abs().max() < 2 / 255
@@ -102,8 +102,8 @@ def test_a_broken_program_is_caught_by_name(tmp_path, change, name, after, optio
     assert time.monotonic() - start < 30
 
 
-def test_logs_beside_the_images_are_the_programs_own(tmp_path):
-    """LaMa's predict leaves a log, Hydra a hidden folder with an image in it."""
+def test_logs_beside_the_images_are_ignored(tmp_path):
+    """LaMa's predict leaves a log, and Hydra leaves a hidden folder with an image in it."""
     after = "(output / 'log.txt').write_text(''); (output / '.hydra').mkdir()"
     after += "; (output / '.hydra/a.png').write_bytes(b''); (output / 'scores.csv').write_text('')"
     images, masks = samples(2)
@@ -112,7 +112,7 @@ def test_logs_beside_the_images_are_the_programs_own(tmp_path):
 
 
 def echoed(folder, *words, **options):
-    """The words that a program is given."""
+    """Return the words that a program gets."""
     path = folder / "echo.py"
     copy = "import json, shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2], dirs_exist_ok=True)"
     path.write_text(f"{copy}\njson.dump(sys.argv[3:], open({str(folder / 'words.json')!r}, 'w'))")
@@ -122,7 +122,7 @@ def echoed(folder, *words, **options):
     return json.loads((folder / "words.json").read_text())
 
 
-def test_braces_that_are_no_placeholders_are_the_programs(tmp_path):
+def test_braces_that_are_not_placeholders_are_passed_on(tmp_path):
     words = [
         "hydra.run.dir=${now:%Y}",
         '{"lr": 1}',
@@ -208,7 +208,7 @@ def git(folder, *words):
 
 @pytest.fixture
 def checkout(tmp_path, monkeypatch):
-    """A repository of two commits, the second of which is checked out, and what declares it."""
+    """Create a repository of two commits and check out the second; return what a method file declares about it."""
     for name in [name for name in os.environ if name.startswith("GIT_")]:
         monkeypatch.delenv(name)
     folder = tmp_path / "code"
@@ -267,7 +267,7 @@ def test_a_program_runs_in_the_folder_of_its_checkout(checkout, tmp_path):
         echoed(tmp_path, checkout=checkout)
 
 
-def test_what_is_not_there_is_said_with_the_remedy(tmp_path):
+def test_missing_code_or_programs_are_reported_with_the_remedy(tmp_path):
     images, masks = samples(1)
     checkout = {"folder": str(tmp_path / "lama"), "repository": "https://example.org/lama", "commit": "abc"}
     method = Command(command=["{checkout}/run"], checkout=checkout)
@@ -372,7 +372,7 @@ def test_a_new_method_runs_as_it_is_written(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize("name", ["lama_original", "misf_original"])
-def test_the_authors_programs_say_how_to_get_them(name):
+def test_missing_authors_programs_are_reported_with_the_command_to_get_them(name):
     from sair.methods.build import build
     from sair.methods.spec import load_spec
 

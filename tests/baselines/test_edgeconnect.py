@@ -1,4 +1,4 @@
-"""EdgeConnect against recorded numbers of the authors' code, its reader, its edges and its stages."""
+"""Test EdgeConnect against recorded numbers of the authors' code, its reader, its edges and its stages."""
 
 import hashlib
 import json
@@ -23,7 +23,7 @@ TINY = METHODS["edgeconnect"].tiny
 
 
 def drawn_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
-    """Weights in the order of the sorted names, so that activations keep their size."""
+    """Return weights in the order of the sorted names, so that activations keep their size."""
     stream, state = np.random.PCG64(seed), {}
     for name, shape in sorted(shapes.items()):
         u = uniform(stream, shape)
@@ -33,7 +33,7 @@ def drawn_state(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torc
 
 
 def tiles(seed: int, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Noisy tiles in 8-bit steps, for edges, and a mask of tiles."""
+    """Return noisy tiles in 8-bit steps, for edges, and a mask of tiles."""
     stream, block = np.random.PCG64(seed), np.ones((side // 8,) * 2)
     tiles = np.kron(uniform(stream, (batch, 3, 8, 8)), block)
     images = torch.tensor(0.8 * tiles + 0.2 * uniform(stream, (batch, 3, side, side)), dtype=torch.float32)
@@ -42,7 +42,7 @@ def tiles(seed: int, batch: int, side: int) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def published_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of the authors' file: a kernel under spectral norm is a matrix and two vectors."""
+    """Return names and shapes of the authors' file: a kernel under spectral norm is a matrix and two vectors."""
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     normalised = network.spectrally_normalised() if isinstance(network, EdgeGenerator) else []
     for name, layer in network.named_modules():
@@ -59,7 +59,7 @@ def published_shapes(network: nn.Module) -> dict[str, tuple[int, ...]]:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """Files such as the authors', the second as their training on several GPUs leaves it."""
+    """Write files like the authors', the second in the form that their training on several GPUs gives."""
     folder, paths = tmp_path_factory.mktemp("authors"), {}
     for name, network in NETWORKS.items():
         shapes = published_shapes(network())
@@ -123,14 +123,14 @@ def test_a_file_that_does_not_fit_is_refused(tmp_path, damage, message):
         load(network, path)
 
 
-def test_edges_ignore_the_hole_and_keep_off_it():
+def test_edges_do_not_depend_on_the_hole_and_are_zero_in_it():
     images, masks = tiles(4, 2, 64)
     edges = canny_edges(images, masks)
     assert torch.equal(edges, canny_edges(images * (1 - masks) + masks, masks))
     assert edges.sum() > 0 and (edges * masks).sum() == 0
 
 
-def test_the_image_teaches_the_edge_generator_in_the_joint_stage():
+def test_the_image_loss_trains_the_edge_generator_in_the_joint_stage():
     method = EdgeConnect(**TINY, edge_adversarial_weight=0, feature_matching_weight=0)
     before = method.edge_generator.encoder[1].weight.detach().clone()
     train(method, *tiles(6, 2, 32), 0.9)
@@ -138,7 +138,7 @@ def test_the_image_teaches_the_edge_generator_in_the_joint_stage():
 
 
 @pytest.mark.parametrize("known_edges", ["complete", "masked"])
-def test_known_edges_are_the_complete_images_or_what_the_test_sees(known_edges):
+def test_known_edges_are_of_the_complete_or_the_masked_image(known_edges):
     method, seen = EdgeConnect(**TINY, known_edges=known_edges), []
     method.edge_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))
     train(method, *tiles(6, 2, 32), 0.1)
@@ -150,7 +150,7 @@ def test_known_edges_are_the_complete_images_or_what_the_test_sees(known_edges):
 
 
 @pytest.mark.parametrize("drawn_edges", ["everywhere", "hole"])
-def test_drawn_edges_are_the_whole_images_or_only_the_holes(drawn_edges):
+def test_drawn_edges_are_used_everywhere_or_only_in_the_hole(drawn_edges):
     method, seen = EdgeConnect(**TINY, drawn_edges=drawn_edges), []
     method.edge_generator.register_forward_hook(lambda _, __, drawn: seen.append(drawn))
     method.inpaint_generator.register_forward_pre_hook(lambda _, given: seen.append(given[1]))

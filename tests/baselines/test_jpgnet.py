@@ -1,4 +1,4 @@
-"""JPGNet against recorded numbers of the authors' code, and its generator."""
+"""Test JPGNet against recorded numbers of the authors' code, and its generator."""
 
 import hashlib
 import json
@@ -21,8 +21,8 @@ TINY = METHODS["jpgnet"].tiny
 
 @pytest.fixture(scope="module")
 def published():
-    """The published filtering networks on random weights."""
-    with torch.device("meta"):  # drawing weights that are replaced takes seconds
+    """Return the published filtering networks on random weights."""
+    with torch.device("meta"):  # drawing random weights, which are replaced, takes seconds
         method = JPGNet(generator=PAINTER)
     method.to_empty(device="cpu")
     for name in NETWORKS:

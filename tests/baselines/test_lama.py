@@ -1,4 +1,4 @@
-"""LaMa against recorded numbers of the authors' code, its perceptual loss, and its checkpoint reader."""
+"""Test LaMa against recorded numbers of the authors' code, its perceptual loss, and its checkpoint reader."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ IMAGENET_STD = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
 
 @pytest.fixture(scope="module")
 def networks():
-    """The published generators on random weights, made once."""
+    """Return the published generators on random weights, made once."""
     made = {}
 
     def network(blocks: int, seed: int) -> nn.Module:
@@ -128,7 +128,7 @@ def encoder():
 
 
 def test_the_authors_network_has_its_names_and_dilates(encoder):
-    """Facts of MIT's resnet50dilated: ResNet-50 with a stem of three convolutions, an eighth of the side at the end."""
+    """MIT's resnet50dilated is a ResNet-50 with a stem of three convolutions and output at an eighth of the side."""
     state = {name: value for name, value in encoder.state_dict().items() if not name.endswith("num_batches_tracked")}
     assert state["conv3.weight"].shape == (128, 64, 3, 3) and state["layer1.0.conv1.weight"].shape == (64, 128, 1, 1)
     assert state["layer1.0.downsample.0.weight"].shape == (256, 128, 1, 1)
@@ -157,13 +157,13 @@ def test_the_authors_file_is_read_from_the_folder_of_weights(nowhere, tmp_path, 
         maps = method._features(images)
         wanted = encoder.eval()(images)
     assert all(torch.equal(a, b) for a, b in zip(maps, wanted, strict=True))
-    assert torch.equal(torch.get_rng_state(), randomness), "making the network moved the training's random numbers"
+    assert torch.equal(torch.get_rng_state(), randomness), "making the network changed the training's random numbers"
     assert not any(key.startswith("_features") for key in method.state_dict())
     assert {"perceptual"} < set(train(method, *image_batch(5, 2, 16, 16))[0][0])
     assert any("encoder_epoch_20.pth from the folder of weights" in line for line in weights.used())
 
 
-def test_the_authors_loss_without_its_file_says_what_to_do(nowhere):
+def test_the_authors_loss_without_its_file_is_an_error_with_the_remedy(nowhere):
     method = LaMa(**TINY | {"perceptual": "hrf"})
     with pytest.raises(InputError, match=r"(?s)encoder_epoch_20\.pth from https://.*SAIR_WEIGHTS"):
         train(method, *image_batch(5, 2, 16, 16))
@@ -194,7 +194,7 @@ def test_another_encoder_is_refused(tmp_path, encoder, damage, message):
 
 
 def authors_state(blocks: int = 9) -> OrderedDict:
-    """The names and shapes of a published file; every tensor is one zero, so that the file stays small."""
+    """Return the names and shapes of a published file; every tensor is one zero, so that the file stays small."""
     with torch.device("meta"):
         state = LaMaGenerator(blocks=blocks).state_dict()
     full = OrderedDict((f"generator.{k}", torch.zeros((), dtype=v.dtype).expand(v.shape)) for k, v in state.items())
@@ -206,7 +206,7 @@ def authors_state(blocks: int = 9) -> OrderedDict:
 
 
 def big_generator(blocks: int = 9) -> LaMaGenerator:
-    """The published size, every weight one."""
+    """Return a generator of the published size in which every weight is one."""
     with torch.device("meta"):
         generator = LaMaGenerator(blocks=blocks)
     generator.to_empty(device="cpu")

@@ -1,4 +1,4 @@
-"""Losses that several published methods share."""
+"""Test losses that several published methods share."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""MISF against recorded numbers of the authors' code, and predictive filtering."""
+"""Test MISF against recorded numbers of the authors' code, and predictive filtering."""
 
 import hashlib
 import json
@@ -17,7 +17,7 @@ GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "misf.json").read_te
 
 @pytest.fixture(scope="module")
 def published():
-    """The published generator on random weights."""
+    """Return the published generator on random weights."""
     return seeded(MISFGenerator(), GOLDEN["generator"][0]["weights_seed"])
 
 

@@ -1,4 +1,4 @@
-"""The contract of the published methods: what each of them must do alike."""
+"""Test what all published methods have in common."""
 
 import copy
 
@@ -18,7 +18,7 @@ SLOW = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def extractor():
-    """VGG16 on random weights: the published ones are not needed to see a loss fall."""
+    """Return VGG16 on random weights: the published ones are not needed to see a loss fall."""
     return seeded(Vgg16Features(), 1).requires_grad_(False)
 
 
@@ -33,7 +33,7 @@ def emptied(images, masks):
 
 @pytest.mark.parametrize("size", [(61, 77), (16, 40), (5, 3), (1, 1)], ids=lambda size: f"{size[0]}x{size[1]}")
 @pytest.mark.parametrize("name", METHODS)
-def test_any_size_comes_back(name, size):
+def test_predictions_have_the_size_of_the_images(name, size):
     torch.manual_seed(0)
     method = METHODS[name].make().train()
     images, masks = emptied(*image_batch(2, 2, *size))
@@ -44,7 +44,7 @@ def test_any_size_comes_back(name, size):
     assert all(module.training for module in method.modules() if module is not method), "the mode was not restored"
 
 
-@pytest.mark.parametrize("name", [name for name in METHODS if name != "jpgnet"])  # its painter checks it itself
+@pytest.mark.parametrize("name", [name for name in METHODS if name != "jpgnet"])  # its painter makes this check
 def test_only_known_pixels_and_the_mask_reach_the_networks(name):
     torch.manual_seed(0)
     method = METHODS[name].make()
@@ -115,7 +115,7 @@ def test_a_stage_trains_its_own_networks(name, changes, progress, moving, terms,
     assert logged[-1][falling] < logged[0][falling]
     moved = {key.split(".")[0] for key, value in method.named_parameters() if not torch.equal(value, before[key])}
     assert moved == moving
-    assert set(method.state_dict()) == names, "a frozen network slipped into the checkpoint"
+    assert set(method.state_dict()) == names, "the checkpoint contains a frozen network"
     painted_over = name == "jpgnet"  # the generator of JPGNet stays fixed
     assert all(p.requires_grad for key, p in method.named_parameters() if not (painted_over and "colour" in key))
 

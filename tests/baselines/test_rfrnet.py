@@ -1,4 +1,4 @@
-"""RFRNet against recorded numbers of the authors' code, and its two training stages."""
+"""Test RFRNet against recorded numbers of the authors' code, and its two training stages."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ TINY = METHODS["rfrnet"].tiny
 
 
 def deep_holes(case):
-    """Images and masks with a middle that only some recurrences reach."""
+    """Return images and masks with a middle that only some recurrences reach."""
     images, masks = image_batch(case["images_seed"], case["batch"], *case["size"])
     masks[..., 8:-8, 8:-8] = 1
     return images, masks
@@ -58,16 +58,16 @@ def test_the_attention_equals_the_authors():
         with torch.no_grad():
             found, memory = attention(x, mask, memory)
     assert_golden(found, case)
-    assert not torch.allclose(attention(x, mask, None)[0], found, atol=1e-2), "the numbers would not tell"
+    assert not torch.allclose(attention(x, mask, None)[0], found, atol=1e-2), "the test could not fail"
 
 
-def test_nothing_is_remembered_beyond_a_image():
+def test_no_state_is_kept_between_images_or_calls():
     network = seeded(RFRNetGenerator(**TINY), 3)
     images, masks = image_batch(3, 2, 32, 32)
     with torch.no_grad():
         both = network(images, masks)
         network(1 - images.flip(0), masks.flip(0))
-        assert torch.equal(network(images, masks), both), "a call saw the one before"
+        assert torch.equal(network(images, masks), both), "a call depends on the one before"
         assert torch.allclose(network(images[1:], masks[1:]), both[1:], atol=1e-6), "an image saw its neighbour"
 
 
@@ -89,7 +89,7 @@ def test_losses_equal_the_authors(monkeypatch):
     assert not any(key.startswith("_vgg") for key in method.state_dict())
 
 
-def test_what_is_deeper_than_the_recurrences_reach_stays_black():
+def test_pixels_deeper_than_the_recurrences_reach_stay_black():
     method, masks = RFRNet(**TINY), torch.zeros(1, 1, 64, 64)
     masks[..., 4:-4, 4:-4] = 1
     assert (method.inpaint(torch.rand(1, 3, 64, 64) * (1 - masks), masks)[..., 26:-26, 26:-26] == 0).all()

@@ -1,4 +1,4 @@
-"""StructureFlow against recorded numbers of the authors' code, its structure images, its stages, and its reader."""
+"""Test StructureFlow against recorded numbers of the authors' code, its structure images, stages and reader."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ TINY = METHODS["structureflow"].tiny
 
 
 def published_shapes(network: torch.nn.Module) -> dict[str, tuple[int, ...]]:
-    """Names and shapes in the authors' files: with spectral norm not folded."""
+    """Return names and shapes in the authors' files: with spectral norm not folded."""
     spectral = {f"{name}.conv.weight" for name, block in network.named_modules() if getattr(block, "spectral", False)}
     shapes = {}
     for name, value in network.state_dict().items():
@@ -49,7 +49,7 @@ def published_shapes(network: torch.nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def published_state(network: torch.nn.Module, seed: int) -> dict[str, torch.Tensor]:
-    """Such a file's content, drawn in the order of the sorted names; singular vectors by three power iterations."""
+    """Return the content of such a file, drawn in the order of the names; singular vectors by power iterations."""
     stream, state = np.random.PCG64(seed), {}
     for name, shape in sorted(published_shapes(network).items()):
         u = uniform(stream, shape)
@@ -72,7 +72,7 @@ def published_state(network: torch.nn.Module, seed: int) -> dict[str, torch.Tens
 
 @pytest.fixture(scope="module")
 def networks(tmp_path_factory):
-    """The three networks, loaded from files such as the authors write."""
+    """Return the three networks, loaded from files like those that the authors write."""
     made = {}
     for name, cls in CLASSES.items():
         network, path = cls(GOLDEN["channels"]), tmp_path_factory.mktemp("weights") / f"latest_net_{name}.pth"
@@ -121,7 +121,7 @@ def test_correctness_equals_the_authors():
 
 
 def scalar_resample(features: np.ndarray, flow: np.ndarray, window: int, sigma: float) -> np.ndarray:
-    """The definition, one tap at a time."""
+    """Resample by the definition, one tap at a time."""
     height, width = features.shape[1:]
     result = np.zeros((len(features), *flow.shape[1:]))
     for row, column in np.ndindex(*flow.shape[1:]):
@@ -161,7 +161,7 @@ def test_resampling_has_the_right_gradient():
 
 @pytest.fixture
 def on_a_gpu(monkeypatch):
-    """The solver that is taken on other devices than a CPU."""
+    """Use the solver of devices other than a CPU."""
     monkeypatch.setattr(structure, "_diffuse", lambda right, below, x: dissection.solve(right[:, 0], below[:, 0], x))
 
 
@@ -205,7 +205,7 @@ def test_dissection_solves_the_equations(size, weights):
 
 
 class WithoutWaiting(TorchDispatchMode):
-    """Refuses what makes a process wait for its GPU."""
+    """Refuses operators that make a process wait for its GPU."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         assert function.__name__.partition(".")[0] not in {"_local_scalar_dense", "nonzero", "is_nonzero", "equal"}

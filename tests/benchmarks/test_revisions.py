@@ -1,4 +1,4 @@
-"""The benchmarks that compare revisions run without a GPU, here at small sizes and against the same revision."""
+"""Test that the benchmarks of revisions run without a GPU, at small sizes and against the same revision."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""The published formulas and the shortcuts that the benchmark times give the same image, here at small sizes."""
+"""Test that the published formulas and the shortcuts of the benchmark give the same image, at small sizes."""
 
 import importlib.util
 import json

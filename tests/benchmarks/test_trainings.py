@@ -1,4 +1,4 @@
-"""The benchmark of trainings: what it reports of two revisions, and the split as an older revision reads it."""
+"""Test the benchmark of trainings: its report on two revisions, and the split in the form of an older revision."""
 
 import argparse
 import csv
@@ -20,7 +20,7 @@ def training(monkeypatch):
 
 @pytest.fixture
 def data(frozen_split, tmp_path):
-    """A frozen split under the names that the workflow gives."""
+    """Return a frozen split under the names that the workflow gives."""
     folder = frozen_split(tmp_path / "split", train=16, validation=1, masks=4).parent
     (folder / "masks.csv").rename(folder / "training_masks.csv")
     return folder

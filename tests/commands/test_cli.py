@@ -1,4 +1,4 @@
-"""The command line: wrong arguments give one line of error and an exit status, never a traceback."""
+"""Test that wrong arguments give one line of error and an exit status, never a traceback."""
 
 import argparse
 import os
@@ -24,7 +24,7 @@ BAD = ("missing", "folder", "empty", "binary", "text")
 
 @pytest.fixture
 def files(tmp_path):
-    """Files to misuse by name, two good images with a mask, and a config whose results do not exist."""
+    """Write files to misuse, two good images with a mask, and a config whose results do not exist."""
     (tmp_path / "folder").mkdir()
     (tmp_path / "empty").write_bytes(b"")
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00\x80PK\x03\x04" * 50)
@@ -188,7 +188,7 @@ def test_ctrl_c_causes_no_traceback(files):
 
 
 @pytest.mark.parametrize("line", ["score", "compare", "doctor", "weights fetch"])
-def test_the_help_of_a_command_says_what_it_does(line, capsys):
+def test_the_help_of_a_command_describes_it(line, capsys):
     with pytest.raises(SystemExit):
         cli.main([*line.split(), "--help"])
     description = capsys.readouterr().out.split("\n\n")[1]

@@ -1,4 +1,4 @@
-"""An author's files become one checkpoint of ours, which then runs without them."""
+"""Test that an author's files become one checkpoint of this project, which then runs without them."""
 
 import re
 import zipfile
@@ -16,7 +16,7 @@ from sair.methods.spec import load_spec
 
 pytestmark = pytest.mark.slow  # as a whole
 
-# What each method's files hold: the network inside the method, and how its authors nest its weights.
+# The content of each method's files: the network inside the method, and how its authors nest its weights.
 FILES = {
     "lama": {"": ("generator", lambda state: {"state_dict": {f"generator.{k}": v for k, v in state.items()}})},
     "misf": {"": ("generator", lambda state: {"iteration": 5, "generator": state})},
@@ -51,7 +51,7 @@ def ours_of(path):
 
 
 def write_files(name, folder):
-    """A method on random weights, and its authors' files with these as words of the command."""
+    """Return a method on random weights, and the command's words for its authors' files, which are written."""
     torch.manual_seed(1)
     method = build(load_spec(name, "config/methods", "mini")).eval()
     words = []
@@ -63,7 +63,7 @@ def write_files(name, folder):
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_converted_weights_paint_the_same(name, tmp_path):
+def test_converted_weights_give_the_same_images(name, tmp_path):
     method, words = write_files(name, tmp_path)
     output = tmp_path / "weights/converted.safetensors"
     torch.manual_seed(2)
@@ -99,7 +99,7 @@ VARIANTS = {
 
 
 def changed(content, change):
-    """An author's file, with a change of every tensor by name, wherever it is nested."""
+    """Change every tensor of an author's file, given by name, at any depth."""
     items = {}
     for name, value in content.items():
         new = change(name, value) if isinstance(value, torch.Tensor) else (name, value)
@@ -226,7 +226,7 @@ def test_what_cannot_be_converted_is_refused(tmp_path, capsys):
     assert not (tmp_path / "out.safetensors").exists()
 
 
-def test_a_method_with_weights_learns_nothing(tmp_path):
+def test_a_method_with_weights_is_not_trained(tmp_path):
     (tmp_path / "a.yaml").write_text("label: A\nclass: baselines.misf:MISF\ntraining: {steps: 5}\n")
     (tmp_path / "b.yaml").write_text("label: B\nextends: a\nweights: weights/misf.safetensors\n")
     assert load_spec("b", tmp_path, "mini")["training"] is None

@@ -1,4 +1,4 @@
-"""`sair doctor`: its findings about sets that are valid, missing or different from their description."""
+"""Test `sair doctor`: its findings about sets that are valid, missing or different from their description."""
 
 import shutil
 
@@ -22,7 +22,7 @@ CLASSES = ["sky", "face"]
 
 @pytest.fixture
 def sets(tmp_path):
-    """A labelled folder of 8 images and one of 30 masks; returns a config that names them."""
+    """Write a labelled folder of 8 images and one of 30 masks; return a config that names them."""
     spec = {"source": "faces", "train": 8, "validation": 0, "test": 0}
     for image in images(spec, 48):
         write_png(tmp_path / f"images/{image.id}.png", image.pixels)
@@ -191,7 +191,7 @@ def test_doctor_and_the_run_refuse_the_same(sets, config, tmp_path, name):
 
 
 def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config, tmp_path):
-    """The same folder under two names, split in another way: test images of one are training images of the other."""
+    """One folder has two names and two splits, so test images of one are training images of the other."""
     sets["datasets"]["learnt"] = sets["datasets"]["mine"] | {"train": 6, "validation": 0, "test": 2}
     sets["datasets"]["mine"] = sets["datasets"]["mine"] | {"train": 3, "validation": 0, "test": 4}
     sets["semantics"] = {"dataset": "learnt"}
@@ -211,7 +211,7 @@ def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config
     assert project.learnt_from("photos") == []
 
 
-def test_the_exit_status_says_whether_all_is_present(sets, tmp_path, capsys):
+def test_the_exit_status_shows_whether_everything_is_present(sets, tmp_path, capsys):
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(sets | {"results": "results/mine"}))
     assert main(["doctor", "--configfile", str(tmp_path / "mine.yaml")]) == 0
     assert main(["doctor", "--configfile", "config/paper.yaml"]) == 1

@@ -1,4 +1,4 @@
-"""``sair new-method``: names that it refuses, and files that run as they are written."""
+"""Test ``sair new-method``: names that it refuses, and files that run as they are written."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from sair.methods.spec import load_spec
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A folder that looks like the project's to `sair new-method`."""
+    """Create a folder that `sair new-method` accepts as the project's."""
     root = Path.cwd()
     for folder in ("config/methods", "config/semantics", "baselines", "tests", "workflow"):
         (tmp_path / folder).mkdir(parents=True)
@@ -62,7 +62,7 @@ def test_a_new_method_of_any_other_name_passes_the_linter_and_conforms(project, 
     compile((project / f"tests/test_{name}.py").read_text(), name, "exec")
 
 
-def test_outside_a_project_the_commands_say_where_they_looked(tmp_path, monkeypatch, capsys):
+def test_outside_a_project_the_commands_name_the_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     for words in (["methods"], ["new-method", "mine"], ["convert", "rfrnet", "a.pth", "-o", "b.safetensors"]):
         assert main(words) == 1

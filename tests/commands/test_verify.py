@@ -1,4 +1,4 @@
-"""sair verify: what counts as another number, and what only as another machine's rounding."""
+"""Test which differences `sair verify` reports, and which it accepts as another machine's rounding."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from sair.reporting.measured import read_stored
 
 @pytest.fixture(scope="module")
 def scored(tmp_path_factory, frozen_split):
-    """Scores of the mean fill on two drawn faces."""
+    """Return scores of the mean fill on two drawn faces."""
     data = tmp_path_factory.mktemp("verify")
     frozen_split(data, buckets=[(20, 40)])
     spec = load_spec("mean_fill", "config/methods", "mini")

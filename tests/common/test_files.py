@@ -1,4 +1,4 @@
-"""Atomic writing: either the whole file exists, or an error says why it does not."""
+"""Test atomic writing: the whole file exists, or an error states the cause."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Reading images, masks and label maps: formats, ranges of values, and files that are refused."""
+"""Test reading images, masks and label maps: formats, ranges of values, and files that are refused."""
 
 import struct
 import zlib
@@ -26,7 +26,7 @@ def eight_bits(pixels, top=65535):
 
 
 def png(path, pixels, colour, depth=16, *chunks):
-    """A PNG as the specification has it: Pillow writes neither 16-bit colours nor greys of four bits."""
+    """Write a PNG by the specification, because Pillow writes neither 16-bit colours nor greys of four bits."""
     if depth == 4:
         rows = [(row[0::2] << 4 | row[1::2]).astype(np.uint8).tobytes() for row in pixels]
     else:
@@ -40,7 +40,7 @@ def png(path, pixels, colour, depth=16, *chunks):
 
 
 def tiff(path, pixels, photometric=None, order="<", extra=None):
-    """An uncompressed TIFF of any kind of numbers, and with any kind of further channel."""
+    """Write an uncompressed TIFF of any numeric type, with any kind of further channel."""
     bits, channels = 8 * pixels.dtype.itemsize, 1 if pixels.ndim == 2 else pixels.shape[2]
     photometric = (1 if channels < 3 else 2) if photometric is None else photometric
     data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()

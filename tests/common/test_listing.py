@@ -1,4 +1,4 @@
-"""Listing a folder: which files are images, which are ignored, and which cause a warning or an error."""
+"""Test listing a folder: which files are images, which are ignored, and which cause a warning or an error."""
 
 import os
 import unicodedata
@@ -84,7 +84,7 @@ def test_a_path_that_is_not_a_folder_is_refused(tmp_path):
     touch(tmp_path / "b.png/c.png")
     assert names(tmp_path) == ["a.png", "b.png/c.png"], "a folder may be named like an image"
     os.mkfifo(tmp_path / "d.png")
-    assert names(tmp_path) == ["a.png", "b.png/c.png"], "what is no file is not waited for"
+    assert names(tmp_path) == ["a.png", "b.png/c.png"], "reading does not wait for something that is not a file"
 
 
 def test_a_name_that_is_not_utf8_is_refused(tmp_path):

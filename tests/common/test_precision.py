@@ -1,4 +1,4 @@
-"""`precision: auto` depends on the device that computes, not on other devices of the machine."""
+"""Test that `precision: auto` depends on the device that computes, not on other devices of the machine."""
 
 import pytest
 import torch

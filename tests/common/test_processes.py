@@ -1,4 +1,4 @@
-"""Worker processes: the same results in order, the first error, and no process that outlives its parent."""
+"""Test worker processes: the same results in order, the first error, and no process that outlives its parent."""
 
 import operator
 import os
@@ -107,7 +107,7 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
 
 
 def test_a_worker_that_is_ended_removes_its_unfinished_file(tmp_path):
-    """Its parent is killed while large images are written again and again."""
+    """The parent is killed while its workers write large images."""
     code = """
 import sys
 from functools import partial

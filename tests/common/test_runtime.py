@@ -1,4 +1,4 @@
-"""Precision and device of a process, and the conditions that it records."""
+"""Test precision and device of a process, and the conditions that it records."""
 
 import subprocess
 import sys
@@ -9,8 +9,8 @@ import torch
 from sair.common import runtime
 
 
-def test_precision_asks_the_device_that_computes(monkeypatch):
-    """A GPU beside a CPU without bfloat16 does not make the CPU's trainings bfloat16."""
+def test_precision_depends_on_the_device_that_computes(monkeypatch):
+    """A GPU beside a CPU without bfloat16 must not make trainings on the CPU use bfloat16."""
     cpu = torch.device("cpu")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)

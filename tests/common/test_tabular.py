@@ -1,4 +1,4 @@
-"""Reading score files: names stay text, a wrong cell is an error with its line, and no file causes a traceback."""
+"""Test reading score files: names stay text, a wrong cell is an error with its line, and no file causes a traceback."""
 
 import math
 
@@ -156,7 +156,7 @@ def test_the_order_of_rows_does_not_matter(tmp_path):
 
 
 def test_scores_without_masks(tmp_path):
-    """What `sair score` writes of two folders: no bucket, no hole-only and no raw columns."""
+    """`sair score` without masks writes no bucket, no hole-only and no raw columns."""
     columns = ["id", "psnr", "ssim", "l1", "lpips"]
     one, two = (stored(tmp_path, frame(shift=shift, buckets=("",))[columns], f"{shift}.csv") for shift in (0.0, 1.0))
     assert outcomes(one, two, "psnr") == {"all": "improved"}

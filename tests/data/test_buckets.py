@@ -1,4 +1,4 @@
-"""Buckets of hole ratios: exact limits, and what is refused."""
+"""Test buckets of hole ratios: exact limits, and what is refused."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Clusters: images of one person, scene or photograph, from a list or from folders; never in training and test."""
+"""Test clusters: images of one person, scene or photograph, from a list or from folders; never in training and test."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from sair.data.sources import images
 
 @pytest.fixture
 def spec(tmp_path):
-    """A folder of four training and four test images, each of other noise."""
+    """Write a folder of four training and four test images, each of different noise; return its specification."""
     for number in range(8):
         noise = np.random.default_rng(number).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         write_png(tmp_path / f"images/s{number // 2}/{number} x.png", noise)

@@ -1,4 +1,4 @@
-"""Sources, masks, the frozen split and samples; faults of real folders are errors that name the file."""
+"""Test sources, masks, the frozen split and samples; faults of real folders are errors that name the file."""
 
 import os
 import subprocess
@@ -29,7 +29,7 @@ SIZE = 32
 
 @pytest.fixture
 def folder(tmp_path):
-    """Twelve images of 40x36 pixels and 24 masks of 64x64, eight a bucket."""
+    """Write twelve images of 40x36 pixels and 24 masks of 64x64, eight per bucket."""
     rng = np.random.default_rng(0)
     for number in range(12):
         write_png(tmp_path / f"images/{number:02d}.png", rng.integers(0, 256, (36, 40, 3), dtype=np.uint8))
@@ -131,7 +131,7 @@ def test_a_test_image_in_the_training_set_is_refused(folder, tmp_path):
 
 @pytest.mark.parametrize("place, said", [("10", None), ("06", "1 validation images are also train images")])
 def test_equal_images_in_two_splits(folder, tmp_path, capsys, place, said):
-    """An image of the validation may be neither in the test nor, without a warning, in the training."""
+    """A validation image that is also a test image is refused; one that is also a training image causes a warning."""
     write_png(folder / f"images/{place}.png", read_rgb(folder / f"images/{'07' if said is None else '00'}.png"))
     if said is None:
         with pytest.raises(InputError, match=r"1 test images are also validation images \(test = validation: 10 = 07"):
@@ -254,7 +254,7 @@ def test_samples_are_a_pure_function_of_their_number(frozen):
     backwards = [second[k] for k in reversed(range(14))][::-1]
     for a, b in zip(forwards, backwards, strict=True):
         assert a["id"] == b["id"] and (a["images"] == b["images"]).all() and (a["masks"] == b["masks"]).all()
-    # Every image once an epoch, in another order each time.
+    # Each image occurs once per epoch, in another order each time.
     assert sorted(s["id"] for s in forwards[:6]) == sorted(s["id"] for s in forwards[6:12])
     other = Samples(frozen / "images.csv", frozen / "training_masks.csv", "train", 4)
     assert any((other[k]["images"] != forwards[k]["images"]).any() for k in range(6))
@@ -271,7 +271,7 @@ def test_seeds_are_unrelated():
     assert len(seeds) == 2000 and all(0 <= seed < 2**63 for seed in seeds)
 
 
-def test_numbers_in_names_count_by_value(tmp_path):
+def test_numbers_in_names_are_sorted_by_value(tmp_path):
     for number in (0, 1, 2, 9, 10, 11, 99, 100):
         write_png(tmp_path / f"images/{number}.png", np.full((40, 40, 3), number, np.uint8))
     spec = {"source": "folder", "images": str(tmp_path / "images"), "train": 5, "validation": 1, "test": 2}
@@ -286,7 +286,7 @@ def test_lists_name_a_published_split(folder):
         found = list(images(dataset(folder, test_list=str(test), **changes), SIZE))
         return {name: [p.id for p in found if p.split == name] for name in ("train", "validation", "test")}
 
-    # All others are learnt from, a listed image that the test does not take is not.
+    # All other images are for training; a listed test image that is not used is not.
     assert split(test=2, validation=1, train=8) == {
         "train": ["00", "01", "03", "04", "06", "08", "09", "10"], "validation": ["11"], "test": ["07", "02"],
     }  # fmt: skip
@@ -321,7 +321,7 @@ def test_ids_that_folders_make_equal_or_too_long_are_explained(folder):
 
 
 def test_ids_may_be_as_long_as_a_file_name(folder, tmp_path):
-    """Prompts as names: 251 characters and the ending."""
+    """An id may be a prompt: 251 characters and the ending."""
     (folder / "images/11.png").rename(folder / "images" / f"{'z' * 251}.png")
     out = freeze(folder, tmp_path / "results")
     assert "z" * 251 in {row.id for row in read_manifest(out / "manifest.csv")}
@@ -377,7 +377,7 @@ def test_a_capped_test_leaves_masks_for_training(folder):
 
 
 def test_processes_make_the_same_table(folder, tmp_path, monkeypatch):
-    # So little work would start no worker.
+    # Without this, so little work would start no worker.
     monkeypatch.setattr("sair.data.freeze.in_processes", partial(in_processes, alone=0))
     tables = [tmp_path / f"{processes}/images.csv" for processes in (1, 4)]
     for table, processes in zip(tables, (1, 4), strict=True):

@@ -1,4 +1,4 @@
-"""The embedded sets: the same bytes everywhere, splits that share no pixel, holes inside their bucket."""
+"""Test the embedded sets: the same bytes everywhere, splits that share no pixel, holes inside their bucket."""
 
 import csv
 import hashlib
@@ -136,14 +136,14 @@ def test_every_class_occurs_often_and_visibly(portraits):
 
 
 @pytest.mark.parametrize("name", ["glasses", "hat", "beard", "hair"])
-def test_captions_tell_what_the_labels_show(portraits, name):
+def test_captions_describe_what_the_labels_show(portraits, name):
     for seed, face in enumerate(portraits):
         words = face.caption.replace("no hair", "").replace(",", "").split()
         assert (name in words) == (CLASSES.index(name) in face.labels), (seed, face.caption)
 
 
 def test_both_eyes_are_alike():
-    """Seen straight on, both irises, with pupil and highlight, are one image: gaze, colour and light are shared."""
+    """Seen from the front, both irises have the same pixels: gaze, colour and light are shared."""
     straight = Pose(x=0.5, y=0.5, scale=1.0, tilt=0.0, yaw=0.0, light=1.0)
     for seed in range(20):
         look = replace(draw_look(seed), pose=straight, eye_gap=24 / 256, eye_open=1.1)
@@ -157,7 +157,7 @@ def test_both_eyes_are_alike():
 
 @pytest.mark.slow
 def test_the_stored_reference_is_of_the_default_manifest(tmp_path, config):
-    """Image, mask and hole of each row are those that the stored scores were measured on; only `cluster` was added."""
+    """Each row has the image, mask and hole that the stored scores were measured on; only `cluster` was added."""
     # The test split does not depend on the number of training images and masks.
     faces = config["datasets"]["faces"] | {"train": 1, "validation": 0}
     freeze_images(faces, config["image_size"], tmp_path / "images.csv")
@@ -200,7 +200,7 @@ def test_crops_have_the_promised_form(split):
 
 
 def used(split, size, seed):
-    """How often each source pixel is in a crop, by photograph: in all crops that fit, or in 800 training crops."""
+    """Count by photograph how often each pixel is in a crop: in all crops that fit, or in 800 training crops."""
     counts = {photo.name: np.zeros((photo.height, photo.width), int) for photo in photos.PHOTOS}
     for region in regions(split, 800 if split == "train" else capacity(split, size, seed), size, seed):
         photo = counts[region.photo]
@@ -211,7 +211,7 @@ def used(split, size, seed):
 
 
 def capacity(split, size, seed):
-    """The number that the refusal of too many names."""
+    """Return the number of crops that the error about too many crops names."""
     with pytest.raises(InputError, match=f"only [0-9]+ {split} crops of {size} pixels fit without overlap") as error:
         regions(split, 10**6, size, seed)
     return int(re.search("only ([0-9]+)", str(error.value))[1])
@@ -220,12 +220,12 @@ def capacity(split, size, seed):
 @pytest.mark.parametrize("size", [32, 64, 128])
 @pytest.mark.parametrize("seed", [0, 1, 5])
 def test_no_pixel_is_used_twice(size, seed):
-    """Every source pixel is counted, so a shared one cannot hide."""
+    """Every source pixel is counted, so that a pixel in two splits is found."""
     counts = {split: used(split, size, seed) for split in photos.SPLITS}
     for photo in photos.PHOTOS:
         test, validation, train = (counts[split][photo.name] for split in ("test", "validation", "train"))
         assert test.max() <= 1 and validation.max() <= 1
-        assert not (test.any() and (validation.any() or train.any())), "a test photograph is no other's"
+        assert not (test.any() and (validation.any() or train.any())), "a test photograph is in no other split"
         assert test.any() or (validation.any() and train.any()), "every photograph is used"
         if train.any():
             apart = np.flatnonzero(validation.any(axis=0))[0] - np.flatnonzero(train.any(axis=0))[-1] - 1

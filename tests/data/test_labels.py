@@ -1,4 +1,4 @@
-"""Label maps of image sets: ids, names, sizes and bit depths."""
+"""Test label maps of image sets: ids, names, sizes and bit depths."""
 
 import unicodedata
 
@@ -12,7 +12,7 @@ from sair.data.sources import classes_of, images, labelled
 
 
 def test_label_maps_come_along_with_names(tmp_path):
-    """Ids from 1, an id beyond the classes, nearest reduction, and what the image shows by area."""
+    """Ids start at 1, one is beyond the classes, reduction is by nearest neighbour, and captions are sorted by area."""
     labels = np.zeros((40, 60), np.uint8)
     labels[:, 10:30], labels[:, 30:50], labels[:4] = 1, 2, 9
     for k in range(5):
@@ -52,7 +52,7 @@ def test_classes_of_one_name_are_one_and_maps_may_be_smaller(tmp_path):
     ((41, 49), True), ((24, 20), False), ((123, 147), True), ((10, 12), True), ((30, 49), False), ((1, 1), True),
 ])  # fmt: skip
 def test_label_maps_rounded_to_whole_pixels_are_accepted(tmp_path, shape, accepted):
-    """Of an image of 49x41 pixels: both sides rounded down, up, or to the nearest."""
+    """For an image of 49x41 pixels, both sides may be rounded down, up, or to the nearest."""
     write_png(tmp_path / "labels/0.png", np.zeros(shape, np.uint8))
     spec = {"source": "folder", "classes": ["a"]}
     call = labelled, (tmp_path / "images/0.png", (41, 49), str(tmp_path / "images"), str(tmp_path / "labels"), spec)
@@ -64,7 +64,7 @@ def test_label_maps_rounded_to_whole_pixels_are_accepted(tmp_path, shape, accept
 
 
 def test_deep_label_maps_and_decomposed_names(tmp_path):
-    """A panoptic map of 16 bits, whose name macOS wrote: ids beyond 255 stay what they are."""
+    """A 16-bit panoptic map whose name macOS wrote keeps its ids beyond 255."""
     composed, decomposed = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
     ids = np.full((8, 8), 300, np.uint16)
     ids[:4] = 301

@@ -1,4 +1,4 @@
-"""The paper's data sets as they lie on a disk, in small: `config/paper.yaml` with other counts, to its tables."""
+"""Test small copies of the paper's data sets in their layout on disk, from `config/paper.yaml` to its tables."""
 
 import os
 import re
@@ -30,7 +30,7 @@ PARTS = {
     "skin": "skin", "hair": "hair", "nose": "nose", "mouth": "mouth", "neck": "neck", "glasses": "eye_g", "hat": "hat",
     "clothes": "cloth", "brows": ("r_brow", "l_brow"), "eyes": ("r_eye", "l_eye"), "ears": ("r_ear", "l_ear"),
 }  # fmt: skip
-NUMBERS = [*range(16), *range(1996, 2008)]  # in order of names the last would be 9
+NUMBERS = [*range(16), *range(1996, 2008)]  # sorted by name, the last one would be 9
 
 
 def paper(config):
@@ -43,7 +43,7 @@ def save_jpeg(path, pixels):
 
 
 def write_part(folder, number, part, drawn):
-    """A part mask as CelebAMask-HQ has it: white on black, in colour."""
+    """Write a part mask in CelebAMask-HQ's form: white on black, in colour."""
     path = folder / f"CelebAMask-HQ-mask-anno/{number // 2000}/{number:05d}_{part}.png"
     write_png(path, np.repeat(np.where(drawn, 255, 0).astype(np.uint8)[..., None], 3, axis=2))
 
@@ -72,7 +72,7 @@ def write_ade20k(folder):
 
 
 def write_masks(folder, size=128, each=3):
-    """The order of NVIDIA's 12,000: a tenth of hole ratio every 2,000, the first 1,000 of each off the border."""
+    """Write masks in NVIDIA's order: a tenth more hole every 2,000, the first half of each off the border."""
     for tenth in range(6):
         for place in [*range(each), *range(1000, 1000 + each)]:
             ratio = (tenth + 0.3 + 0.1 * (place % 1000)) / 10
@@ -96,7 +96,7 @@ def generated(root):
 
 
 def real(root):
-    """Real files under the layout's names: four faces with their parts, photographs with labels for the test."""
+    """Link real files under the layout's names: four faces with their parts, photographs with labels for the test."""
     for path in sorted((REAL / "celebamaskhq/maskgan_demo").glob("*.jpg")):
         number, ids = int(path.stem), np.array(Image.open(path.with_suffix(".png")))
         (root / "CelebAMask-HQ/CelebA-HQ-img").mkdir(parents=True, exist_ok=True)
@@ -109,7 +109,7 @@ def real(root):
     ade = root / "ADEChallengeData2016"
     shutil.copytree(REAL / "ade20k_sample/images", ade / "images/validation")
     shutil.copytree(REAL / "ade20k_sample/annotations", ade / "annotations/validation")
-    # Labels of training images are not at hand: those of the sample, twice, serve.
+    # No labels of training images are available, so those of the sample are used twice.
     for path in sorted(ade.glob("*/validation/*")):
         other = ade / str(path.relative_to(ade)).replace("validation", "training").replace("val", "train")
         other.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,7 @@ real_files = pytest.mark.skipif(missing_real(), reason="SAIR_DATA names no folde
 
 
 def workspace(folder, make):
-    """The workflow with SAIR alone, the sets under the paper's paths, and what of paper.yaml this machine changes."""
+    """Copy the workflow with SAIR only, the sets under the paper's paths, and paper.yaml adapted to this machine."""
     shutil.copytree("workflow", folder / "workflow")
     shutil.copytree("config", folder / "config", ignore=lambda d, names: [
         n for n in names if Path(d).name == "methods" and n not in ("sair.yaml", "liif.yaml", "mean_fill.yaml")
@@ -184,7 +184,7 @@ def test_the_paper_runs_on_a_small_copy_of_each_layout(make, tmp_path):
 
 
 def test_part_masks_are_painted_as_the_authors_do(tmp_path, config):
-    """Over one another in the authors' order, left and right merged by their name, the folder by thousands."""
+    """Parts are painted in the authors' order, left and right merge by name, and each folder has 2,000 numbers."""
     spec = paper(config)["datasets"]["celebahq"]
     for part, rows in {"skin": 8, "nose": 6, "hair": 4, "r_eye": 2}.items():  # each above the last but the eye
         drawn = np.zeros((8, 8), bool)
@@ -226,7 +226,7 @@ def test_a_contradictory_config_is_refused(config, change, message):
 
 @pytest.fixture
 def layout(tmp_path, config, monkeypatch):
-    """The generated sets, `sair doctor` told that they are whole, and a function that lists its faults."""
+    """Return the folder of the generated sets, the config, and a function that lists the doctor's faults."""
     counts = generated(tmp_path / "data")
     known = {name: dict(facts) for name, facts in checks.known_sets().items()}
     known["celebahq"]["images"], known["nvidia"]["images"] = len(NUMBERS), 36
@@ -278,7 +278,7 @@ def test_the_doctor_reports_incomplete_sets(layout):
 
 @pytest.mark.slow
 def test_planning_neither_lists_nor_opens_images(tmp_path):
-    """The whole of the paper is planned where no data set is, so its size cannot matter."""
+    """The whole run of the paper is planned without the data sets, so their size cannot matter."""
     for name in ("workflow", "config"):
         shutil.copytree(name, tmp_path / name)
     line = ["-n", "--configfile", "config/paper.yaml"]

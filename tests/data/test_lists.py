@@ -1,4 +1,4 @@
-"""Lists of a split in the ways that tools and people write them."""
+"""Test lists of a split in the forms that tools and people write."""
 
 import os
 import unicodedata
@@ -13,7 +13,7 @@ NAMES = ["1.png", "2.png", "s/3.jpg", "my photo (1).png", "#5.png", " lead.png",
 
 @pytest.fixture
 def root(tmp_path, monkeypatch):
-    """The folder data/images below the working folder, which is also the home folder."""
+    """Return the folder data/images below the working folder, which is also the home folder."""
     for name in NAMES:
         path = tmp_path / "data/images" / name
         path.parent.mkdir(parents=True, exist_ok=True)

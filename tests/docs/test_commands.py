@@ -1,4 +1,4 @@
-"""Every command and every block of Python on the pages: all are parsed, and the cheap ones run as they are written."""
+"""Test that all commands and Python blocks of the pages are valid, and that the cheap ones run as written."""
 
 import doctest
 import importlib.util
@@ -87,7 +87,7 @@ def test_options_files_and_rules_of_snakemake_exist(words, monkeypatch):
 
 @pytest.mark.slow
 def test_default_targets_are_ones_that_snakemake_can_make(tmp_path):
-    """A dry run of every target that needs no data set of the reader."""
+    """Plan every target that needs no data set of the reader."""
     wanted = {"results/claims.md", "results/conventions.md", "all"}
     for case in of("snakemake"):
         arguments = get_argument_parser().parse_args(case.values[0][1:])
@@ -131,7 +131,7 @@ def cli_parsers():
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, frozen_split):
-    """A folder with the config, the images that pages name, and untrained checkpoints in place of trained ones."""
+    """Return a folder with the config, the images that pages name, and untrained checkpoints for trained ones."""
     folder = tmp_path_factory.mktemp("project")
     for name in ("config", "workflow", "results/reference"):
         shutil.copytree(name, folder / name)
@@ -192,7 +192,7 @@ def test_python_runs_as_written(block, project, monkeypatch):
 
 
 def test_published_splits_of_celeba_follow_from_its_mapping(tmp_path):
-    """The two lines of awk, on a mapping with faces at the borders of the partitions."""
+    """Run the two lines of awk on a mapping with faces at the borders of the partitions."""
     (tmp_path / "CelebA-HQ-to-CelebA-mapping.txt").write_text(
         "idx orig_idx orig_file\n0 119613 119614.jpg\n1 182636 182637.jpg\n2 182637 182638.jpg\n3 162769 162770.jpg\n"
     )

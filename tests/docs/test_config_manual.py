@@ -1,4 +1,4 @@
-"""config/README.md has every key of the config's schema and of method files, and no other."""
+"""Test that config/README.md has every key of the config's schema and of method files, and no other."""
 
 import re
 

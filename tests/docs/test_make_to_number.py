@@ -1,4 +1,4 @@
-"""The page that follows a number from `make table1` to a cell: its files exist, and their order is that of the code."""
+"""Test that the files on the page about `make table1` exist, and that their order is that of the code."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Links of the documentation, and the form of its pages."""
+"""Test the links of the documentation, and the form of its pages."""
 
 import importlib.util
 import re

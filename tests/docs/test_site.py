@@ -1,4 +1,4 @@
-"""The built site: no warning, every page, and nothing that a reader's browser would fetch from another server."""
+"""Test the built site: no warning, every page, and nothing that a browser would fetch from another server."""
 
 import importlib.util
 import os

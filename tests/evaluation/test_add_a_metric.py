@@ -1,4 +1,4 @@
-"""docs/add-a-metric.md as it is written: one file and one entry, and the metric is everywhere."""
+"""Test docs/add-a-metric.md as written: after one new file and one entry, the metric appears everywhere."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def patched(text, diff):
 
 @pytest.fixture(scope="module")
 def used(tmp_path_factory, frozen_split):
-    """What a copy of the package prints, to which the page's metric was added and nothing else."""
+    """Return the output of a copy of the package to which only the page's metric was added."""
     folder = tmp_path_factory.mktemp("grey")
     metrics = folder / "copy/sair/evaluation/metrics"
     shutil.copytree("sair", folder / "copy/sair", ignore=shutil.ignore_patterns("__pycache__"))

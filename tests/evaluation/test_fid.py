@@ -1,4 +1,4 @@
-"""FID and KID: pytorch-fid's features and distance, torch-fidelity's definition, and what an estimate must do."""
+"""Test FID and KID against pytorch-fid, against torch-fidelity's definition, and for properties of an estimate."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ TEST = 5
 
 @pytest.fixture(scope="module")
 def file(tmp_path_factory):
-    """Random weights under the keys of the real ones, in a file of its name."""
+    """Write random weights under the keys of the real ones, in a file of their name."""
     torch.manual_seed(0)
     network = torchvision.models.inception_v3(num_classes=1008, aux_logits=False, weights=None, init_weights=False)
     for module in network.modules():
@@ -44,7 +44,7 @@ def file(tmp_path_factory):
 
 
 def expect(file, monkeypatch):
-    """The random weights where the real ones would be, and known by their hash."""
+    """Put the random weights where the real ones would be, and register their hash."""
     facts = known()["inception"]
     own = facts.files[0]._replace(sha256=file_sha256(file))
     monkeypatch.setitem(known(), "inception", facts._replace(files=(own,)))
@@ -58,7 +58,7 @@ def found(nowhere, file):
 
 
 @pytest.mark.slow
-def test_features_are_pytorch_fids(found, file, tmp_path):
+def test_features_equal_those_of_pytorch_fid(found, file, tmp_path):
     """Images of one size and of several; a batch that does not divide their number."""
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     os.link(file, tmp_path / "hub/checkpoints" / os.path.basename(published.FID_WEIGHTS_URL))
@@ -69,7 +69,7 @@ def test_features_are_pytorch_fids(found, file, tmp_path):
         paths = [tmp_path / f"{number}.png" for number in range(len(images))]
         for path, image in zip(paths, images, strict=True):
             write_png(path, image)
-        batch = 5 if len(set(sizes)) == 1 else 1  # pytorch-fid needs one size a batch
+        batch = 5 if len(set(sizes)) == 1 else 1  # pytorch-fid needs one size per batch
         wanted = fid_score.get_activations(paths, reference, batch_size=batch, num_workers=0)
         ours = fid.Inception()(map(read_rgb, paths), batch_size=2)
         assert ours.shape == (len(paths), 2048) and ours.dtype == np.float32 and ours.std() > 0.1
@@ -101,13 +101,13 @@ def samples(n, d, seed, scale=1.0, shift=0.0):
 
 
 @pytest.mark.parametrize(("n", "m"), [(200, 300), (30, 200), (20, 30)])
-def test_fid_is_pytorch_fids(n, m):
-    """Fewer images than features, more, and both; where covariances are singular, its square root is less exact."""
+def test_fid_equals_that_of_pytorch_fid(n, m):
+    """There are fewer images than features, more, and both; with singular covariances its square root is less exact."""
     a, b = samples(n, 48, 0), samples(m, 48, 1, scale=1.3, shift=0.1)
     statistics = [part for x in (a, b) for part in (x.mean(0), np.cov(x, rowvar=False))]
     wanted = fid_score.calculate_frechet_distance(*statistics)
     assert frechet_distance(a, b) == pytest.approx(wanted, rel=1e-9 if min(n, m) > 48 else 1e-4)
-    # Another way, exact in every case: the root of a symmetric matrix.
+    # The root of a symmetric matrix is another way, exact in every case.
     values, vectors = np.linalg.eigh(statistics[1])
     root = vectors * np.sqrt(values.clip(0)) @ vectors.T
     trace = np.sqrt(np.linalg.eigvalsh(root @ statistics[3] @ root).clip(0)).sum()
@@ -117,7 +117,7 @@ def test_fid_is_pytorch_fids(n, m):
 
 
 def test_fid_of_a_known_case():
-    """Scaled by 2 and shifted by 3 in every one of 4 features: 4 * 9 + the variances."""
+    """Four features are scaled by 2 and shifted by 3, so the FID is 4 * 9 + the variances."""
     a = samples(50, 4, 0)
     variances = a.var(0, ddof=1).sum()
     assert frechet_distance(a, 2 * a - a.mean(0) + 3) == pytest.approx(4 * 9 + variances)
@@ -129,7 +129,7 @@ def kernel(a, b):
 
 
 def torch_fidelity(x, y):
-    """`polynomial_mmd` of torch-fidelity with one subset of all: unbiased, degree 3, gamma 1/d, coef0 1."""
+    """Compute torch-fidelity's `polynomial_mmd` with one subset of all: unbiased, degree 3, gamma 1/d, coef0 1."""
     k_xx, k_yy, k_xy = (((a @ b.T) / x.shape[1] + 1) ** 3 for a, b in ((x, x), (y, y), (x, y)))
     m, n = len(x), len(y)
     within_x = (k_xx.sum() - np.trace(k_xx)) / (m * (m - 1))
@@ -138,7 +138,7 @@ def torch_fidelity(x, y):
 
 
 @pytest.mark.parametrize("buckets", [1, 2])
-def test_kid_is_its_definition(buckets, monkeypatch):
+def test_kid_equals_its_definition(buckets, monkeypatch):
     monkeypatch.setattr("sair.evaluation.metrics.kid.ROWS", 4)  # several blocks, the last one smaller
     x, y = samples(10, 6, 0), np.stack([samples(10, 6, 1 + b, shift=0.5) for b in range(buckets)])
     found = kernel_distance(x, y)
@@ -164,7 +164,7 @@ def test_kid_is_its_definition(buckets, monkeypatch):
 
 
 def test_kid_of_pairs_is_unbiased_where_torch_fidelitys_is_not():
-    """Truth and prediction share most of what they show and have one distribution: the true distance is 0."""
+    """Ground truth and prediction share most of their content and have one distribution: the true distance is 0."""
     rng = np.random.default_rng(0)
     found = []
     for _ in range(200):
@@ -178,13 +178,13 @@ def test_kid_of_pairs_is_unbiased_where_torch_fidelitys_is_not():
 
 
 def mean_kernel(p, q):
-    """E of (a·b / d + 1)³ with independent normal a and b of means p and q and unit variances."""
+    """Return E of (a·b / d + 1)³ for independent normal a and b of means p and q and unit variances."""
     d, s, squares = len(p), p @ q, p @ p + q @ q
     return 1 + 3 * s / d + 3 * (d + squares + s**2) / d**2 + (s**3 + 3 * s * squares + (3 * d + 6) * s) / d**3
 
 
 def test_the_interval_of_kid_covers_the_truth():
-    """In 300 simulated tables of 60 images the 95 % interval holds the true distance about 95 % of the time."""
+    """In 300 simulated tables of 60 images the 95 % interval contains the true distance about 95 % of the time."""
     rng = np.random.default_rng(0)
     here, there = np.zeros(16), np.full(16, 0.4)
     true = mean_kernel(here, here) + mean_kernel(there, there) - 2 * mean_kernel(here, there)
@@ -197,7 +197,7 @@ def test_the_interval_of_kid_covers_the_truth():
 
 
 def test_fid_is_biased_by_the_number_of_images_and_kid_is_not():
-    """Why it is flagged: two samples of one distribution, few and many images."""
+    """FID is flagged because of this: two samples of one distribution, with few and with many images."""
     few, many = (
         np.mean([frechet_distance(samples(n, 64, 2 * k), samples(n, 64, 2 * k + 1)) for k in range(10)])
         for n in (20, 400)
@@ -212,7 +212,7 @@ def test_fid_is_biased_by_the_number_of_images_and_kid_is_not():
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory, frozen_split, file):
-    """A manifest of five images; predictions, which are the truth and in the last bucket its negative; their FID."""
+    """Write a manifest of five images, predictions (the truth, in the last bucket its negative), and their FID."""
     folder = tmp_path_factory.mktemp("computed")
     manifest = frozen_split(folder, test=TEST)
     for row in pd.read_csv(manifest).itertuples():
@@ -229,7 +229,7 @@ def computed(tmp_path_factory, frozen_split, file):
 
 @pytest.fixture
 def written(computed, tmp_path):
-    """Its copy, to change."""
+    """Return a copy of these files, to change."""
     return shutil.copytree(computed, tmp_path / "copy")
 
 

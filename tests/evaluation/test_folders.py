@@ -1,4 +1,4 @@
-"""Scoring folders: what is paired, what is verified, what is refused, and what is written."""
+"""Test scoring of folders: which files are paired, verified and refused, and what is written."""
 
 import math
 import shutil
@@ -28,7 +28,7 @@ def network():
 
 @pytest.fixture
 def folders(tmp_path):
-    """Three truths, predictions and masks; one in a subfolder, one of another size, suffixes mixed."""
+    """Write three ground truths, predictions and masks: one in a subfolder, one of another size, mixed endings."""
     for index, (name, height, width) in enumerate([("b", SIDE, SIDE), ("a/b", SIDE, SIDE), ("c.d", 32, 48)]):
         truth = image(index, height, width)
         hole = a_hole(height * width // 5 + index - 1, height, width)
@@ -88,7 +88,7 @@ def test_masks_of_the_other_polarity_are_refused(folders, hole):
     assert f"with `--hole {hole}` all predictions equal" in message and f"Use `--hole {other}`" in message
 
 
-def test_masks_that_hardly_have_their_polarity_are_said(folders, capsys):
+def test_masks_that_hardly_have_their_polarity_cause_a_warning(folders, capsys):
     """Predictions saved as JPEG differ a little from the ground truth everywhere."""
     for path in [*(folders / "prediction").rglob("*.png"), folders / "prediction/b.bmp"]:
         Image.open(path).save(path.with_suffix(".jpg"), quality=95)
@@ -103,7 +103,7 @@ def test_masks_that_hardly_have_their_polarity_are_said(folders, capsys):
     assert (score(folders, hole="black").psnr == math.inf).all()
 
 
-def test_masks_without_a_hole_are_said(folders, capsys):
+def test_masks_without_a_hole_cause_a_warning(folders, capsys):
     write_mask(folders / "masks/b.png", np.zeros((SIDE, SIDE), bool))
     frame = score(folders).set_index("id")
     assert math.isnan(frame.psnr_hole["b"]) and not math.isnan(frame.psnr_hole["a/b"])
@@ -121,7 +121,7 @@ def test_names_that_are_not_the_id_are_declared(folders, capsys):
     assert "--prediction-name '{id}_prediction'" in fault(score, folders)
     named = {"prediction_name": "{id}_fake", "mask_name": "{id}_mask001.png"}
     pd.testing.assert_frame_equal(score(folders, **named), plain)
-    write_png(folders / "prediction/a/b_real.png", image(3))  # as image translation leaves them
+    write_png(folders / "prediction/a/b_real.png", image(3))  # as programs for image translation write them
     pd.testing.assert_frame_equal(score(folders, **named), plain)
     assert "1 images are ignored, as they are not named {id}_fake like predictions: a/b_real" in capsys.readouterr().err
     write_png(folders / "prediction/x_fake.png", image(3))
@@ -131,7 +131,7 @@ def test_names_that_are_not_the_id_are_declared(folders, capsys):
         kind = "masks" if "_mask001" in path.name else "prediction"
         shutil.copy(path, folders / "truth" / path.relative_to(folders / kind))
     (folders / "truth/a/b_real.png").unlink()
-    one = folders / "truth"  # images, masks and predictions in one folder, as LaMa's data are
+    one = folders / "truth"  # images, masks and predictions in one folder, as in LaMa's data
     pd.testing.assert_frame_equal(score_folders(one, one, one, networks=False, show=False, **named), plain)
 
 

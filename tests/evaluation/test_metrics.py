@@ -1,4 +1,4 @@
-"""The metrics against other people's implementations, against a statement of the definition, and against theory."""
+"""Test the metrics against other implementations, against their definitions, and against theory."""
 
 import math
 import os
@@ -22,7 +22,7 @@ from sair.weights import networks
 
 
 def pair(kind, height=64, width=64):
-    """Deterministic uint8 images from integer arithmetic alone: a truth and a damaged copy."""
+    """Return deterministic uint8 images from integer arithmetic only: a ground truth and a damaged copy."""
     y, x = np.mgrid[:height, :width]
     truth = np.stack([(3 * x + y) % 256, (x * y) % 256, (x * x + 2 * y * y) // 7 % 256], axis=-1).astype(np.uint8)
     damaged = truth.astype(np.int64)
@@ -96,7 +96,7 @@ def test_black_against_white_is_not_lost_in_uint8_arithmetic():
     assert l1(black, white) == l1(white, black) == 1
 
 
-def test_hole_only_metrics_see_the_hole_alone():
+def test_hole_only_metrics_depend_only_on_the_hole():
     truth, prediction = pair("noise")
     hole = a_hole(64, 64)
     composited = np.where(hole[..., None], prediction, truth)
@@ -118,7 +118,7 @@ def test_an_empty_hole_has_no_number():
 
 
 def ssim_by_definition(truth, prediction):
-    """Wang et al. 2004, equations 13 to 16, in float64: the weighted moments of every 11x11 window, one by one."""
+    """Compute Wang et al. 2004, equations 13 to 16, in float64: weighted moments of every 11x11 window, one by one."""
     offsets = np.arange(11) - 5
     row = np.exp(-(offsets**2) / (2 * 1.5**2))
     window = np.outer(row, row) / np.outer(row, row).sum()
@@ -167,7 +167,7 @@ def test_the_map_of_an_image_of_several_tiles_equals_scikit_images(size):
 
 
 def test_ssim_of_the_noisy_cameraman():
-    """scikit-image's own test image; 0.357959 is what the IPOL article's implementation gives."""
+    """On scikit-image's own test image, the IPOL article's implementation gives 0.357959."""
     grey = camera()
     noisy = np.clip(grey + 20 * np.random.RandomState(5).randn(*grey.shape), 0, 255).astype(np.uint8)
     assert structural_similarity(grey, noisy) == pytest.approx(0.36745183279103666, abs=1e-9)
@@ -251,12 +251,12 @@ def test_lpips_ignores_autocast_and_leaves_the_random_state_alone(lpips_metric):
     assert torch.equal(before, torch.get_rng_state())
 
 
-def test_lpips_of_nothing_is_nothing(lpips_metric):
+def test_lpips_of_no_images_is_empty(lpips_metric):
     assert lpips_metric([], []).shape == (0,)
 
 
 def test_lpips_of_the_authors_example(lpips_metric):
-    """0.722 and 0.138 are what the authors report for imgs/ex_{ref,p0,p1}.png (their repository, issue 120)."""
+    """The authors report 0.722 and 0.138 for imgs/ex_{ref,p0,p1}.png (their repository, issue 120)."""
     folder = os.environ.get("SAIR_LPIPS_EXAMPLE")
     if not folder:
         pytest.skip("SAIR_LPIPS_EXAMPLE names no folder with the LPIPS authors' imgs/ex_{ref,p0,p1}.png")
@@ -281,7 +281,7 @@ class TestRefusals:
     @pytest.mark.parametrize(
         "wrong", [np.zeros((16, 16, 3)), np.zeros((16, 16), np.uint8), np.zeros((3, 16, 16), np.uint8)]
     )
-    def test_what_is_no_uint8_rgb(self, metric, wrong):
+    def test_images_that_are_not_uint8_rgb(self, metric, wrong):
         with pytest.raises(TypeError, match="expected a uint8 image"):
             metric(wrong, wrong)
 

@@ -1,4 +1,4 @@
-"""Mean IoU against plain arithmetic."""
+"""Test mean IoU against plain arithmetic."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,7 @@ from sair.evaluation.metrics.miou import SEGMENTATION_COLUMNS, mean_iou, mean_io
 
 
 def test_mean_iou_sums_before_it_divides():
-    """Against plain arithmetic: two images, three classes, one of which occurs nowhere."""
+    """Compare with plain arithmetic: two images and three classes, one of which occurs nowhere."""
     truths = [np.array([[0, 0], [1, 1]]), np.array([[0, 0], [0, 1]])]
     found = [np.array([[0, 1], [1, 1]]), np.array([[0, 0], [0, 0]])]
     lines = []

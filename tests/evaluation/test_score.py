@@ -1,4 +1,4 @@
-"""Scoring manifests: what is verified, what is refused, and what is written."""
+"""Test scoring of manifests: which files are verified and refused, and what is written."""
 
 import csv
 import shutil
@@ -29,7 +29,7 @@ BUCKETS = {"0-20": 200, "20-40": 480, "40-60": 800}
 
 @pytest.fixture
 def benchmark(tmp_path):
-    """Two truths in three buckets, in an order that is not sorted, and a method's predictions of them."""
+    """Write two ground truths in three buckets, in unsorted order, and a method's predictions of them."""
     rows = []
     for bucket, count in BUCKETS.items():
         for name in ("z", "a,b"):
@@ -66,7 +66,7 @@ def measure(folder, **options):
     return score_predictions(folder / "set" / "manifest.csv", folder / "out", folder / "scores.csv", **options)
 
 
-def test_one_row_a_manifest_row_in_its_order(benchmark, network):
+def test_there_is_one_row_per_manifest_row_in_its_order(benchmark, network):
     frame = measure(benchmark, networks={"lpips": network})
     assert tuple(frame.columns) == SCORE_COLUMNS
     assert list(zip(frame.id, frame.bucket, strict=True)) == [(n, b) for b in BUCKETS for n in ("z", "a,b")]
@@ -113,7 +113,7 @@ def test_the_composited_image_is_scored_by_every_convention(benchmark):
     assert "0-20/z.png" in fault(score_conventions, *files, show=False)
 
 
-def test_truth_features_are_computed_once_a_truth(benchmark, network):
+def test_features_are_computed_once_per_ground_truth(benchmark, network):
     seen = []
 
     class Counting:
@@ -160,7 +160,7 @@ def test_an_altered_truth_is_named_once(benchmark):
     message = fault(measure, benchmark)
     assert "images/z.png: its pixels have changed since the split was frozen" in message
     assert "Restore the file" in message
-    assert message.count("z.png") == 1, "one fault, although the truth is in three buckets"
+    assert message.count("z.png") == 1, "one fault, although the ground truth is in three buckets"
 
 
 def test_an_altered_mask_is_named(benchmark):
@@ -210,7 +210,7 @@ def test_changed_known_pixels_are_refused(benchmark):
     assert "Composite in 8 bits" in message
 
 
-def test_predictions_made_with_the_other_polarity_are_said(benchmark):
+def test_predictions_made_with_the_other_polarity_are_reported(benchmark):
     raw, truth = image(122 + 200), image(122)
     hole = a_hole(200)
     write_png(benchmark / "out/composited/0-20/z.png", np.where(hole[..., None], truth, raw))
@@ -228,7 +228,7 @@ def test_hole_pixels_that_are_not_the_raw_ones_are_refused(benchmark):
 
 
 def test_decomposed_predictions_of_a_manifest_are_found(benchmark):
-    """As macOS' archives unpack them; scores and FID find them."""
+    """Archives of macOS contain such names; scores and FID find them."""
     rows = manifest_rows(benchmark)
     for row in rows:
         row[0] = row[0].replace("z", "é")
@@ -251,7 +251,7 @@ def test_swapped_predictions_are_refused(benchmark):
     assert message.startswith("2 faults:") and message.count("known pixels differ") == 2
 
 
-def test_up_to_ten_faults_are_told_in_full(tmp_path):
+def test_up_to_ten_faults_are_listed(tmp_path):
     rows = []
     for index in range(12):
         write_png(tmp_path / "set" / "i" / f"{index}.png", image(index))

@@ -1,4 +1,4 @@
-"""The one rule behind bold, verdicts and regression checks: a corrected paired test that draws clusters, and a size."""
+"""Test the rule behind bold, verdicts and regression checks: a corrected paired test over clusters, and a size."""
 
 import math
 
@@ -47,7 +47,7 @@ def test_the_family_is_all_that_is_judged_together():
     assert signs(*[close] * 6) == [0] * 6, "0.01 times six comparisons"
 
 
-def test_a_family_that_no_p_can_survive_is_said_to_be_too_large():
+def test_a_family_that_no_p_can_survive_is_reported_as_too_large():
     floor = SURE._replace(p=1 / (statistics.SIGN_FLIPS + 1))
     found = decide([floor] * 600, [0.0] * 600)
     assert {decision.reason for decision in found} == {TOO_MANY}
@@ -97,7 +97,7 @@ def test_where_every_image_is_its_own_cluster_nothing_changes():
 
 
 def test_the_mean_is_over_images_and_the_interval_over_clusters():
-    """Ten clusters of one to nineteen images: against a resampling written out in loops."""
+    """Compare ten clusters of one to nineteen images with a resampling written out in loops."""
     rng = np.random.default_rng(0)
     clusters = [f"c{k}" for k in range(10) for _ in range(2 * k + 1)]
     values = np.array([{f"c{k}": 3.0 * k for k in range(10)}[name] for name in clusters]) + rng.normal(0, 1, 100)
@@ -110,7 +110,7 @@ def test_the_mean_is_over_images_and_the_interval_over_clusters():
 
 
 def false_positives(clustered, rounds=1000, columns=3):
-    """Share of simulated tables, without any difference, in which the rule decides something."""
+    """Return the share of simulated tables without any difference in which the rule decides something."""
     rng = np.random.default_rng(3)
     names = [f"c{k}" for k in range(12) for _ in range(5)]
     found = 0
@@ -132,7 +132,7 @@ def test_the_rule_is_calibrated_on_clustered_images(monkeypatch):
 
 
 def test_a_paired_test_is_calibrated():
-    """Without a difference, p below 0.05 comes about one time in twenty."""
+    """Without a difference, p is below 0.05 about one time in twenty."""
     rng = np.random.default_rng(1)
     low = sum(paired(rng.normal(0, 1, 25), rng.normal(0, 1, 25), seed).p < 0.05 for seed in range(200))
     assert 2 <= low <= 20
@@ -150,7 +150,7 @@ def test_many_images_need_little_memory():
 
 
 def test_the_interval_covers_the_truth():
-    """In 300 simulated tables of 40 images the 95 % interval holds the true mean about 95 % of the time."""
+    """In 300 simulated tables of 40 images the 95 % interval contains the true mean about 95 % of the time."""
     rng = np.random.default_rng(0)
     hits = 0
     for _ in range(300):

@@ -1,4 +1,4 @@
-"""What only a GPU can show; `make test-gpu` runs it, and without CUDA all of it is skipped.
+"""Test what requires a GPU; `make test-gpu` runs it, and without CUDA all of it is skipped.
 
 Without a GPU, tests/models/test_gpu_rules.py checks the rules that a GPU has.
 """
@@ -48,7 +48,7 @@ def method_of(config):
 
 @pytest.fixture
 def vgg(monkeypatch):
-    """VGG16 on random weights: the operators are the same."""
+    """Return VGG16 on random weights: the operators are the same."""
     network = seeded(Vgg16Features(), 1).requires_grad_(False)
     monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: copy.deepcopy(network))
 
@@ -107,7 +107,7 @@ def test_bfloat16_has_nearly_the_loss_of_float32(name, method_of, vgg):
 def test_a_killed_training_gives_the_same_weights(method_of, config, frozen_split, tmp_path, monkeypatch):
     data = frozen_split(tmp_path / "data", train=4, validation=1, masks=4).parent
     spec = load_spec("liif", "config/methods", "mini", config["training"])
-    # Constant, so that what kills the training changes no learning rate before.
+    # Constant, so that the kill changes no learning rate before it.
     spec["training"] = spec["training"] | {
         "schedule": "constant",
         "steps": 6,

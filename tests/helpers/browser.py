@@ -1,4 +1,4 @@
-"""A headless Chromium, driven over the WebDriver protocol with nothing but the standard library."""
+"""Drive a headless Chromium over the WebDriver protocol, with the standard library only."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ KEYS = {"left": "\ue012", "up": "\ue013", "right": "\ue014", "down": "\ue015", "
 
 
 class Browser:
-    """One window. ``dark`` and ``still`` are what the reader's system asks for; a narrow window has a touch screen."""
+    """One window. ``dark`` and ``still`` are preferences of the reader's system; a narrow window has a touch screen."""
 
     def __init__(self, width=1280, height=900, dark=False, still=False):
         self._profile = tempfile.TemporaryDirectory()
@@ -91,7 +91,7 @@ class Browser:
         self._ask("POST", "/url", {"url": Path(path).resolve().as_uri()})
 
     def run(self, script, *arguments):
-        """The value of an expression, in which ``arguments`` stands for the values given."""
+        """Return the value of an expression, in which ``arguments`` stands for the given values."""
         return self._ask("POST", "/execute/sync", {"script": f"return {script}", "args": arguments})
 
     def wait(self, script, *arguments):
@@ -104,7 +104,7 @@ class Browser:
         self._ask("POST", f"/element/{self.find(selector)}/click", {})
 
     def press(self, *names):
-        """Type keys, by name or as they are, into what has the focus."""
+        """Press keys, given by name or as characters, in the element that has the focus."""
         keys = [KEYS.get(name, name) for name in names]
         typed = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": typed}]})

@@ -1,4 +1,4 @@
-"""Small checkpoints that the tests write."""
+"""Write small checkpoints for tests."""
 
 import torch
 
@@ -24,7 +24,7 @@ def write_checkpoint(path, spec=LIIF, image_size=32, **facts):
 
 
 def with_spec(path, **changes):
-    """A whole checkpoint whose specification is changed afterwards."""
+    """Return a complete checkpoint whose specification is changed afterwards."""
     tensors, metadata = checkpoint.load(write_checkpoint(path))
     checkpoint.save(path, tensors, {**metadata, "spec": {**metadata["spec"], **changes}})
     return path

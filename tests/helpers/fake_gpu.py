@@ -1,4 +1,4 @@
-"""A GPU's rules without a GPU: fake tensors have shapes and a device, but no values.
+"""Apply a GPU's rules without a GPU: fake tensors have shapes and a device, but no values.
 
 So a tensor made on another device raises where it meets one of the device, and a value cannot be read. Uses torch's
 interface for devices that are written in Python, which is new and may change.
@@ -33,7 +33,7 @@ READS = {
 
 
 class BreaksRule(RuntimeError):
-    """What a GPU refuses, or what makes the CPU wait for it."""
+    """An operator that a GPU refuses, or that makes the CPU wait for it."""
 
 
 class _Rules(TorchDispatchMode):
@@ -113,7 +113,7 @@ def move(module: nn.Module, device: torch.device) -> None:
 
 
 class _Module(backend_registration._DummyBackendModule):
-    """What torch asks of a device's module: autocast, which methods turn off in places, asks for its types."""
+    """The module that torch expects of a device: autocast, which methods turn off in places, needs its types."""
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]

@@ -1,4 +1,4 @@
-"""What an attacker would put into a file of weights."""
+"""Build objects that an attacker would put into a file of weights."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Invented score files and methods that the tests of tables and claims share."""
+"""Invent score files and methods for the tests of tables and claims."""
 
 import math
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The pages of the documentation as they are in the repository: their blocks of code, links and headings."""
+"""Read the pages of the documentation in the repository: their blocks of code, links and headings."""
 
 import re
 from pathlib import Path

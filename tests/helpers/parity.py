@@ -1,4 +1,4 @@
-"""Weights and images that the authors' code was given too, and how its recorded answers are compared."""
+"""Make the weights and images that the authors' code was also given, and compare its recorded values."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def uniform(stream: np.random.PCG64, shape: tuple[int, ...]) -> np.ndarray:
-    """Uniform in [0, 1) from the raw stream, which NumPy promises never to change."""
+    """Draw uniform numbers in [0, 1) from the raw stream, which NumPy promises never to change."""
     raw = stream.random_raw(int(np.prod(shape, dtype=np.int64)))
     return ((raw >> np.uint64(40)).astype(np.float64) / 2**24).reshape(shape)
 

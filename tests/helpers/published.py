@@ -1,4 +1,4 @@
-"""The published methods in a tiny size, and what the authors' files of each look like."""
+"""Describe the published methods in a tiny size, and the form of their authors' files."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from baselines.structureflow import StructureFlow
 
 
 class Painter(nn.Module):
-    """Stands in for the method that JPGNet is over: one colour."""
+    """Replaces the method under JPGNet: it paints one colour."""
 
     def __init__(self, pretrained=None):
         super().__init__()

@@ -1,4 +1,4 @@
-"""Which cases of a test `make test-fast` runs, where every case takes long."""
+"""Choose the cases of a slow test that `make test-fast` runs."""
 
 from collections.abc import Iterable
 

@@ -1,4 +1,4 @@
-"""Images, masks and checks that the tests of scoring share."""
+"""Make images, masks and checks for the tests of scoring."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ SIDE = 40
 
 
 def network_or_skip():
-    """LPIPS, where its weights are on this machine."""
+    """Return LPIPS, or skip the test if its weights are not on this machine."""
     try:
         return Lpips()
     except InputError as error:
@@ -24,7 +24,7 @@ def image(seed, height=SIDE, width=SIDE):
 
 
 def a_hole(count, height=SIDE, width=SIDE):
-    """Exactly ``count`` hole pixels, beginning at the middle row."""
+    """Return a mask with exactly ``count`` hole pixels, beginning at the middle row."""
     hole = np.zeros(height * width, dtype=bool)
     start = min(height // 4 * width, height * width - count)
     hole[start : start + count] = True

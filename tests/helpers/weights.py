@@ -1,4 +1,4 @@
-"""What the tests of pretrained files share."""
+"""Make files and facts for the tests of pretrained files."""
 
 import hashlib
 

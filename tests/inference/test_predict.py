@@ -1,4 +1,4 @@
-"""From predictions to bytes, and one image of any size."""
+"""Test how predictions become bytes, and how one image of any size is filled."""
 
 import numpy as np
 import pytest
@@ -51,7 +51,7 @@ def test_compositing_keeps_known_bytes():
     assert (result[hole] == 200).all() and (result[~hole] == 10).all()
 
 
-def test_the_hole_is_empty_for_all_but_the_ground_truth():
+def test_only_the_ground_truth_control_gets_hole_pixels():
     class Spy:
         def inpaint(self, images, masks):
             self.seen = images.clone()
@@ -187,7 +187,7 @@ def test_inpaint_refuses_by_name(tmp_path, liif, photo, capsys, change, message)
 
 
 def test_rendering_at_another_size_agrees_with_the_grid(mini):
-    """Continuous means continuous: at its own size a rendering equals the grid's, at three times its centre pixels."""
+    """At its own size a rendering equals that of the grid; at three times the size its centre pixels do."""
     torch.manual_seed(0)
     spec = mini("liif")
     method = build(spec).eval()
@@ -227,7 +227,7 @@ def test_memory_is_bounded_by_chunks(mini):
         (["-o", "x" * 252 + ".png"], "at most 255 bytes"),
     ],
 )
-def test_numbers_and_outputs_that_cannot_be_meant(tmp_path, liif, photo, capsys, monkeypatch, options, message):
+def test_impossible_numbers_and_outputs_are_refused(tmp_path, liif, photo, capsys, monkeypatch, options, message):
     (tmp_path / "folder.png").mkdir()
     arguments = [str(tmp_path / "photo.png"), str(tmp_path / "mask.png"), "--checkpoint", str(liif)]
     monkeypatch.setattr(Method, "predict_any_size", None)  # nothing is computed
@@ -257,7 +257,7 @@ def test_controls_fill_every_mask(tmp_path, photo, method, kind):
 
 
 @pytest.mark.parametrize("kind", ["deep", "transparent"])
-def test_inpaint_reads_its_files_through_the_gate(tmp_path, photo, kind, capsys):
+def test_inpaint_reads_files_with_the_common_checks(tmp_path, photo, kind, capsys):
     pixels, hole = photo
     arguments = [str(tmp_path / name) for name in ("photo.png", "mask.png")]
     arguments += ["-o", str(tmp_path / "out.png"), "--method", "mean_fill"]

@@ -1,4 +1,4 @@
-"""Checkpoints and method files that were written under former names are read as before."""
+"""Test that checkpoints and method files with former names are still read."""
 
 import json
 
@@ -69,7 +69,7 @@ def test_a_method_file_under_former_names_means_the_same(case, tmp_path):
     assert spec["parameters"] == parameters and spec["class"] == f"{cls.__module__}:{cls.__name__}"
 
 
-def test_a_former_name_in_a_variant_or_a_config_wins_over_todays_in_the_file_below(tmp_path):
+def test_a_former_name_in_a_variant_or_config_overrides_the_current_name_in_the_file_below(tmp_path):
     (tmp_path / "base.yaml").write_text("label: A\nclass: baselines.lama:LaMa\nparameters: {channels: 8, blocks: 3}\n")
     (tmp_path / "mine.yaml").write_text("label: B\nextends: base\nparameters: {base_channels: 16}\n")
     changes = {"base": {"parameters": {"generator_lr": 0.5}}}
@@ -79,7 +79,7 @@ def test_a_former_name_in_a_variant_or_a_config_wins_over_todays_in_the_file_bel
     assert explained.origins["parameters"]["channels"] == str(tmp_path / "mine.yaml")
 
 
-def test_structureflows_list_of_files_becomes_a_file_by_part():
+def test_structureflows_list_of_files_becomes_one_file_per_part():
     spec = {"class": "baselines.structureflow:StructureFlow", "parameters": {"pretrained": ["a.pth", "b.pth"]}}
     assert current(Layer.of(spec, "")).values["parameters"] == {"pretrained": {"s_gen": "a.pth", "f_gen": "b.pth"}}
 

@@ -1,4 +1,4 @@
-"""Which weights a method has, and what is said of a file that holds none."""
+"""Test which weights a method gets, and the errors for files without weights."""
 
 import json
 from pathlib import Path
@@ -68,7 +68,7 @@ def foreign_files(folder):
         ("nothing.safetensors", "no such checkpoint.*sair convert"),
     ],
 )
-def test_a_foreign_file_is_named_for_what_it_is(folder, capsys, name, message):
+def test_the_kind_of_a_foreign_file_is_reported(folder, capsys, name, message):
     foreign_files(folder)
     with pytest.raises(InputError, match=message) as error:
         load(folder / name)
@@ -83,7 +83,7 @@ def write_method(folder, name, text):
 
 @pytest.fixture
 def registry(folder):
-    """EdgeConnect of two sizes in its file, and a checkpoint of a third."""
+    """Write a method file of EdgeConnect with two sizes, and a checkpoint of a third size."""
     presets = {"mini": {"parameters": {"channels": 6, "sigma": 1}}, "paper": {"parameters": {"channels": 8}}}
     base = {"label": "E", "class": "baselines.edgeconnect:EdgeConnect", "presets": presets, "training": {"batch": 4}}
     write_method(folder, "edge", json.dumps(base))
@@ -91,7 +91,7 @@ def registry(folder):
     return folder
 
 
-def test_what_its_authors_trained_with_says_nothing_of_given_weights(registry):
+def test_published_settings_do_not_apply_to_given_weights(registry):
     write_method(registry, "y", "extends: edge\nlabel: Y\npublished: {sigma: 5}\n")
     write_method(registry, "x", "extends: y\nlabel: X\nweights: ~/e.safetensors\n")
     spec = load_spec("x", "config/methods", "mini")
@@ -125,7 +125,7 @@ def test_a_method_with_weights_has_the_checkpoints_parameters_and_its_own_over_t
         ("weights: [e.safetensors]", "weights: expected text or null"),
     ],
 )
-def test_what_does_not_go_with_weights_is_refused(registry, text, message):
+def test_keys_that_conflict_with_weights_are_refused(registry, text, message):
     weights = "" if text.startswith("weights") else "weights: e.safetensors\n"
     write_method(registry, "x", f"extends: edge\nlabel: X\n{weights}{text}\n")
     with pytest.raises(InputError, match=message):
@@ -160,7 +160,7 @@ def test_a_trained_method_is_never_run_on_random_weights(registry):
 
 
 class Fixed(nn.Module):
-    """A network whose weights no random number decides."""
+    """A network whose weights do not depend on random numbers."""
 
     def __init__(self):
         super().__init__()
@@ -207,7 +207,7 @@ def test_prediction_and_inpaint_use_the_weights_and_the_parameters(data, registr
 
 
 class Registry:
-    """The parts of a project that `sair inpaint` asks for."""
+    """The parts of a project that `sair inpaint` uses."""
 
     def method(self, name):
         return load_spec(name, "config/methods", "mini")

@@ -1,4 +1,4 @@
-"""The registry: what a YAML may say, what is refused, and that every registered method conforms."""
+"""Test which method files are accepted and refused, and that every registered method conforms."""
 
 import re
 from pathlib import Path
@@ -117,7 +117,7 @@ presets: {mini: {parameters: {b: 2, deep: {z: 3}}, training: {steps: 7}}}
     assert spec["label"] == "Variant"
 
 
-def test_a_control_says_so_and_its_variants_are_controls(tmp_path):
+def test_variants_of_a_control_are_controls(tmp_path):
     write(tmp_path, "base", "label: Base\nclass: m:c\ncontrol: true")
     write(tmp_path, "variant", "extends: base\nlabel: Variant")
     write(tmp_path, "rival", "extends: variant\ncontrol: false")
@@ -190,7 +190,7 @@ def test_every_method_conforms(name, mini):
 
 
 @pytest.mark.parametrize("name", quick(NAMES, *QUICK))
-def test_every_method_learns_when_it_says_so(name, mini):
+def test_every_trainable_method_trains(name, mini):
     spec = mini(name)
     method = builder(spec)().network
     assert spec["weights"] or hasattr(method, "training_step") == (spec["training"] is not None)
@@ -208,8 +208,8 @@ def test_every_method_learns_when_it_says_so(name, mini):
     scalars = method.training_step({"images": images, "masks": masks, "id": ["a", "b"]}, step)
     assert all(torch.isfinite(value).all() for value in scalars.values()) and "loss" in scalars
     moved = {key.split(".")[0] for key, value in method.state_dict().items() if not torch.equal(value, before[key])}
-    assert moved, "no weight moved"
-    assert not any(key.startswith("semantic") for key in moved), "the frozen CLIP moved"
+    assert moved, "no weight changed"
+    assert not any(key.startswith("semantic") for key in moved), "the frozen CLIP changed"
 
 
 class Swapped(MeanFill):
@@ -319,14 +319,14 @@ def test_a_method_over_itself_is_refused(tmp_path):
 
 
 def test_a_method_over_another_has_the_code_of_both(config):
-    """A change in the generator that JPGNet paints with runs JPGNet again."""
+    """After a change of the generator that JPGNet paints with, JPGNet runs again."""
     project = Project(config, "workflow/schemas/config.schema.yaml")
     names = ("edgeconnect", "jpgnet", "jpgnet_rfrnet", "misf")
     assert len({project.code_fingerprint("train", name) for name in names}) == 4
     assert set(_classes(project.method("jpgnet_rfrnet"))) == {"baselines.jpgnet:JPGNet", "baselines.rfrnet:RFRNet"}
 
 
-def test_what_was_trained_otherwise_than_published_is_said_under_tables():
+def test_tables_note_trainings_that_differ_from_the_published_ones():
     def lama(change):
         return load_spec("lama", "config/methods", "paper", {"batch": 16}, {"lama": {"parameters": change}})
 

@@ -1,4 +1,4 @@
-"""Checkpoints that earlier code wrote still load: their classes, parameters and weights keep a meaning."""
+"""Test that checkpoints of earlier code still load: their classes, parameters and weights keep their meaning."""
 
 import json
 import zlib

@@ -1,4 +1,4 @@
-"""Where each value of a method came from: what `sair methods --show` prints."""
+"""Test the origins of a method's values that `sair methods --show` prints."""
 
 from pathlib import Path
 
@@ -78,7 +78,7 @@ def test_every_value_names_the_last_that_states_it(registry):
     assert (origins["label"], origins["class"]) == ("variant.yaml", "base.yaml")
 
 
-def test_what_a_method_is_over_says_so(registry):
+def test_values_of_the_method_below_name_their_origin(registry):
     values, origins = explained(registry, "above")
     assert values["parameters"]["generator"]["parameters"]["own"] == 3
     assert origins["parameters.generator.class"] == "over variant: base.yaml"
@@ -86,7 +86,7 @@ def test_what_a_method_is_over_says_so(registry):
     assert origins["parameters.generator.parameters.size"] == "above.yaml"
 
 
-def test_a_method_without_training_says_why(registry):
+def test_a_method_without_training_names_the_reason(registry):
     assert explained(registry, "still")[1]["training"] == "still.yaml, presets.mini"
     values, origins = explained(registry, "weighted")
     assert (values["training"], values["parameters"]) == (None, {})

@@ -1,4 +1,4 @@
-"""A checkpoint has nothing built that the user did not choose."""
+"""Test that loading a checkpoint builds only what the user chose."""
 
 import json
 import sys
@@ -16,7 +16,7 @@ from sair.methods.trust import PROJECT_CLASSES
 
 @pytest.fixture
 def probe(folder):
-    """A module that leaves a file behind when it is imported."""
+    """Write a module that leaves a file behind when it is imported."""
     (folder / "probe_module.py").write_text(
         "from pathlib import Path\nimport torch\nPath('imported').touch()\n"
         "class Probe(torch.nn.Module):\n    def inpaint(self, images, masks):\n        return images\n"
@@ -36,7 +36,7 @@ NESTED = [
 
 
 @pytest.mark.parametrize("change", NESTED, ids=["itself", "generator", "semantic", "list", "over"])
-def test_a_class_that_nobody_chose_is_not_imported(probe, change):
+def test_a_class_that_the_user_did_not_choose_is_not_imported(probe, change):
     path = with_spec(probe / "evil.safetensors", **change("probe_module:Probe"))
     with pytest.raises(InputError, match="refused: it names 'probe_module:Probe'"):
         load(path)
@@ -79,7 +79,7 @@ def test_only_methods_with_weights_can_be_named(folder, name):
 )
 @pytest.mark.parametrize("nested", [False, True], ids=["itself", "generator"])
 def test_a_program_or_folder_is_never_restored(folder, name, parameters, nested):
-    """Not even where a method file of the working folder names the class."""
+    """This holds even if a method file of the working folder names the class."""
     (folder / "config/methods/theirs.yaml").write_text(f"label: Theirs\nclass: {name}\ntraining: null\n")
     part = {"class": name, "parameters": parameters}
     change = {"class": "baselines.jpgnet:JPGNet", "parameters": {"generator": part}} if nested else part

@@ -1,4 +1,4 @@
-"""The dense read-out against a direct reading of CLIP's last block, and the small CLIP's training."""
+"""Test the dense read-out against a direct computation of CLIP's last block, and the small CLIP's training."""
 
 import open_clip
 import pytest
@@ -26,7 +26,7 @@ def clip():
 
 
 def read_directly(visual, images, residual, mlp):
-    """MaskCLIP's steps on a square image of the tower's own size, written one by one."""
+    """Compute MaskCLIP's steps one by one on a square image of the tower's own size."""
     mean = torch.tensor(open_clip.OPENAI_DATASET_MEAN).view(3, 1, 1)
     std = torch.tensor(open_clip.OPENAI_DATASET_STD).view(3, 1, 1)
     x = visual.conv1((images - mean) / std)
@@ -160,7 +160,7 @@ def test_training_aligns_the_map_with_text():
 
 
 def test_the_paper_takes_maskclips_prompts_and_the_default_its_four(config):
-    """MaskCLIP's list: 85 templates, each with the class once: CLIP's 80, then its own five."""
+    """MaskCLIP's list has 85 templates, each with the class once: CLIP's 80, then its own five."""
     found = {
         preset: load_spec("clip", "config/semantics", preset, config["training"])["parameters"].get("prompts", "small")
         for preset in ("mini", "paper")

@@ -1,4 +1,4 @@
-"""No training uses an operator that CUDA refuses in deterministic mode, and what replaces those equals them."""
+"""Test that no training uses an operator that CUDA refuses in deterministic mode, and test the replacements."""
 
 import copy
 from pathlib import Path
@@ -26,11 +26,11 @@ STAGES = (0.05, 0.5, 0.95)  # progress of the run: a method with stages is in it
 
 
 class Refused(RuntimeError):
-    """What CUDA would raise."""
+    """The error that CUDA would raise."""
 
 
 class LikeCuda(TorchDispatchMode):
-    """Refuses on the CPU, forward and backward, what CUDA refuses in deterministic mode."""
+    """Refuses on the CPU, forward and backward, the operators that CUDA refuses in deterministic mode."""
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = str(function).removeprefix("aten.").removesuffix(".default")
@@ -103,7 +103,7 @@ def test_the_guard_lets_the_others_pass(name):
 
 @pytest.fixture
 def vgg(monkeypatch):
-    """VGG16 on random weights: the operators are the same."""
+    """Return VGG16 on random weights: the operators are the same."""
     network = seeded(Vgg16Features(), 1).requires_grad_(False)
     monkeypatch.setattr("sair.weights.networks.vgg16_features", lambda: copy.deepcopy(network))
 
@@ -154,7 +154,7 @@ def test_every_encoder_trains_at_any_size(name, size, mini):
 
 
 def assert_equal(found, wanted, *inputs, nan=False):
-    """Values and gradients agree; both are functions of ``inputs``."""
+    """Check that values and gradients agree; both are functions of ``inputs``."""
     results = [function(*inputs) for function in (found, wanted)]
     weights = torch.randn_like(results[0])
     gradients = [torch.autograd.grad((result * weights).sum(), inputs) for result in results]

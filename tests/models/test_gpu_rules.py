@@ -1,4 +1,4 @@
-"""Every method and semantic encoder trains and inpaints by a GPU's rules, on fake tensors: no GPU is needed.
+"""Test that every method and semantic encoder follows a GPU's rules, on fake tensors and without a GPU.
 
 Checked are operators that CUDA refuses in deterministic mode, tensors on two devices, and reading from the device in a
 step, which makes the CPU wait. The first step of a stage may fill caches; the second may not read.
@@ -78,7 +78,7 @@ def batch_on(device, progress, size=64):
 
 
 def optimizers_of(method):
-    """As the training loop has them: fused, because otherwise Adam reads its step count."""
+    """Return fused optimizers, as the training loop has them: otherwise Adam reads its step count."""
     optimizers = method.train().optimizers()
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:

@@ -1,4 +1,4 @@
-"""The implicit function against brute force: a loop over members and taps, straight from the published formula."""
+"""Test the implicit function against brute force: a loop over members and taps, straight from the published formula."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from sair.models.implicit import (
 
 
 def brute_force(function, features, coords, cell, extra, upstream):
-    """LIIF's query for one image, one coordinate and one member at a time (specs: unfold, shift, clamp, area)."""
+    """Compute LIIF's query for one image, one coordinate and one member at a time (unfold, shift, clamp, area)."""
     _, channels, height, width = features.shape
     padded = torch.nn.functional.pad(features[0], (1, 1, 1, 1))
     values = []

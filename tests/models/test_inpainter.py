@@ -1,4 +1,4 @@
-"""The assembly's parts against independent statements of them."""
+"""Test the parts of the inpainter against independent implementations."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def method_of(name, **parameters):
 
 @torch.no_grad()
 def test_sir_at_a_patch_centre_is_its_own_patch():
-    """There, one neighbour has all the weight: the embedding plus the MLP of it with offset zero."""
+    """At a patch centre one neighbour has all the weight: the embedding plus its MLP with offset zero."""
     torch.manual_seed(0)
     sir = SemanticImplicitRepresentation(8, hidden=[16], zero_start=False)
     embeddings = torch.randn(1, 8, 4, 5)
@@ -47,7 +47,7 @@ def test_sir_starts_as_interpolation():
 
 
 @torch.no_grad()
-def test_nfs_sees_interpolated_and_ous_only_semantic_features():
+def test_nfs_gets_interpolated_and_ous_only_semantic_features():
     images, masks = samples(1)
     nfs, ous = method_of("sair_nfs"), method_of("sair_ous")
     assert nfs.sir is None and ous.encoder is None
@@ -55,7 +55,7 @@ def test_nfs_sees_interpolated_and_ous_only_semantic_features():
     coords = pixel_centres(64, 64)[None]
     expected = torch.nn.functional.interpolate(embeddings, (64, 64), mode="bilinear", align_corners=False)
     torch.testing.assert_close(nfs.semantics_at(embeddings, coords), expected.flatten(2).transpose(1, 2))
-    # Two images that CLIP reads alike are one image to OUS, whatever their pixels.
+    # OUS gives two images with equal CLIP embeddings the same result, whatever their pixels.
     other = 1 - images
     assert (ous.inpaint(images, masks) - ous.inpaint(other, masks)).abs().max() > 0
     ous.semantic.forward = lambda image, mask: embeddings
@@ -95,8 +95,8 @@ def test_parts_that_cannot_be_put_together_are_refused(parameters, message):
 
 
 @pytest.mark.parametrize(("encoder", "reach"), [(AtrousEncoder(8), 41), (AppEncoder(4, 8), 164)])
-def test_what_a_feature_sees(encoder, reach):
-    """The mini encoder's reach is to 64 pixels what AppEncoder's is to 256 (docs/mini-preset.md)."""
+def test_the_receptive_field_of_a_feature(encoder, reach):
+    """The mini encoder's features see the same share of 64 pixels as AppEncoder's of 256 (docs/mini-preset.md)."""
     for parameter in encoder.parameters():
         torch.nn.init.constant_(parameter, 0.01)
     side = 256
@@ -109,7 +109,7 @@ def test_what_a_feature_sees(encoder, reach):
 
 @torch.no_grad()
 def test_a_strip_is_as_good_as_the_whole_grid():
-    """Rows asked for one by one, with all that lies around them, equal all rows at once; for every function."""
+    """For every function, rows computed one by one with their surroundings equal all rows computed at once."""
     for name in ("liif", "lte"):
         method = method_of(name, semantic=None).eval()
         features = torch.randn(1, method.encoder.channels, 12, 10)
@@ -120,7 +120,7 @@ def test_a_strip_is_as_good_as_the_whole_grid():
 
 
 def holes(*shares):
-    """Masks of as many images, each with that share of its rows as hole."""
+    """Return one mask per share, with that share of its rows as hole."""
     masks = torch.zeros(len(shares), 1, 24, 20)
     for mask, share in zip(masks, shares, strict=True):
         mask[:, 3 : 3 + round(20 * share), 4:-1] = 1
@@ -132,7 +132,7 @@ def holes(*shares):
 @pytest.mark.parametrize("request_", [{"known": True}, {"known": False}, {"size": (50, 31)}], ids=str)
 @pytest.mark.parametrize("name", ["sair", "sair_lte"])
 def test_a_batch_is_rendered_as_its_images_are(name, request_, upstream):
-    """With holes of different sizes, and one image without; in chunks that end in the middle of a row."""
+    """The holes have different sizes, one image has none, and chunks end in the middle of a row."""
     method = method_of(name).eval()
     method.air.upstream = upstream
     images, masks = torch.rand(4, 3, 24, 20), holes(0.2, 1, 0, 0.6)

@@ -1,4 +1,4 @@
-"""LIIF and LTE against recorded numbers of their authors' code, and the reader of their checkpoints."""
+"""Test LIIF and LTE against recorded numbers of their authors' code, and the reader of their checkpoints."""
 
 import itertools
 import json
@@ -28,7 +28,7 @@ TRAINED = os.environ.get("SAIR_LIIF_CHECKPOINT", "")
 
 
 def authors_shapes(name):
-    """Parameter names and shapes of the authors' checkpoints (LIIF and LTE on EDSR-baseline)."""
+    """Return parameter names and shapes of the authors' checkpoints (LIIF and LTE on EDSR-baseline)."""
     shapes = {
         f"encoder.{s}_mean.{p}": (3, 3, 1, 1) if p == "weight" else (3,)
         for s in ("sub", "add")
@@ -49,7 +49,7 @@ def authors_shapes(name):
 
 
 def authors_file(name, path, changes=()):
-    """A checkpoint as the authors' code saves it, with reproducible random weights."""
+    """Write a checkpoint in the form of the authors' code, with reproducible random weights."""
     stream, state = np.random.PCG64(7), {}
     for key, shape in sorted(authors_shapes(name).items()):
         fan = max(1, int(np.prod(shape)) // shape[0]) if len(shape) > 1 else 1
@@ -139,7 +139,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
     ("photo", "scale", "bicubic", "liif"), [("astronaut", 2, 31.5, 35.2), ("chelsea", 4, 28.6, 29.3)]
 )
 def test_the_trained_liif_beats_bicubic_by_what_it_should(photo, scale, bicubic, liif):
-    """The top left 256 pixels, reduced by antialiased bicubic and rendered back at their size."""
+    """The top left 256 pixels are reduced by antialiased bicubic and rendered at their own size."""
     method = read(TRAINED)
     pixels = getattr(photographs, photo)()
     truth = pixels[:256, :256]

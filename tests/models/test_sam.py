@@ -1,4 +1,4 @@
-"""SAM's image encoder: facts of the published one, strict loading, and a training that finds regions without names."""
+"""Test SAM's image encoder: facts of the published one, strict loading, and training on regions without names."""
 
 import pytest
 import torch
@@ -73,7 +73,7 @@ def test_equal_labels_that_do_not_touch_are_two_regions():
 
 @pytest.mark.slow
 def test_training_separates_regions_without_names():
-    """Two patches of noise-free colour: after a few steps a point's region is told from the other."""
+    """The image has two patches of colour: after a few steps the region of a point is told from the other."""
     torch.manual_seed(0)
     model = SAM(architecture=SMALL, lr=2e-3)
     colours = torch.rand(8, 2, 3)

@@ -1,4 +1,4 @@
-"""Configs are read, merged and checked in the same way by snakemake and by the command sair."""
+"""Test that Snakemake and the command sair read, merge and check configs in the same way."""
 
 import re
 import shutil
@@ -270,7 +270,7 @@ def test_a_missing_gpu_is_refused_at_the_start(tmp_path, monkeypatch):
 
 
 def test_a_method_with_the_name_of_an_encoder_is_refused(config, tmp_path, monkeypatch):
-    """CLIP's own checkpoint and segmentation lie where a method of that name would put its results."""
+    """CLIP's own checkpoint and segmentation are where a method of that name would put its results."""
     for folder in ("config", "workflow/schemas"):
         shutil.copytree(folder, tmp_path / folder)
     monkeypatch.chdir(tmp_path)

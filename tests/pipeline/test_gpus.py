@@ -1,4 +1,4 @@
-"""GPUs as a resource: as many jobs at once as a card has memory for. A program on PATH plays nvidia-smi."""
+"""Test that as many jobs run at once as the cards have memory for. A program on PATH stands in for nvidia-smi."""
 
 import os
 import re
@@ -36,7 +36,7 @@ GPU 1: NVIDIA H100 80GB HBM3 (UUID: GPU-b)
 
 @pytest.fixture
 def machine(tmp_path, monkeypatch):
-    """A function that puts cards into this machine: lines as nvidia-smi prints them, and what its -L prints."""
+    """Return a function that simulates cards, given by lines of nvidia-smi and by the output of its -L."""
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr(gpus, "built_for_gpus", lambda: True)
@@ -56,7 +56,7 @@ def machine(tmp_path, monkeypatch):
 
 @pytest.fixture
 def start(machine):
-    """A function that starts a job and returns its process, which ends with the test."""
+    """Return a function that starts a job and returns its process, which ends with the test."""
     started = []
 
     def begin(mib, count=1, gpu_jobs=0, **variables):
@@ -75,7 +75,7 @@ def start(machine):
 
 
 def got(process):
-    """The cards that a job sees, once it has them."""
+    """Wait until a job has its cards, and return them."""
     return process.stdout.readline().strip()
 
 
@@ -112,7 +112,7 @@ def test_instances_of_a_split_card_are_cards(machine, monkeypatch):
         ("1", ["1"], ["GPU-b"]),
         ("1, 0", ["1", "0"], ["GPU-b", "GPU-a"]),
         ("GPU-b", ["GPU-b"], ["GPU-b"]),
-        ("2", [], []),  # not listed: the scheduler's choice is left alone
+        ("2", [], []),  # not listed: the scheduler's choice is left unchanged
         ("-1", [], []),
     ],
 )
@@ -173,7 +173,7 @@ def test_as_many_jobs_as_fit_share_a_card(machine, start):
     assert got(first) == got(second) == "GPU-a"
     third = start(4000)
     assert waits(third)
-    first.kill()  # its room is free again, however it ends
+    first.kill()  # its room is free again, even after a kill
     assert got(third) == "GPU-a"
 
 
@@ -239,7 +239,7 @@ def test_jobs_that_start_together_never_reserve_more_than_there_is(machine, star
             waiting = [process for process in waiting if process not in found]
         assert len({name for _, name in running}) == len(running) <= 2
         assert not waiting or select.select([process.stdout for process in waiting], [], [], 1)[0] == []
-        # Everything that waits may be for the other card, so both end.
+        # The waiting jobs may all need the other card, so end both.
         for process, _ in running:
             process.kill()
         running = []

@@ -1,4 +1,4 @@
-"""Jobs of the workflow: none outlives the process that started it, and one that fails for memory says so."""
+"""Test that no job outlives the process that started it, and that running out of memory gives one line."""
 
 import json
 import os
@@ -40,7 +40,7 @@ TRAINING = {"batch": 16, "accumulate": 1, "processes": 1}
 
 
 def given(tmp_path, rule="train"):
-    """What Snakemake gives to the script of a job."""
+    """Return an object like the one that Snakemake gives to the script of a job."""
     results = f"{tmp_path}/results"
     return SimpleNamespace(
         log=[f"{results}/logs/job.log"],
@@ -82,7 +82,7 @@ CPU_ERROR = RuntimeError("[enforce fail] DefaultCPUAllocator: not enough memory:
         (MemoryError(), "this machine (", "lower `--cores`"),
     ],
 )
-def test_out_of_memory_says_in_one_line_what_to_lower(tmp_path, monkeypatch, capsys, error, device, remedy):
+def test_out_of_memory_names_in_one_line_what_to_lower(tmp_path, monkeypatch, capsys, error, device, remedy):
     monkeypatch.delattr("torch.cuda.mem_get_info")
     assert failing(tmp_path, error) == 1
     [line] = capsys.readouterr().err.strip().splitlines()
@@ -122,7 +122,7 @@ def test_another_error_keeps_its_traceback(tmp_path):
         failing(tmp_path, RuntimeError("a mistake"))
 
 
-def test_a_worker_out_of_memory_says_so(tmp_path, monkeypatch, capsys):
+def test_a_worker_reports_that_it_ran_out_of_memory(tmp_path, monkeypatch, capsys):
     def train_here(**arguments):
         raise GPU_ERROR
 

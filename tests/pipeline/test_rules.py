@@ -1,4 +1,4 @@
-"""Rules of the workflow: one name for a step, and tables that are planned from the config alone."""
+"""Test that the parts of a step share a name, and that tables are planned from the config only."""
 
 import ast
 import re
@@ -20,7 +20,7 @@ NAMED = [name for path in RULES for name in re.findall(r"(?m)^ *rule (\w+):$", p
 
 
 def directives(name):
-    """The lines of a rule."""
+    """Return the lines of a rule."""
     text = "\n".join(path.read_text(encoding="utf-8") for path in RULES)
     return re.search(rf"(?ms)^ *rule {name}:$(.*?)(?=^ *(?:use )?rule |\Z)", text)[1]
 

@@ -1,4 +1,4 @@
-"""A run that is asked to end does end: its jobs with it, and no unfinished file is left."""
+"""Test that a run ends with its jobs when it is terminated, and leaves no unfinished file."""
 
 import os
 import shutil

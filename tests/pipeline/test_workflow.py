@@ -1,4 +1,4 @@
-"""The workflow as a user runs it: finishes, does nothing the second time, runs only what is new, survives kill -9."""
+"""Test the workflow as users run it: it finishes, repeats nothing, runs only what is new, and survives kill -9."""
 
 import json
 import os
@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 def workspace(folder):
-    """A copy of the workflow with a small config and few methods."""
+    """Copy the workflow with a small config and few methods."""
     shutil.copytree("workflow", folder / "workflow")
     shutil.copytree("config", folder / "config", ignore=lambda d, names: [
         n for n in names if Path(d).name == "methods" and Path(n).stem not in METHODS
@@ -90,7 +90,7 @@ def test_the_table_is_full(finished):
     assert (truth["psnr"] == float("inf")).all() and (truth["lpips"] == 0).all()
 
 
-def test_table_5_and_the_figures_come_from_what_is_there(finished):
+def test_table_5_and_the_figures_are_made_from_existing_files(finished):
     """Nothing is trained again for them."""
     targets = ("results/smoke/table5.md", "results/smoke/figures/training_curves_faces.png")
     result = snakemake(finished, *targets)
@@ -111,7 +111,7 @@ def test_table_5_and_the_figures_come_from_what_is_there(finished):
 
 
 def test_shards_change_no_result(finished, tmp_path):
-    """Three test images in two jobs: the same images byte for byte, the same scores but for LPIPS' last digits."""
+    """With three test images in two jobs, images are equal byte for byte and scores except for LPIPS' last digits."""
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
     method = "results/smoke/faces/mean_fill/seed0"
@@ -129,7 +129,7 @@ def test_shards_change_no_result(finished, tmp_path):
     )
 
 
-def test_other_conventions_score_the_images_that_are_there(finished):
+def test_other_conventions_score_existing_images(finished):
     result = snakemake(finished, "results/smoke/conventions.md")
     assert result.returncode == 0, result.stdout[-5000:]
     assert jobs(result.stdout) == {"score_conventions": len(METHODS), "conventions": 1, "total": len(METHODS) + 1}
@@ -141,7 +141,7 @@ def test_other_conventions_score_the_images_that_are_there(finished):
 
 
 def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch):
-    """A number in a table, a score, an image: each changed by itself, each found by name."""
+    """A number in a table, a score and an image are changed one at a time, and each is reported by name."""
     assert snakemake(finished, "results/smoke/conventions.md").returncode == 0
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
@@ -197,13 +197,13 @@ def test_verify_finds_what_was_changed(finished, tmp_path, monkeypatch):
 
 
 def findings(results="results/smoke"):
-    """What `sair verify` finds in the working folder."""
+    """Return the findings of `sair verify` in the working folder."""
     config = load_config(["test.yaml"]) | {"results": results}
     return list(verify(Project(config)))
 
 
 def not_backed(results="results/smoke"):
-    """What is said of each file that is not backed."""
+    """Return the description of each file that is not backed."""
     wrong = {}
     for finding in findings(results):
         if finding.state == NOT_BACKED:
@@ -212,7 +212,7 @@ def not_backed(results="results/smoke"):
 
 
 def add_distances(folder):
-    """FID and KID of features drawn at random, and the table with them; nothing here needs the real weights."""
+    """Write FID and KID of random features, and the table with them; the real weights are not needed."""
     results = folder / "results/smoke"
     manifest = results / "faces/manifest.csv"
     rng = np.random.default_rng(0)
@@ -233,14 +233,14 @@ def add_distances(folder):
 
 
 def weights_in(folder):
-    """A folder with a file of the name that the workflow looks for."""
+    """Create a folder with a file of the name that the workflow looks for."""
     (folder / "weights").mkdir()
     (folder / "weights" / entry("inception").files[0].name).touch()
     return folder / "weights"
 
 
 def test_fid_is_measured_where_the_weights_are(finished, tmp_path):
-    """The truth once, every method once; elsewhere not one job more."""
+    """There is one job for the ground truth and one per method; without the weights there is no additional job."""
     there = {"SAIR_WEIGHTS": str(weights_in(tmp_path)), "TORCH_HOME": str(tmp_path)}
     found = [
         jobs(snakemake(finished, options=["-n"], config=["fid=True"], **variables).stdout)
@@ -261,7 +261,7 @@ def test_regression_against_a_kept_reference(finished, tmp_path, monkeypatch):
     assert snakemake(folder, "regression").returncode == 1
 
 
-def test_every_result_says_what_made_it(finished):
+def test_every_result_has_a_record(finished):
     results = Path("results/smoke")
     facts = json.loads((finished / results / "provenance/faces/sair/seed0/score.json").read_text())
     assert (
@@ -280,7 +280,7 @@ def test_every_result_says_what_made_it(finished):
     assert {"train", "predict", "score", "manifest", "images", "table1", "clip"} <= records
 
 
-def test_again_does_nothing(finished):
+def test_a_second_run_does_nothing(finished):
     result = snakemake(finished)
     assert result.returncode == 0 and "Nothing to be done" in result.stdout
 
@@ -329,8 +329,8 @@ def test_a_wrong_config_is_refused(finished, config, message):
     assert result.returncode != 0 and re.search(message, result.stdout), result.stdout[-2000:]
 
 
-def test_a_missing_truth_is_said_not_skipped(finished, tmp_path):
-    """Scores are made from the disk: an image that vanishes is an error by name."""
+def test_a_missing_ground_truth_is_reported_and_not_skipped(finished, tmp_path):
+    """Scores are computed from files, so a missing image is an error that names it."""
     folder = tmp_path / "copy"
     shutil.copytree(finished, folder)
     image = next((folder / "results/smoke/faces/sair/seed0/predictions/composited").rglob("*.png"))

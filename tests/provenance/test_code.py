@@ -1,4 +1,4 @@
-"""Fingerprints cover all code that a job imports, and ignore comments and other parts that change no number."""
+"""Test that fingerprints cover all code that a job imports, and ignore comments and other irrelevant parts."""
 
 import sys
 import textwrap
@@ -10,7 +10,7 @@ from sair.provenance import code
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project of a few modules in place of this one. Returns a function that writes one of its files."""
+    """Replace this project by one of a few modules; return a function that writes one of its files."""
     monkeypatch.setattr(code, "ROOT", tmp_path)
     monkeypatch.chdir(tmp_path)
     code._place.cache_clear()
@@ -177,7 +177,7 @@ def test_data_of_a_package_counts_whatever_its_name(project, name, line):
 
 
 def test_a_package_outside_the_working_folder_counts_by_source(project, tmp_path_factory, monkeypatch):
-    """As of an editable installation: it has no version that changes with its code."""
+    """An editable installation has no version that changes with its code."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
     (elsewhere / "theirs").mkdir()
     (elsewhere / "theirs/__init__.py").touch()

@@ -1,4 +1,4 @@
-"""Files that method files name: which are inputs, which parts count, and that `sair verify` reports changes."""
+"""Test which files of method files are inputs, which parts of them count, and that `sair verify` reports changes."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from sair.provenance.inputs import checkouts, commit_of, content, digests, named
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """The working folder. Returns a function that writes a file of it."""
+    """Change to an empty working folder; return a function that writes a file in it."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -239,7 +239,7 @@ def test_a_record_that_is_nested_too_deeply_is_refused(here):
         list(provenance.changed("results"))
 
 
-def test_a_record_lies_where_its_log_says():
-    """Also of a method or a data set called `logs`."""
+def test_the_path_of_a_record_follows_from_its_log():
+    """This also holds for a method or a data set called `logs`."""
     found = provenance.record_of("a/logs/results/logs/faces/logs/seed0/train.log", "a/logs/results")
     assert str(found) == "a/logs/results/provenance/faces/logs/seed0/train.json"

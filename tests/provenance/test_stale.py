@@ -1,4 +1,4 @@
-"""A stale number cannot survive: whatever a job depends on is edited, and a dry run says exactly which jobs run again.
+"""Test that no result stays outdated: after an edit of any dependency, a dry run lists exactly the affected jobs.
 
 The cases name the jobs that an edit is an edit of; with them run all that are made from what they make, and no other.
 
@@ -131,7 +131,7 @@ class Project:
             subprocess.run(["git", *who, *command.split()], cwd=self.folder / "external", check=True)
 
     def ask(self, line):
-        """The jobs that Snakemake would run, by name: the files that go in and come out."""
+        """Return the jobs that Snakemake would run, by name, with their inputs and outputs."""
         self.server.stdin.write(f"{line}\n")
         self.server.stdin.flush()
         assert self.server.stdout.readline() == "done\n"
@@ -149,7 +149,7 @@ class Project:
         return set(self.ask(f"-n {TARGETS}"))
 
     def affected(self, patterns):
-        """The jobs of some patterns, and all that are made from what they make."""
+        """Return the jobs that match some patterns, and all jobs that depend on them."""
         found = set()
         for pattern in patterns:
             wanted, *others = pattern.split(" !")
@@ -269,7 +269,7 @@ def test_an_edit_runs_exactly_what_depends_on_it(project, file, edit, expected):
     path = project.folder / file
     old, times = (path.read_text(), path.stat()) if path.exists() else (None, None)
     project.write(file, edit(old or ""))
-    if times:  # not even an editor that keeps a file's time hides what it did
+    if times:  # an edit that keeps the file's time is found, too
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
     try:
         again = project.again()

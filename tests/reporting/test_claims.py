@@ -1,4 +1,4 @@
-"""Verdicts on the paper's claims: direction, families, several claimants, seeds, clusters."""
+"""Test verdicts on the paper's claims: direction, families, several claimants, seeds, clusters."""
 
 import math
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""The regression check: what got better or worse is called so, and an identical rerun is not."""
+"""Test the regression check: better and worse scores are reported, an identical rerun is no difference."""
 
 import math
 
@@ -48,7 +48,7 @@ def test_better_worse_and_the_same(tmp_path):
     assert all(v.adjusted_p == 1 for v in compare([reference], [same]))
 
 
-def test_the_command_tells_by_its_exit_status(tmp_path, capsys):
+def test_the_exit_status_of_the_command(tmp_path, capsys):
     reference, worse = write(tmp_path / "reference.csv"), write(tmp_path / "worse.csv", -0.05)
     assert main(["compare", reference, worse]) == 2 and "worse" in capsys.readouterr().out
     assert main(["compare", worse, reference]) == 0 and "improved" in capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Under what rows were computed: tables say it, and in what their rows differ."""
+"""Test that tables state the conditions under which rows were computed, and how their rows differ."""
 
 import json
 
@@ -37,7 +37,7 @@ CPU = {"device": "a CPU", "precision": "fp32"}
 GPU = {"device": "a GPU", "precision": "bf16", "tf32": {"convolutions": True, "matrices": False}}
 
 
-def test_what_all_rows_share_is_said_once(row):
+def test_conditions_of_all_rows_are_stated_once(row):
     rows = {
         "A": row("a", {"train": CPU, "predict": CPU, "score": CPU}),
         "B": row("b", {"predict_shard": CPU, "score_shard": CPU}),

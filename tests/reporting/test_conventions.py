@@ -1,4 +1,4 @@
-"""Other people's metric conventions: against their own code's answers, against scikit-image, against their formulas."""
+"""Test the metric conventions of other codes: against values of these codes, scikit-image and formulas."""
 
 import json
 import math
@@ -27,7 +27,7 @@ CASES = json.loads(Path("tests/golden/conventions.json").read_text())["cases"]
 
 
 def case_images(case):
-    """Truth, prediction and hole of a recorded case, from its seed alone."""
+    """Return truth, prediction and hole of a recorded case, from its seed alone."""
     kind, seed, height, width = (case[key] for key in ("kind", "seed", "height", "width"))
     stream = np.random.PCG64(seed)
     if kind == "noise":  # every pixel is damaged, inside the hole and outside
@@ -159,7 +159,7 @@ def test_columns_hold_every_measure_once():
 
 
 def scores(path, offset, grey_offset, images=30):
-    """A conventions.csv: every measure 0.5, or 30 dB, plus noise that all methods share, plus an offset."""
+    """Write a conventions.csv: every measure 0.5, or 30 dB, plus noise that all methods share, plus an offset."""
     rng = np.random.default_rng(5)
     rows = []
     for bucket in ("0-20", "20-40", "40-60"):
@@ -188,7 +188,7 @@ def write(config, methods, paths, folder):
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, config):
-    """A table of four methods and a control; in grey LaMa is before MISF, otherwise behind it."""
+    """Write a table of four methods and a control; in grey LaMa is ahead of MISF, otherwise behind it."""
     tmp_path = tmp_path_factory.mktemp("made")
     methods = {name: load_spec(name, "config/methods", "mini", config["training"]) for name in OFFSETS}
     paths = {name: scores(tmp_path / f"{name}.csv", *offsets) for name, offsets in OFFSETS.items()}
@@ -255,7 +255,7 @@ def test_the_page_says_what_the_csv_holds(made):
         assert f"**{convention.label}** (`{convention.source}`)" in page
 
 
-def test_every_seed_counts_and_who_sees_the_ground_truth_does_not_compete(tmp_path, config):
+def test_every_seed_counts_and_a_method_that_sees_the_ground_truth_does_not_compete(tmp_path, config):
     methods = {name: load_spec(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
     methods["liif"] |= {"sees_truth": True, "label": "LI|IF", "tables": {"table1": None}}
     paths = {
@@ -275,7 +275,7 @@ def test_every_seed_counts_and_who_sees_the_ground_truth_does_not_compete(tmp_pa
     assert r"| SAIR − LI\|IF | 0-20 %" in page, "a bar in a label is no border of a cell"
 
 
-def test_last_by_the_kindest_before_first_by_ours_is_said(tmp_path, config):
+def test_the_page_notes_a_convention_that_rates_the_last_above_our_first(tmp_path, config):
     methods = {name: load_spec(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
     paths = {"sair": scores(tmp_path / "s.csv", 0.1, 0.3), "liif": scores(tmp_path / "l.csv", 0.0, 0.2)}
     (tmp_path / "manifest.csv").write_text(

@@ -1,4 +1,4 @@
-"""Figures show the images that were scored."""
+"""Test that figures show the images that were scored."""
 
 import numpy as np
 

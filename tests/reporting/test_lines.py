@@ -1,4 +1,4 @@
-"""Lines of a table: several claimants, controls, what is marked, perfect images, tables of no paper, any label."""
+"""Test the lines of a table: several claimants, controls, marks, perfect images, and any label."""
 
 import math
 from types import SimpleNamespace
@@ -44,7 +44,7 @@ def test_two_methods_for_one_row_are_both_shown(table, tmp_path):
     assert set(frame.method.dropna()) == set(methods)
 
 
-def test_who_sees_the_ground_truth_is_marked_and_does_not_compete(table, tmp_path):
+def test_a_method_that_sees_the_ground_truth_is_marked_and_does_not_compete(table, tmp_path):
     methods = {"cheat": method("SAIR", "Cheat", sees_truth=True), "liif": method("LIIF"), "lama": method("LaMa")}
     files = {name: [scores(tmp_path / f"{name}.csv", gain)] for name, gain in (("cheat", 9), ("liif", 2), ("lama", 0))}
     text, frame, _ = table(methods, files)
@@ -92,7 +92,7 @@ def test_crops_of_few_photographs_are_not_counted_as_many(table, tmp_path):
 
 
 @pytest.mark.parametrize("cluster", [None, 4, 1])
-def test_a_measure_without_a_seed_spread_marks_nobody(table, tmp_path, config, cluster):
+def test_a_measure_without_a_seed_spread_marks_no_method(table, tmp_path, config, cluster):
     """However few the clusters are: a tie would be as much a claim as a win."""
     methods = {"sair": method("SAIR"), "liif": method("LIIF")}
     files = {name: [scores(tmp_path / f"{name}.csv", g, cluster=cluster)] for name, g in (("sair", 3), ("liif", 0))}
@@ -184,7 +184,7 @@ def test_latex_and_markdown_take_any_label(table, tmp_path):
     assert r"| A\_b \$x^2\$ {c} \~ 50% \\d #1 \& \<e\> \| f |" in text
 
 
-def test_notes_say_what_several_seeds_carry(table, tmp_path, config):
+def test_notes_state_what_several_seeds_change(table, tmp_path, config):
     methods = {"sair": method("SAIR", semantics="clip"), "liif": method("LIIF")}
     files = {
         name: [scores(tmp_path / f"{name}{seed}.csv", seed / 10, seed=seed) for seed in (0, 1)] for name in methods

@@ -1,4 +1,4 @@
-"""Means of score files: over seeds, of perfect images, and of the same images alone."""
+"""Test means of score files: over seeds, of perfect images, and only over the same images."""
 
 import math
 

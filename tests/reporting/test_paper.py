@@ -1,4 +1,4 @@
-"""The numbers and sentences of the paper: rows, orderings, and the tables of the config that name them."""
+"""Test the numbers and sentences of the paper: rows, orderings, and the tables of the config that name them."""
 
 from pathlib import Path
 

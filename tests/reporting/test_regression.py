@@ -1,4 +1,4 @@
-"""The regression check against stored results: worse is called so, an identical rerun is not."""
+"""Test the regression check against stored results: worse scores are an error, an identical rerun is not."""
 
 import shutil
 from types import SimpleNamespace
@@ -24,7 +24,7 @@ LEAST = {"psnr": 0.1, "ssim": 0.002, "l1": 0.0003, "lpips": 0.002}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, frozen_split):
-    """A finished run of two controls on 14 drawn faces, and the reference that was kept of it."""
+    """Return a finished run of two controls on 14 drawn faces, and the reference that was stored from it."""
     folder = tmp_path_factory.mktemp("run")
     frozen_split(folder, test=14, train=2, validation=1, masks=2, buckets=[(0, 20), (20, 40)])
     scores = {}
@@ -46,7 +46,7 @@ def check(run, variant, candidates, out, scores=None):
     return output
 
 
-def test_the_reference_says_what_made_it(run):
+def test_the_reference_records_its_origin(run):
     facts = yaml.safe_load((run / "reference/reference.yaml").read_text())
     assert facts["manifest"] == file_sha256(run / "manifest.csv") and facts["versions"]["torch"] and facts["processor"]
     assert stored(run / "reference") == ["biharmonic", "mean_fill"]
@@ -60,7 +60,7 @@ def test_an_identical_rerun_is_no_difference(run, tmp_path):
     assert regression.regression(output.csv, output.markdown).startswith("no difference")
 
 
-def test_worse_and_better_are_called_so_and_shown(run, tmp_path):
+def test_worse_and_better_scores_are_reported_and_shown(run, tmp_path):
     output = check(run, "mean_fill", ["unknown", "biharmonic"], tmp_path)
     with pytest.raises(InputError, match=r"worse than the reference; see .*v\.md\."):
         regression.regression(output.csv, output.markdown)

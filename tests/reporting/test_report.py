@@ -1,4 +1,4 @@
-"""The report: what is in the page is what is on disk, nothing is fetched, and a browser does what a reader asks."""
+"""Test the report: the page agrees with the files, nothing is fetched, and it works in a browser."""
 
 import base64
 import copy
@@ -36,7 +36,7 @@ BUCKETS = ["0-20", "20-40", "40-60"]
 
 @pytest.fixture(scope="module")
 def project(config, tmp_path_factory, frozen_split):
-    """A small finished run of invented images and scores: Table 1, claims and logs, no other table and no maps."""
+    """Return a small finished run of invented images and scores: Table 1, claims and logs only."""
     folder = tmp_path_factory.mktemp("report") / "results"
     settings = copy.deepcopy(config) | {"results": str(folder)}
     settings["report"]["images"] = SHOWN
@@ -149,7 +149,7 @@ def test_it_is_one_file_that_runs_nothing_of_others(project, page):
     assert len(text) < 1e6
 
 
-def test_what_is_missing_is_said_with_its_command(project, page, tmp_path):
+def test_missing_parts_are_reported_with_their_command(project, page, tmp_path):
     targets = {entry["part"]: entry["target"] for entry in data_of(page)["missing"]}
     assert targets["Table 2"] == "table2.md"
     assert targets["Semantic maps"].endswith("semantic_maps_faces.png")

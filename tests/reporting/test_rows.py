@@ -1,4 +1,4 @@
-"""Which row leads a column."""
+"""Test which row leads a column."""
 
 import numpy as np
 import pytest

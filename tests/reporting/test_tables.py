@@ -1,4 +1,4 @@
-"""Tables: aggregation against plain arithmetic, marks, the paper's numbers, and LaTeX that compiles."""
+"""Test tables: aggregation against plain arithmetic, marks, the paper's numbers, and LaTeX that compiles."""
 
 import math
 import shutil
@@ -28,7 +28,7 @@ IMAGES = 10
 
 @pytest.fixture
 def made(tmp_path, config, frozen_split):
-    """A finished table1 over invented scores."""
+    """Return a finished table1 over invented scores."""
     data = tmp_path / "faces"
     frozen_split(data, test=IMAGES)
     overlaps = [["complete", "0-20", f"p{n}", f"p{n}", "whole", "skin", 5, 10] for n in range(4)]

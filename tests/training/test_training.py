@@ -1,4 +1,4 @@
-"""The one training loop: resuming, faults, and self-describing checkpoints."""
+"""Test the one training loop: resuming, faults, and self-describing checkpoints."""
 
 import os
 import resource
@@ -344,7 +344,7 @@ def test_asked_to_stop_it_saves_and_goes_on_to_the_same_weights(data, tmp_path):
     assert not (tmp_path / "cut/checkpoint.safetensors").exists()
     state = tmp_path / "cut/running.safetensors"
     tensors, metadata = checkpoint.load(state)
-    metadata["run"]["spec"]["parameters"] = {}  # the method that goes on is not interrupted
+    metadata["run"]["spec"]["parameters"] = {}  # the resumed method is not interrupted
     checkpoint.save(state, tensors, metadata)
     assert run(data, tmp_path / "cut", spec("test_training:Interrupted", {})) == whole
 

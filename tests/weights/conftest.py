@@ -11,7 +11,7 @@ from sair.weights.sources import known
 
 @pytest.fixture
 def server():
-    """A server on this machine: ``answers`` by path, the paths it was ``asked`` for, what it calls ``halfway``."""
+    """Return a local server: ``answers`` by path, the paths it was ``asked`` for, what it calls ``halfway``."""
 
     class Server(ThreadingHTTPServer):
         answers, asked, halfway = {"/good.pth": CONTENT, "/cut.pth": CONTENT}, [], staticmethod(lambda: None)

@@ -1,4 +1,4 @@
-"""Authors' archives: they are unpacked into a folder, and refused if they are damaged or would leave it."""
+"""Test authors' archives: they are unpacked into a folder, and refused if they are damaged or would leave it."""
 
 import io
 import tarfile
@@ -14,7 +14,7 @@ from sair.weights.sources import File
 
 
 def zipped(*members):
-    """A zip of (name, content) pairs; a content that is a string is the target of a symbolic link."""
+    """Return a zip of (name, content) pairs; a content that is a string is the target of a symbolic link."""
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as archive:
         for name, content in members:
@@ -25,7 +25,7 @@ def zipped(*members):
 
 
 def tarred(*members):
-    """A tar of (name, content) pairs, where the content may be a tarfile type and a link's target."""
+    """Return a tar of (name, content) pairs, where the content may be a tarfile type and a link's target."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w:gz") as archive:
         for name, content in members:

@@ -1,4 +1,4 @@
-"""`sair weights fetch`: what is downloaded and copied, what is refused, and that one folder is then enough."""
+"""Test `sair weights fetch`: what is downloaded and copied, what is refused, and that one folder is then enough."""
 
 import pytest
 import yaml

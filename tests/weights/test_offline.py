@@ -1,4 +1,4 @@
-"""CLIP, SAM and Inception are read from one folder of weights, without a network."""
+"""Test that CLIP, SAM and Inception are read from one folder of weights, without a network."""
 
 import json
 import socket
@@ -25,7 +25,7 @@ SMALL_SAM = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 1, "num_
 
 
 def torchscript(state, path):
-    """A TorchScript archive of these names, as OpenAI's files are."""
+    """Write a TorchScript archive with these names, in the form of OpenAI's files."""
     root = torch.nn.Module()
     for name, value in state.items():
         module = root

@@ -1,4 +1,4 @@
-"""`sair weights list` and `verify`, the doctor's view of encoders, and the list of known files."""
+"""Test `sair weights list` and `verify`, the doctor's view of encoders, and the list of known files."""
 
 import open_clip
 from helpers.weights import CONTENT, sha256
@@ -9,7 +9,7 @@ from sair.weights import sources
 from sair.weights.sources import File, known
 
 
-def test_verify_tells_right_wrong_and_unknown_apart(describe, tmp_path, capsys):
+def test_verify_distinguishes_right_wrong_and_unknown_files(describe, tmp_path, capsys):
     describe("inception", files=(File("good.pth", sha256(CONTENT)),))
     (tmp_path / "rfrnet").mkdir()
     (tmp_path / "rfrnet" / "g_1.pth").write_bytes(b"nobody knows")

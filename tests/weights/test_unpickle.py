@@ -1,4 +1,4 @@
-"""Pickled weights are read, and nothing that a pickle names is imported or called."""
+"""Test that pickled weights are read, and that nothing which a pickle names is imported or called."""
 
 import builtins
 import os
@@ -61,7 +61,7 @@ def test_a_truncated_pickle_is_refused(tmp_path):
 
 
 def with_pickle(path: Path, pickled: bytes) -> Path:
-    """A PyTorch file that holds these bytes as its pickle."""
+    """Write a PyTorch file that contains these bytes as its pickle."""
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("archive/data.pkl", pickled)
         archive.writestr("archive/version", "3\n")

@@ -1,4 +1,4 @@
-"""The pretrained files: which source wins, what is refused, and that nothing runs code."""
+"""Test the pretrained files: which source is used, what is refused, and that no file runs code."""
 
 import hashlib
 import os
@@ -26,7 +26,7 @@ def available(name):
 
 
 def torchvision_like(folder, monkeypatch, content=None):
-    """A file that stands for torchvision's AlexNet, and the registry set to expect its hash."""
+    """Write a file in the form of torchvision's AlexNet, and register its hash."""
     folder.mkdir(parents=True, exist_ok=True)
     facts = sources.known()["alexnet"]
     path = folder / facts.files[0].name
@@ -56,7 +56,7 @@ def test_alexnet_state_has_torchvisions_keys_and_shapes():
     assert all(tensor.dtype == torch.float32 and torch.isfinite(tensor).all() for tensor in state.values())
 
 
-def test_a_changed_copy_changes_nobody_elses():
+def test_changing_a_copy_does_not_change_other_copies():
     available("alexnet")
     networks.alexnet_state()["features.0.bias"].zero_()
     assert networks.alexnet_state()["features.0.bias"].abs().sum() > 0
