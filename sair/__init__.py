@@ -18,9 +18,7 @@ __all__ = ["InputError", "Method", "compare", "load", "score"]
 def __getattr__(name: str) -> Any:
     """Import a name when it is first used: the command ``sair`` and the planning of the workflow need no torch."""
     if name == "__version__":
-        from importlib.metadata import version
-
-        return version("sair-benchmark")
+        return importlib.import_module("sair.common.version").package_version()
     if name == "InputError":
         return importlib.import_module("sair.common.errors").InputError
     if name in __all__:

@@ -6,12 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from sair.commands import actions
 from sair.common.errors import InputError
 from sair.common.images import HOLES
+from sair.common.version import package_version
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,20 +56,13 @@ def _refuse_empty(options: argparse.Namespace) -> None:
             )
 
 
-def _version() -> str:
-    try:
-        return version("sair-benchmark")
-    except PackageNotFoundError:  # a checkout on the Python path that is not installed
-        return "of a checkout that is not installed"
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sair",
         description="Image inpainting benchmark: commands that do not need the workflow. `sair COMMAND --help` explains"
         " one of them; training and tables are run by snakemake.",
     )
-    parser.add_argument("--version", action="version", version=f"sair {_version()}")
+    parser.add_argument("--version", action="version", version=f"sair {package_version()}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     inpaint = _command(commands, "inpaint", help="fill the hole in one image with a method")
