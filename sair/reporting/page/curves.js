@@ -67,7 +67,7 @@ function chart(title, series, logarithmic) {
 }
 
 function training(section) {
-  const first = [...data.curves].sort((x, y) => y.shown - x.shown); // the figure's own methods get the first colours
+  const first = [...data.curves].sort((x, y) => y.shown - x.shown); // the methods of the figure get the first colours
   const curves = data.curves.map((curve) => {
     const k = first.indexOf(curve);
     return { ...curve, hue: HUES[k % HUES.length], dash: k < HUES.length ? undefined : k < 2 * HUES.length ? '5 3' : '2 2' };

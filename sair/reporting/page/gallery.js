@@ -94,7 +94,7 @@ function gallery() {
   async function stage(now) {
     const mine = (turn += 1);
     const [one, other, hole] = await Promise.all([layers(image, now.left, now.bucket), layers(image, now.right, now.bucket), decode(image.holes[now.bucket].hole)]);
-    if (mine !== turn) return; // something else was chosen while these were decoded
+    if (mine !== turn) return; // another image was chosen while these were decoded
     paint($('over'), one);
     paint($('under'), other);
     paintDifference($('difference'), one, other);
@@ -178,7 +178,7 @@ function gallery() {
       const gain = advantage(now, k);
       if (gain !== undefined) return Math.abs(gain);
       const only = score(now.left, now.bucket, now.metric, k) ?? score(now.right, now.bucket, now.metric, k) ?? 0;
-      return metricOf(now.metric).higher ? -only : only; // the ground truth has no score: the worse, the farther from it
+      return metricOf(now.metric).higher ? -only : only; // the ground truth has no score, so sort by the other one: the worse, the larger the difference
     };
     const keys = {
       disagree: far,

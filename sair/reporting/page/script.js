@@ -1,6 +1,6 @@
 'use strict';
 
-// Everything that is said stands in the data block; nothing is fetched, and text is only ever set as text.
+// All content is in the data block. Nothing is fetched, and text is only inserted as text, never as HTML.
 const data = JSON.parse(document.getElementById('data').textContent, (_, value) => (value === 'Infinity' ? Infinity : value));
 const $ = (id) => document.getElementById(id);
 
@@ -203,7 +203,7 @@ function terms(table, row, { bucket, metric, key }) {
     lines.push(`n = ${cell.n} images${clusters}, ${row.seeds} seed${row.seeds === 1 ? '' : 's'}`);
   }
   if (cell.claim) lines.push(`the paper claims ${cell.claim}${unit(metric)}`);
-  if (cell.lead) lines.push(cell.lead === 'best' ? 'better than every other method: paired test, and more than the seed moves' : 'tied for the best');
+  if (cell.lead) lines.push(cell.lead === 'best' ? 'better than every other method, by a paired test and by more than another training seed changes' : 'tied for the best');
   return [`${row.label}: ${name}, ${where(bucket)}`, lines];
 }
 
