@@ -61,7 +61,8 @@ def test_rows_that_differ_are_named(row, steps, versions, said):
     same = {"train": CPU, "predict": CPU, "score": CPU}
     rows = {"A": row("a", same), "B": row("b", same | steps, **versions)}
     assert differences(rows) == said
-    assert any("Rows were computed under different conditions" in note and said in note for note in notes(rows)) == bool(said)
+    start = "Rows were computed under different conditions"
+    assert any(start in note and said in note for note in notes(rows)) == bool(said)
 
 
 def test_seeds_of_one_row_that_differ_are_a_difference(row):

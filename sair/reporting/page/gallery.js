@@ -29,7 +29,7 @@ function gallery() {
   const state = () => ({ left: $('left').value, right: $('right').value, bucket: $('buckets').querySelector(':checked').value, metric: $('measure').value, order: $('order').value });
   const score = (name, bucket, metric, k) => (name in scores ? scores[name][bucket][metric][k] : undefined);
 
-  /** How much better left is than right on an image, in the metric's units; undefined where one has no score. */
+  /** Return how much better left is than right on an image, in the metric's units; undefined if one has no score. */
   function advantage({ left, right, bucket, metric }, k) {
     const values = [left, right].map((name) => score(name, bucket, metric, k));
     if (values.some((value) => value === undefined || value === null)) return undefined;
@@ -49,7 +49,7 @@ function gallery() {
     return decoded.get(uri);
   }
 
-  /** Layers of what a side shows: the ground truth, and over it what is in the hole. */
+  /** Return the layers of one side: the ground truth, and the hole's content over it. */
   function layers(shown, name, bucket) {
     const { hole, of } = shown.holes[bucket];
     const top = name === MASKED ? [hole] : name === TRUTH ? [] : [of[name]];
@@ -63,7 +63,7 @@ function gallery() {
     for (const one of layer) context.drawImage(one, 0, 0);
   }
 
-  /** |left - right|, four times as bright: drawn by blending, so that no pixel has to be read. */
+  /** Draw |left - right|, four times as bright, by blending, so that no pixel has to be read. */
   function paintDifference(canvas, one, other) {
     paint(canvas, [...one]);
     const context = canvas.getContext('2d');
@@ -75,7 +75,7 @@ function gallery() {
     for (let doubling = 0; doubling < 2; doubling += 1) context.drawImage(canvas, 0, 0);
   }
 
-  /** The hole's outer edge, two screen pixels wide whatever the image's size. */
+  /** Draw the hole's outer edge, two screen pixels wide for any size of image. */
   function paintOutline(canvas, hole) {
     const times = Math.max(1, Math.round(960 / hole.naturalWidth));
     canvas.width = hole.naturalWidth * times;
@@ -127,7 +127,7 @@ function gallery() {
     $('caption').textContent = image.caption;
   }
 
-  /** Every test image's difference, from where left is better most to where right is. */
+  /** Draw every test image's difference, sorted from left is better to right is better. */
   function strip(now) {
     const { name, decimals, higher } = metricOf(now.metric);
     const values = ids.map((id, k) => ({ id, gain: advantage(now, k) })).filter(({ gain }) => gain !== undefined).sort((x, y) => y.gain - x.gain);

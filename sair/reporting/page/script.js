@@ -40,7 +40,7 @@ function absent(section, matches) {
 }
 
 // ------------------------------------------------------------------------------------------------------------------
-// The tip: one at a time, beside what it is about
+// The tooltip: only one at a time, beside its element
 
 const tip = $('tip');
 function tell(box, heading, lines) {
@@ -107,7 +107,7 @@ function sortable(table, comparators) {
   return sort;
 }
 
-/** By number, with rows that have none always last. */
+/** Compare by number; rows without one are always last. */
 const byNumber = (read) => (x, y, sign) => {
   const [a, b] = [read(x), read(y)];
   const [lacksA, lacksB] = [a, b].map((value) => value === undefined || value === null);
@@ -116,7 +116,7 @@ const byNumber = (read) => (x, y, sign) => {
 
 function qualityTable(table) {
   const list = make('div', { class: 'scroll' });
-  const region = make('select', { 'aria-label': `What ${table.title} is measured over` });
+  const region = make('select', { 'aria-label': `Region over which ${table.title} is measured` });
   const regions = { '': 'whole image', _hole: 'hole only', _raw: 'whole image, not composited' };
   for (const part of table.regions) region.append(make('option', { value: part }, regions[part]));
   const render = () => list.replaceChildren(grid(table, region.value));
