@@ -1,4 +1,4 @@
-# The two commands of the README, and what they share. PYTHON may name another interpreter (3.11 or newer).
+# The two commands of the README, and what both need. PYTHON may name another interpreter (3.11 or newer).
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,7 +35,7 @@ docs: $(VENV)/ready-docs
 	$(BIN)/python docs/layers.py
 	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(BIN)/python -m mkdocs build --strict --quiet
 
-# `--no-deps`: the lock is complete, and one of its packages serves for the weights it carries, not for its own requirements.
+# `--no-deps`: the lock is complete, and one of its packages is installed for the weights in it, without its own requirements.
 $(VENV)/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: Python 3.11 or newer is needed; call make PYTHON=/path/to/it")'
 	$(PYTHON) -m venv $(VENV)
@@ -50,7 +50,7 @@ $(VENV)/ready-docs: $(VENV)/ready requirements-docs.lock
 bench: $(VENV)/ready
 	$(BIN)/python benchmarks/speed.py
 
-# What follows needs a GPU.
+# The targets below need a GPU.
 test-gpu: $(VENV)/ready
 	$(BIN)/python -m pytest -m gpu
 

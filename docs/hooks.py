@@ -1,7 +1,7 @@
 """Hooks of the documentation site (``mkdocs.yml``): pages made at build time, and links that leave ``docs/``.
 
-On GitHub a page of ``docs/`` links to ``../config/README.md`` or ``../config/celeba.yaml``. The site has them, too:
-those of ``PAGES`` as pages, every other one as a plain file below ``files/``.
+On GitHub a page of ``docs/`` links to ``../config/README.md`` or ``../config/celeba.yaml``. The site also has
+these files: those of ``PAGES`` as pages, every other one as a plain file below ``files/``.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: 
 
 
 def on_post_page(output: str, *, page: Page, config: MkDocsConfig) -> str:
-    """Take the script that makes search work for file:// addresses from the site, instead of from another server."""
+    """Load the script that makes search work for file:// addresses from the site, not from another server."""
     from mkdocs.utils import get_relative_url
 
     return output.replace(_REMOTE_WORKER, get_relative_url("javascripts/file-worker.js", page.url))
 
 
 def on_post_template(output: str, *, template_name: str, config: MkDocsConfig) -> str:
-    """Do the same for pages that are no documentation, such as the one for a missing page."""
+    """Do the same for pages that are not documentation, such as the one for a missing page."""
     return output.replace(_REMOTE_WORKER, "/javascripts/file-worker.js")
 
 
@@ -71,7 +71,7 @@ def command_line() -> str:
     """Return the page on the command ``sair``: the help of every command, as the command itself prints it."""
     parts = ["# Command line\n\nThese commands need no Snakemake; `make` and `snakemake` train and make the tables.\n"]
     columns = os.environ.get("COLUMNS")
-    os.environ["COLUMNS"] = "100"  # the width that argparse wraps to, whatever the terminal's is
+    os.environ["COLUMNS"] = "100"  # the width that argparse wraps to, regardless of the terminal
     try:
         parts += [f"## {parser.prog}\n\n```text\n{parser.format_help()}```\n" for parser in parsers(_parser())]
     finally:
@@ -92,7 +92,7 @@ def parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
 
 
 def _outside(text: str, origin: str) -> set[str]:
-    """Return the files outside ``docs/`` that a page links to and that are no pages of the site."""
+    """Return the files outside ``docs/`` that a page links to and that are not pages of the site."""
     targets = {_target(match[1], origin) for match in _LINK.finditer(text) if not _is_address(match[1])}
     return {target for target in targets if _is_file(target)}
 
@@ -146,4 +146,4 @@ def registered_metrics() -> str:
     return "\n".join(lines) + "\n"
 
 
-GENERATED = {"command-line.md": command_line, "registered-metrics.md": registered_metrics}  # pages and what makes them
+GENERATED = {"command-line.md": command_line, "registered-metrics.md": registered_metrics}  # pages and their functions

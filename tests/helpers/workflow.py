@@ -1,4 +1,4 @@
-"""What the tests of the workflow read from its output and from the processes that it starts."""
+"""Read what tests of the workflow need from its output and from the processes that it starts."""
 
 import os
 from pathlib import Path

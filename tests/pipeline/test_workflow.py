@@ -91,7 +91,7 @@ def test_the_table_is_full(finished):
 
 
 def test_table_5_and_the_figures_are_made_from_existing_files(finished):
-    """Nothing is trained again for them."""
+    """They cause no further training."""
     targets = ("results/smoke/table5.md", "results/smoke/figures/training_curves_faces.png")
     result = snakemake(finished, *targets)
     assert result.returncode == 0, result.stdout[-5000:]

@@ -88,7 +88,7 @@ def test_a_program_that_is_found_by_name_counts(here, monkeypatch):
 
 
 def test_known_pretrained_files_count_unless_their_content_is_known(here, monkeypatch):
-    """A file of a published SHA-256 is checked whenever it is read; another one of that name may be anything."""
+    """A file with a published SHA-256 is checked whenever it is read; another file of that name may be anything."""
     monkeypatch.setenv("SAIR_WEIGHTS", "weights")
     here("weights/ViT-B-16.pt")
     parameters = {"architecture": "ViT-B-16-quickgelu", "pretrained": "openai"}
@@ -185,7 +185,7 @@ RECORD = {
 
 
 def test_a_repository_that_comes_with_results_runs_nothing(here):
-    """Its settings may name a program that git starts; a method file's checkout is not asked for one either."""
+    """Its settings may name a program that git would start; that of a method file's checkout is not started either."""
     here("results/theirs/fill.py")
     repository("results/theirs")
     with open("results/theirs/.git/config", "a") as config:

@@ -78,7 +78,7 @@ def test_few_images_decide_no_claim(config, tmp_path, images):
 
 
 def test_clusters_decide_no_more_than_they_can(config, tmp_path):
-    """100 crops of four photographs are four, whatever their number."""
+    """100 crops of four photographs count as four images."""
     for clusters, expected in ((4, UNDECIDED), (None, HOLDS)):
         files = {
             name: [scores(tmp_path / f"{name}.csv", gain, cluster=clusters)]

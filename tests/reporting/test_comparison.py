@@ -66,7 +66,7 @@ def test_an_unknown_header_is_named(tmp_path, capsys, header, hint):
 
 
 def test_holm_against_the_textbook():
-    """Holm (1979): the smallest times 4, the next times 3, ..., and never smaller than the one before."""
+    """Holm (1979): the smallest p times 4, the next times 3 and so on, and each at least the one before."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     found = holm([0.5, math.nan, 0.9])
     assert found[0] == 1 and math.isnan(found[1]) and found[2] == 1

@@ -78,7 +78,7 @@ def test_a_row_of_results_from_elsewhere_is_named(row, tmp_path):
 
 
 def test_a_step_without_a_record_is_named(row):
-    """All rows do not share what is not known of one; a training is missed where there is a checkpoint."""
+    """A step without a record is not stated for all rows; a training is expected where there is a checkpoint."""
     whole = {"train": CPU, "predict": CPU, "score": CPU}
     rows = {"A": row("a", whole), "B": row("b", {"score": CPU}), "C": row("c", {"predict": CPU, "score": CPU})}
     assert notes(rows)[1:] == ["Not recorded: prediction of B."]

@@ -53,7 +53,7 @@ def case(request):
 
 @pytest.mark.parametrize("case", CASES, ids=name)
 def test_the_authors_own_answers(case):
-    """Tolerance: the float32 in which some of them compute."""
+    """The tolerance allows for the float32 in which some of them compute."""
     found = score_by_conventions(*case_images(case))
     assert set(found) - set(case["values"]) == {f"{OURS}_psnr", f"{OURS}_ssim", f"{OURS}_l1"}
     for column, expected in case["values"].items():
@@ -126,7 +126,7 @@ def test_lamas_windows_see_zeros_beyond_the_border(case):
 
 
 def test_odd_images():
-    """Small ones have no large window, equal ones a PSNR by convention, black ones no relative error."""
+    """Small images have no large window, equal ones a PSNR by convention, black ones no relative error."""
     truth, prediction, hole = case_images({"kind": "noise", "seed": 1, "height": 50, "width": 60})
     found = score_by_conventions(truth, prediction, hole)
     assert {column for column, value in found.items() if math.isnan(value)} == {

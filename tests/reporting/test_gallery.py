@@ -1,4 +1,4 @@
-"""The images that the report shows."""
+"""Test which images the report shows."""
 
 import numpy as np
 

@@ -93,7 +93,7 @@ def test_crops_of_few_photographs_are_not_counted_as_many(table, tmp_path):
 
 @pytest.mark.parametrize("cluster", [None, 4, 1])
 def test_a_measure_without_a_seed_spread_marks_no_method(table, tmp_path, config, cluster):
-    """However few the clusters are: a tie would be as much a claim as a win."""
+    """This holds for few clusters, too: a tie would be a statement, as a win would be."""
     methods = {"sair": method("SAIR"), "liif": method("LIIF")}
     files = {name: [scores(tmp_path / f"{name}.csv", g, cluster=cluster)] for name, g in (("sair", 3), ("liif", 0))}
     known = {name: size for name, size in config["regression"]["least"].items() if name != "psnr"}
@@ -139,7 +139,7 @@ def test_one_perfect_image_keeps_its_method_in_the_column(table, tmp_path):
 
 
 def test_what_competes_is_named_although_all_of_its_images_are_perfect(table, tmp_path):
-    """Its means are infinite, and its differences from the others are of the cap."""
+    """Its means are infinite; its differences from the others are computed with the cap."""
     methods = {"sair": method("SAIR"), "liif": method("LIIF"), "truth": method(None, "Truth", sees_truth=True)}
     files = {name: [scores(tmp_path / f"{name}.csv", perfect=range(IMAGES))] for name in ("sair", "truth")}
     files["liif"] = [scores(tmp_path / "liif.csv", 0)]
@@ -157,7 +157,7 @@ def test_methods_of_different_images_are_not_put_into_one_table(table, tmp_path)
 
 @pytest.mark.parametrize("named", ["SAIR", None])
 def test_a_table_without_a_counterpart_shows_nothing_of_the_paper(table, config, tmp_path, named):
-    """No dashes, no small numbers, no note on the paper; metrics, buckets and the order of rows are its own."""
+    """It has no dashes, claimed numbers or note on the paper, but its own metrics, buckets and order of rows."""
     methods = {"sair": method(named), "liif": method(None, "LIIF"), "truth": method(None, "Truth", control=True)}
     methods = {name: methods[name] | {"tables": {"mine": methods[name]["tables"]["table1"]}} for name in methods}
     methods["sair"]["label"] = "Mine"

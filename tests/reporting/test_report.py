@@ -125,7 +125,7 @@ def test_every_number_is_the_tables_own(project, page):
 
 
 def test_images_are_the_scored_ones(project, page):
-    """Truth with a method's part over it is the composited PNG, to the last bit."""
+    """The ground truth with a method's part over it equals the composited PNG, bit by bit."""
     gallery = data_of(page)["gallery"]
     assert len(gallery["images"]) == SHOWN and len(gallery["ids"]) == IMAGES
     for image in gallery["images"]:
@@ -166,7 +166,7 @@ def test_fewer_images_where_there_is_no_room(project, tmp_path):
 
 
 def test_verify_checks_the_page(project, page, tmp_path):
-    """Another encoder's bytes are the same image; another number or pixel is not."""
+    """The bytes of another encoder are the same image, but a changed number or pixel is reported."""
     text = page.read_text(encoding="utf-8")
 
     def said(changed):

@@ -11,7 +11,7 @@ LEAST = {"psnr": 0.2, "ssim": 0.003, "l1": 0.0003, "lpips": 0.003}
 
 @pytest.mark.parametrize(("gap", "best"), [(1.0, {"a": "best"}), (0.02, {"a": "tied", "b": "tied"})])
 def test_the_best_is_best_only_if_a_paired_test_says_so(gap, best):
-    """Three methods; b is below a by the gap, c far below; noise of 0.3 an image."""
+    """Of three methods, b is below a by the gap and c far below; the noise is 0.3 per image."""
     rng = np.random.default_rng(0)
     samples = {"a": rng.normal(30, 0.3, 40), "b": rng.normal(30 - gap, 0.3, 40), "c": rng.normal(20, 0.3, 40)}
     samples["a"] += 0.001 + max(0, samples["b"].mean() - samples["a"].mean())

@@ -97,7 +97,7 @@ def test_missing_rows_are_dashes_with_a_reason(made):
 
 
 def test_without_inception_fid_and_kid_are_missing_with_a_reason(made):
-    """One line in the page; in the CSV no number, and why."""
+    """The page has one line about them, and the CSV has the reason instead of a number."""
     text = made.markdown.read_text()
     assert text.count("FID") == 1 and "- No FID and KID: Inception weights not found: run" in text
     frame = pd.read_csv(made.csv).query("metric in ('fid', 'kid')")

@@ -1,4 +1,4 @@
-"""Numbers of steps and learning rates, as configs and the paper give them."""
+"""Test numbers of steps and learning rates, in the forms of configs and of the paper."""
 
 import numpy as np
 import pytest

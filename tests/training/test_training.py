@@ -140,7 +140,7 @@ def test_a_running_state_goes_on_under_settings_that_decide_no_weight(data, tmp_
 
 @pytest.mark.parametrize("became", ["bf16", "fp32"])
 def test_a_running_state_belongs_to_the_precision_that_auto_became(data, tmp_path, monkeypatch, became):
-    """On another kind of machine `auto` is another precision, and its half would be another method's."""
+    """On another kind of machine `auto` is another precision, so half of the training would be another method."""
     monkeypatch.setattr(runtime, "fast_bfloat16", lambda on: became == "bf16")
     killed(data, tmp_path / "killed", spec(precision="auto"), monkeypatch)
     for fast, first in ((became == "bf16", 3), (became != "bf16", 0)):
@@ -235,7 +235,7 @@ def test_faulty_checkpoints_are_refused(data, tmp_path):
 
 
 class TwoPasses(torch.nn.Module):
-    """Steps its weight, then looks through it again, as a GAN's discriminator step does at the generator."""
+    """Steps its weight and then uses it again, as the discriminator step of a GAN uses the generator."""
 
     def __init__(self):
         super().__init__()
@@ -253,7 +253,7 @@ class TwoPasses(torch.nn.Module):
 
 
 def test_a_pass_after_a_step_sees_the_stepped_weights(data, tmp_path, monkeypatch):
-    """Also in bfloat16, where autocast keeps rounded copies of them."""
+    """This also holds in bfloat16, where autocast keeps rounded copies of them."""
     method = TwoPasses()
     monkeypatch.setattr(loop, "build", lambda recipe: method)
     run(data, tmp_path, spec(precision="bf16", steps=3))
@@ -312,7 +312,7 @@ class Averages(torch.nn.Module):
 
 
 def test_accumulated_batches_step_as_one(data, tmp_path, monkeypatch):
-    """Four batches of 2 are one of 8: the same images in the same order, the same weights."""
+    """Four batches of 2 equal one of 8: the same images in the same order give the same weights."""
     found = []
     for batch, accumulate in ((8, 1), (2, 4)):
         method = Averages()
@@ -371,7 +371,7 @@ def launched(recipe, data, out):
 
 @pytest.mark.slow
 def test_two_processes_train_as_one(data, tmp_path):
-    """Their batches, random pixels and gradients together are those of one process."""
+    """Their batches, random pixels and gradients together equal those of one process."""
     parameters = PARAMETERS | {"hole_share": 0.5, "queries": 65}
     for processes in (1, 2):
         recipe = spec(parameters=parameters, processes=processes, batch=4, accumulate=2, clip_gradient=1.0)

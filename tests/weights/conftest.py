@@ -1,4 +1,4 @@
-"""A server on this machine, and entries of pretrained files with other facts."""
+"""Run a local server, and replace the facts of pretrained files."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer

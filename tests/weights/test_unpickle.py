@@ -103,7 +103,7 @@ def test_nothing_in_a_file_is_run(tmp_path, call, place):
 
 
 def test_no_attribute_of_what_was_looked_up_can_be_set(tmp_path):
-    """Else a file could change how this process rebuilds the tensors of every file that it reads later."""
+    """Otherwise a file could change how this process rebuilds the tensors of every file that it reads later."""
     name = "ctorch._utils\n_rebuild_tensor_v2\n"
     path = with_pickle(tmp_path / "bad.pth", f"{name}(N(dS'changed'\nI1\nstb.".encode())
     load_torch(path)

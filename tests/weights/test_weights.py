@@ -194,7 +194,7 @@ def test_wrong_linear_layers_are_refused(nowhere, tmp_path):
 
 
 def test_torchs_cache_is_where_torch_has_it(monkeypatch, tmp_path):
-    """Though the workflow, which asks whenever it plans, must not import torch for it."""
+    """The workflow needs the path whenever it plans, and must not import torch for it."""
     name = sources.entry("inception").files[0].name
     for variable in (None, "TORCH_HOME", "XDG_CACHE_HOME"):
         for other in ("TORCH_HOME", "XDG_CACHE_HOME"):
