@@ -12,7 +12,7 @@ import pandas as pd
 
 from sair.common.errors import InputError
 from sair.data.checks import Check, MissingError, dataset_checks, mask_checks
-from sair.data.freeze import finished, refuse_learnt
+from sair.data.freeze import finished, refuse_trained_on
 from sair.weights import resolve
 from sair.weights.sources import ALWAYS, check, entry, how_to_get, local, name_of
 
@@ -76,7 +76,7 @@ def _all_finished(name: str, spec: dict[str, Any], size: int, frames: dict[str, 
 
 
 def _not_trained_on(images: pd.DataFrame, trained_on: pd.DataFrame, semantic: str) -> str:
-    refuse_learnt(images, trained_on, semantic)
+    refuse_trained_on(images, trained_on, semantic)
     return f"no test image is a training image of {semantic}, on which the semantic encoder is trained"
 
 

@@ -111,18 +111,18 @@ def refuse_leaks(images: pd.DataFrame) -> None:
         )
 
 
-def refuse_learnt(test: pd.DataFrame, learnt: pd.DataFrame, dataset: str) -> None:
+def refuse_trained_on(test: pd.DataFrame, trained_on: pd.DataFrame, dataset: str) -> None:
     """Refuse test images that the semantic encoder was trained on as images of another dataset.
 
     Args:
         test: rows of the tested dataset's images.csv.
-        learnt: rows of the images.csv that the encoder is trained on.
+        trained_on: rows of the images.csv that the encoder is trained on.
         dataset: name of the encoder's dataset, for the message.
 
     Raises:
         InputError: an image is in both tables.
     """
-    same = _same(test[test.split == "test"], learnt[learnt.split == "train"])
+    same = _same(test[test.split == "test"], trained_on[trained_on.split == "train"])
     if same:
         raise InputError(
             f"{len(same)} test images are training images of {dataset!r}, on which the semantic encoder is trained "
@@ -142,7 +142,7 @@ def freeze_manifest(
     buckets: Sequence[tuple[int, int]],
     manifest: str | Path,
     training_masks: str | Path,
-    learnt: str | Path | None = None,
+    trained_on: str | Path | None = None,
 ) -> None:
     """Pair every test image with one mask of every bucket, and write the pairs and the training masks.
 
@@ -151,7 +151,7 @@ def freeze_manifest(
         masks: a mask set of the config.
         buckets: half-open intervals of hole ratio in percent.
         manifest, training_masks: the tables to write, beside ``images_table``.
-        learnt: images.csv of another dataset on which the semantic encoder is trained; its folder has the dataset's
+        trained_on: images.csv of another dataset on which the semantic encoder is trained; its folder has the dataset's
             name.
 
     Raises:
@@ -159,8 +159,8 @@ def freeze_manifest(
     """
     folder = Path(manifest).parent
     test = read_table(images_table, IMAGE_COLUMNS).query("split == 'test'")
-    if learnt is not None:
-        refuse_learnt(test, read_table(learnt, IMAGE_COLUMNS), Path(learnt).parent.name)
+    if trained_on is not None:
+        refuse_trained_on(test, read_table(trained_on, IMAGE_COLUMNS), Path(trained_on).parent.name)
     size = read_rgb(folder / test.image.iloc[0]).shape[0]
     mask_set = MaskSet(masks, size, as_buckets(buckets), len(test))
     rows = []

@@ -191,7 +191,7 @@ class Project:
         dataset = self.config["semantics"]["dataset"]
         return f"{self.results}/{dataset}/{encoder}/checkpoint.safetensors" if encoder else []
 
-    def learnt_from(self, dataset: str) -> str | list[str]:
+    def trained_on(self, dataset: str) -> str | list[str]:
         """Return images.csv of another dataset on which this one's semantic encoders are trained, if there is one.
 
         Only folders count, as no embedded image is one of another dataset, and encoders that are not pretrained.

@@ -192,23 +192,23 @@ def test_doctor_and_the_run_refuse_the_same(sets, config, tmp_path, name):
 
 def test_a_semantic_encoder_is_not_trained_on_another_datasets_test(sets, config, tmp_path):
     """One folder has two names and two splits, so test images of one are training images of the other."""
-    sets["datasets"]["learnt"] = sets["datasets"]["mine"] | {"train": 6, "validation": 0, "test": 2}
+    sets["datasets"]["labelled"] = sets["datasets"]["mine"] | {"train": 6, "validation": 0, "test": 2}
     sets["datasets"]["mine"] = sets["datasets"]["mine"] | {"train": 3, "validation": 0, "test": 4}
-    sets["semantics"] = {"dataset": "learnt"}
+    sets["semantics"] = {"dataset": "labelled"}
     for use in (sets["tables"]["table5"], sets["figures"]["semantic_maps"]):
-        use["dataset"] = "learnt"
+        use["dataset"] = "labelled"
     found = [finding for finding in examined(sets, config) if finding.state != doctor.OK]
     assert [finding.what for finding in found] == ["dataset mine, test"]
-    assert "2 test images are training images of 'learnt'" in found[0].description
-    for name in ("mine", "learnt"):
+    assert "2 test images are training images of 'labelled'" in found[0].description
+    for name in ("mine", "labelled"):
         freeze_images(sets["datasets"][name], 32, tmp_path / name / "images.csv")
     tables = [tmp_path / "mine" / name for name in ("images.csv", "manifest.csv", "training_masks.csv")]
     masks = {"source": "strokes", "train": 2}
-    with pytest.raises(InputError, match="2 test images are training images of 'learnt'"):
-        freeze_manifest(tables[0], masks, config["buckets"], *tables[1:], learnt=tmp_path / "learnt/images.csv")
+    with pytest.raises(InputError, match="2 test images are training images of 'labelled'"):
+        freeze_manifest(tables[0], masks, config["buckets"], *tables[1:], trained_on=tmp_path / "labelled/images.csv")
     project = Project(merge(config, sets))
-    assert project.learnt_from("mine") == "results/learnt/images.csv" and project.learnt_from("learnt") == []
-    assert project.learnt_from("photos") == []
+    assert project.trained_on("mine") == "results/labelled/images.csv" and project.trained_on("labelled") == []
+    assert project.trained_on("photos") == []
 
 
 def test_the_exit_status_shows_whether_everything_is_present(sets, tmp_path, capsys):

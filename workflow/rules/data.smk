@@ -23,7 +23,7 @@ rule freeze_manifest:
     """Freeze the test split: every test image under one mask of every bucket."""
     input:
         images=rules.freeze_images.output.table,
-        learnt=lambda w: project.learnt_from(w.dataset),
+        trained_on=lambda w: project.trained_on(w.dataset),
     output:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         training_masks=f"{RESULTS}/{{dataset}}/training_masks.csv",

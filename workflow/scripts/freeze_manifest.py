@@ -9,5 +9,5 @@ with job(snakemake):
         snakemake.params.buckets,
         snakemake.output.manifest,
         snakemake.output.training_masks,
-        snakemake.input.get("learnt") or None,
+        snakemake.input.get("trained_on") or None,
     )
