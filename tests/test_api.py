@@ -84,7 +84,7 @@ def test_paths_are_read_with_the_common_checks(checkpoint, tmp_path):
     assert np.array_equal(np.asarray(filled), method.inpaint(IMAGE, MASK))
 
 
-def test_what_is_under_the_hole_is_never_seen(checkpoint):
+def test_pixels_under_the_hole_do_not_matter(checkpoint):
     other = np.where(MASK[..., None], np.uint8(255) - IMAGE, IMAGE)
     for method in (sair.load(checkpoint), sair.load("mean_fill"), sair.load("biharmonic")):
         assert np.array_equal(method.inpaint(IMAGE, MASK), method.inpaint(other, MASK))

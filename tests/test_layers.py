@@ -62,7 +62,7 @@ def test_names_in_strings_are_seen_and_docstrings_are_not(tmp_path):
     ]
 
 
-def test_only_the_front_lies_outside_the_packages():
+def test_only_the_front_is_outside_the_packages():
     assert sorted(path.name for path in Path("sair").glob("*.py")) == ["__init__.py", "__main__.py", "api.py"]
 
 
@@ -82,7 +82,7 @@ def test_the_page_of_layers_is_up_to_date():
 
 
 @pytest.mark.parametrize("path", sorted(Path("workflow/scripts").glob("*.py")), ids=str)
-def test_scripts_hold_no_logic(path):
+def test_scripts_contain_no_logic(path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     forbidden = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.If)
     assert not any(isinstance(node, forbidden) for node in ast.walk(tree))

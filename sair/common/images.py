@@ -29,7 +29,7 @@ from sair.common.errors import InputError
 from sair.common.files import atomic
 from sair.common.progress import warn
 
-# Formats that every Pillow decodes exactly. Others are refused: Pillow knows sixty, and one of them starts a program.
+# Formats that every Pillow decodes exactly. Others are refused: Pillow reads sixty, and one of them starts a program.
 FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "GIF", "PPM")
 HOLES = {"white": "black", "black": "white", "transparent": "opaque", "opaque": "transparent"}  # each with its opposite
 MOST_PIXELS = 2**28

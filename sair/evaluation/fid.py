@@ -234,7 +234,7 @@ def distances(manifest: str | Path, truth: Features, method: Features) -> pd.Dat
         truth, method: features of its ground truths and of the method's predictions.
 
     Returns:
-        ``FID_COLUMNS``; n counts ground truths. With fewer than three, the numbers are ``nan`` and ``reason`` says why.
+        ``FID_COLUMNS``; n counts ground truths. With fewer than three, numbers are ``nan`` and ``reason`` states why.
 
     Raises:
         InputError: features of another manifest or by other weights, or a bucket without some of the images.

@@ -1,7 +1,7 @@
 """Share the GPUs of this machine: a job waits until a card has room for it, and sees only that card.
 
 Room is computed from the MiB that jobs have reserved, not from free memory, because a job takes its memory only minutes
-after it starts. Every workflow of one user on this machine counts the same reservations, whatever its results folder.
+after it starts. Every workflow of one user on this machine counts the same reservations, with any results folder.
 They are lock files, which the system releases when a job ends, even after ``kill -9``.
 """
 
@@ -146,7 +146,7 @@ def share(card: Card, mib: int, gpu_jobs: int | None) -> int:
     Args:
         card: the card.
         mib: what the job needs; 0 if that is not known.
-        gpu_jobs: the config's ``gpu_jobs``: how many jobs a card takes, whatever they need; None for as many as fit.
+        gpu_jobs: the config's ``gpu_jobs``: how many jobs share a card; None for as many as fit.
     """
     if card.exclusive:
         return card.mib

@@ -245,7 +245,7 @@ class Project:
 
     @property
     def has_distances(self) -> bool:
-        """Whether the config asks for FID and KID, and their network's weights are on this machine."""
+        """Whether the config enables FID and KID, and their network's weights are on this machine."""
         return self.config["fid"] and bool(local(entry("inception")))
 
     # ----------------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ GRACE = 60.0  # seconds for the jobs to end; a training saves its state after th
 def end_on_sigterm(grace: float = GRACE) -> None:
     """Replace the handler of SIGTERM: pass the signal on to all jobs, and end this process after them.
 
-    Whatever still runs after ``grace`` seconds is killed, this process included. Call it in the main thread, after
+    Jobs that still run after ``grace`` seconds are killed, and so is this process. Call it in the main thread, after
     Snakemake has set its own handler.
 
     Args:

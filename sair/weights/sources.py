@@ -179,7 +179,7 @@ def _cached(file: File) -> tuple[Path | None, str]:
 
 
 def _torch_home() -> Path:
-    """Return torch's home folder without importing torch, because the workflow asks for files whenever it plans."""
+    """Return torch's home folder without importing torch, because the workflow looks for files whenever it plans."""
     named = os.environ.get("TORCH_HOME")
     return Path(named or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")).expanduser()
 

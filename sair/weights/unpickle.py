@@ -70,7 +70,7 @@ class Inert:
     """A placeholder for an object of any other class: it accepts every call, does nothing and keeps nothing."""
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Inert:
-        """Return a new placeholder, whatever the arguments."""
+        """Return a new placeholder for any arguments."""
         return object.__new__(cls)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -79,7 +79,7 @@ class Inert:
     def _ignore(self, *args: Any) -> None:
         pass
 
-    # All methods that the pickle machine calls by itself on an object that it has built.
+    # All methods that unpickling calls on an object that it has built.
     __setstate__ = __setitem__ = append = extend = add = update = _ignore
 
 

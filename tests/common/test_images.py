@@ -289,7 +289,7 @@ def test_an_unknown_polarity_names_the_known_ones(tmp_path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 def test_large_images_are_read_and_larger_ones_are_named(tmp_path):
-    Image.new("1", (14000, 14000)).save(tmp_path / "scan.png")  # more than Pillow reads by itself
+    Image.new("1", (14000, 14000)).save(tmp_path / "scan.png")  # more than Pillow reads by default
     assert read_rgb(tmp_path / "scan.png").shape == (14000, 14000, 3)
     for side in (16385, 24000):  # of the second, Pillow would refuse the size, of the first only warn
         start = png(tmp_path / "larger.png", np.zeros((1, 1), np.uint8), 0, 8).read_bytes()

@@ -27,7 +27,7 @@ from sair.data.sources import images
 
 BUCKETS = ((0, 20), (20, 40), (40, 60))
 
-# First 16 digits of pixel_sha256. A change here changes every result on embedded data: never update them in passing.
+# First 16 digits of pixel_sha256. A change here changes every result on embedded data, so never update them casually.
 GOLDEN_FACES = {
     (0, 64): ("1b55e333c2fb91f5", "41bb49c60aa406f3"),
     (0, 128): ("04c192c6faeaf67b", "d49385e8b1f01eed"),
@@ -309,7 +309,7 @@ def test_masks_are_the_same_bytes_everywhere(seed, height, width, low, high):
 @pytest.mark.slow
 @pytest.mark.parametrize(("low", "high"), [*BUCKETS, (0, 1), (19, 20), (99, 100)])
 @pytest.mark.parametrize(("height", "width"), [(16, 16), (64, 64), (37, 90), (128, 20)])
-def test_every_mask_lies_in_its_bucket(height, width, low, high):
+def test_every_mask_is_in_its_bucket(height, width, low, high):
     for seed in range(40):
         mask = draw_strokes(seed, height, width, low, high)
         hole = int(np.count_nonzero(mask))
@@ -318,7 +318,7 @@ def test_every_mask_lies_in_its_bucket(height, width, low, high):
         assert low * mask.size <= 100 * hole < high * mask.size
 
 
-def test_large_masks_lie_in_their_bucket():
+def test_large_masks_are_in_their_bucket():
     for seed, (low, high) in product(range(3), BUCKETS):
         hole = np.count_nonzero(draw_strokes(seed, 512, 384, low, high))
         assert low * 512 * 384 <= 100 * hole < high * 512 * 384

@@ -62,7 +62,7 @@ def test_features_equal_those_of_pytorch_fid(found, file, tmp_path):
     """Images of one size and of several; a batch that does not divide their number."""
     (tmp_path / "hub/checkpoints").mkdir(parents=True)
     os.link(file, tmp_path / "hub/checkpoints" / os.path.basename(published.FID_WEIGHTS_URL))
-    reference = published.InceptionV3()  # as pytorch-fid builds it by itself, from torch hub's cache
+    reference = published.InceptionV3()  # built by pytorch-fid itself, from torch hub's cache
     rng = np.random.default_rng(0)
     for sizes in ([(64, 64)] * 5, [(40, 64), (300, 310)]):
         images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in sizes]
@@ -76,7 +76,7 @@ def test_features_equal_those_of_pytorch_fid(found, file, tmp_path):
         np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
-def test_loading_leaves_the_random_state_alone(found, file):
+def test_loading_does_not_change_the_random_state(found, file):
     before = torch.get_rng_state()
     network = fid.Inception()
     assert torch.equal(before, torch.get_rng_state())

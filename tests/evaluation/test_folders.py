@@ -320,7 +320,7 @@ def test_threads_report_all_faults_in_one_order_and_leave_torch_as_it_was(tmp_pa
     assert torch.get_num_threads() == before
 
 
-def test_parts_depend_on_the_number_of_items_alone():
+def test_parts_depend_only_on_the_number_of_items():
     assert [len(part) for part in in_parts(range(5), 16)] == [1] * 5
     assert [len(part) for part in in_parts(range(34), 16)] == [2] * 17
     parts = in_parts(range(5000), 16)

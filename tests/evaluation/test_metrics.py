@@ -242,7 +242,7 @@ def test_lpips_features_of_a_truth_serve_many_predictions(lpips_metric):
     np.testing.assert_allclose(distances, lpips_metric([truth, truth], [noisy, holed]), atol=1e-6, rtol=0)
 
 
-def test_lpips_ignores_autocast_and_leaves_the_random_state_alone(lpips_metric):
+def test_lpips_ignores_autocast_and_does_not_change_the_random_state(lpips_metric):
     truth, prediction = pair("noise")
     before = torch.get_rng_state()
     assert Lpips()([truth], [prediction])[0] == lpips_metric([truth], [prediction])[0]

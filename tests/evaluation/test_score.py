@@ -84,7 +84,7 @@ def test_there_is_one_row_per_manifest_row_in_its_order(benchmark, network):
         )
 
 
-def test_the_file_holds_what_was_returned_and_is_deterministic(benchmark, network):
+def test_the_file_equals_the_returned_scores_and_is_deterministic(benchmark, network):
     frame = measure(benchmark, networks={"lpips": network})
     written = (benchmark / "scores.csv").read_bytes()
     read = pd.read_csv(benchmark / "scores.csv")

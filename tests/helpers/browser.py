@@ -84,7 +84,7 @@ class Browser:
                     return value
             except OSError:
                 pass
-            assert time.monotonic() < end, "the browser did not get there"
+            assert time.monotonic() < end, "the browser did not reach the expected state"
             time.sleep(0.05)
 
     def open(self, path):
@@ -110,7 +110,7 @@ class Browser:
         self._ask("POST", "/actions", {"actions": [{"type": "key", "id": "keyboard", "actions": typed}]})
 
     def point(self, selector, *places, kind="mouse"):
-        """Press at the first place (shares of the element's width and height), move over the others, let go.
+        """Press at the first place (shares of the element's width and height), move over the others, release.
 
         A single place is only pointed at.
         """

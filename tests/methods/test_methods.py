@@ -128,7 +128,7 @@ def test_variants_of_a_control_are_controls(tmp_path):
     assert registered == ["biharmonic", "ground_truth", "mean_fill"]
 
 
-def test_a_config_changes_a_method_and_what_is_over_it(config):
+def test_a_config_changes_a_method_and_the_methods_over_it(config):
     change = {"parameters": {"blocks": 2}, "training": {"batch": 4}}
     before, after = (
         Project({**config, "methods": methods}, "workflow/schemas/config.schema.yaml")

@@ -34,7 +34,7 @@ def write(name, path):
 
 
 @pytest.mark.parametrize("name", GOLDEN)
-def test_an_old_checkpoint_computes_what_it_did(name, tmp_path):
+def test_an_old_checkpoint_gives_the_same_results(name, tmp_path):
     path = write(name, tmp_path / "checkpoint.safetensors")
     rows, columns = torch.meshgrid(torch.arange(24) / 23, torch.arange(24) / 23, indexing="ij")
     images, masks = torch.stack([rows, columns, (rows + columns) / 2])[None], torch.zeros(1, 1, 24, 24)

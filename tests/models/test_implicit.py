@@ -147,7 +147,7 @@ def test_zero_start_begins_at_zero():
 
 
 @pytest.mark.parametrize(("height", "rows"), [(7, 7), (64, 16), (100, 37), (23, 64), (5, 1), (2048, 128)])
-def test_the_rows_that_are_known_on_the_host_hold_all_members(height, rows):
+def test_the_rows_that_are_known_on_the_host_contain_all_members(height, rows):
     for upstream in (False, True):
         cells = neighbours(pixel_centres(height, 1)[None], rows, 1, upstream).index[:, 0]
         for first, last in ((0, height - 1), (0, 0), (height // 3, height // 2), (height - 1, height - 1)):

@@ -138,7 +138,7 @@ def test_a_file_that_is_no_checkpoint_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("photo", "scale", "bicubic", "liif"), [("astronaut", 2, 31.5, 35.2), ("chelsea", 4, 28.6, 29.3)]
 )
-def test_the_trained_liif_beats_bicubic_by_what_it_should(photo, scale, bicubic, liif):
+def test_the_trained_liif_beats_bicubic_by_the_known_gain(photo, scale, bicubic, liif):
     """The top left 256 pixels are reduced by antialiased bicubic and rendered at their own size."""
     method = read(TRAINED)
     pixels = getattr(photographs, photo)()

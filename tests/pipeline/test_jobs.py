@@ -63,7 +63,7 @@ def test_a_job_reserves_its_rules_memory_on_each_of_its_gpus(tmp_path, monkeypat
 
 
 def failing(tmp_path, error, rule="train"):
-    """Run a job that fails with this error; return the exit status that it asks for."""
+    """Run a job that fails with this error; return its exit status."""
     with pytest.raises(SystemExit) as stopped, job(given(tmp_path, rule)):
         raise error
     return stopped.value.code

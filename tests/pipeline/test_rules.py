@@ -100,7 +100,7 @@ def test_tables_without_a_counterpart_make_no_claims(config):
     assert claims_inputs(project) is None and report_inputs(project).claims is None
 
 
-def test_what_a_table_shows_is_its_own_or_the_papers_or_everything(config):
+def test_columns_are_those_of_the_table_or_the_paper_or_all(config):
     project = Project(merge(config, {"tables": PLAIN | {
         "few": {"dataset": "faces", "metrics": ["psnr"], "buckets": ["20-40", "all"]},
         "table1": {"metrics": ["lpips"]},

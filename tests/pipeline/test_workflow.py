@@ -37,7 +37,7 @@ SETTINGS = {
         "qualitative": {"methods": ["mean_fill", "sair"], "images": 1},
         "semantic_maps": {"methods": ["sair"], "images": 1},
     },
-    "fid": False,  # whatever weights the machine has
+    "fid": False,  # independent of the weights on this machine
     "regression": {"reference": "reference"},
     "conventions": {"pairs": [["sair", "liif"]]},
     "training": {"scale": 0.006, "save_every": 2, "precision": "fp32"},

@@ -142,7 +142,11 @@ def test_a_users_own_module_counts_with_what_it_imports_and_reads(project, tmp_p
         project(name, text)
         assert code.fingerprint("script.py", ["mine:Mine"]) != before
         before = code.fingerprint("script.py", ["mine:Mine"])
-    for text in ("def broken(:", "def broken(", "x = 1"):  # a plan does not stop: the job that imports it says why
+    for text in (
+        "def broken(:",
+        "def broken(",
+        "x = 1",
+    ):  # planning continues: the job that imports the file reports the error
         project("mine.py", text)
         assert code.fingerprint("script.py", ["mine:Mine"]) != before
         before = code.fingerprint("script.py", ["mine:Mine"])

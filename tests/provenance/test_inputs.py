@@ -139,7 +139,7 @@ def test_a_checkout_counts_by_commit_and_changes(here):
     here("external/fill.py", "1")
     assert commit_of("external") == first
     here("broken/.git/HEAD", "?")
-    assert commit_of("broken").startswith("git ")  # the job that runs the program says what is wrong
+    assert commit_of("broken").startswith("git ")  # the job that runs the program reports the error
 
 
 @pytest.mark.parametrize("name", ["theirs/0-20/a.png", "g.pth", "external/fill.py", "reference/scores.csv", "test.txt"])

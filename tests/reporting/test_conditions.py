@@ -94,7 +94,7 @@ def test_only_the_steps_of_a_file_count(row):
     assert "prediction" not in facts_of([scores.with_name("segmentation.csv")])
 
 
-def test_what_is_no_record_is_refused(row, tmp_path):
+def test_files_that_are_not_records_are_refused(row, tmp_path):
     (scores,) = row("a", {"predict": CPU})
     path = tmp_path / "provenance/faces/a/seed0/predict.json"
     facts = json.loads(path.read_text())

@@ -103,7 +103,7 @@ def test_relative_errors_are_shares_of_both_images(case):
     assert case.found["edgeconnect_mae"] == pytest.approx(np.abs(a - b).sum() / (a + b).sum(), abs=1e-12)
 
 
-def test_mmagics_error_is_that_of_the_hole_alone(case):
+def test_mmagics_error_is_that_of_the_hole_only(case):
     expected = 100 * np.abs(case.truth / 255 - case.prediction / 255)[case.hole].mean()
     assert case.found["mmagic_mae"] == pytest.approx(expected, abs=1e-9)
     assert case.found["mmagic_ssim"] == case.found[f"{OURS}_ssim"]
@@ -144,7 +144,7 @@ def test_odd_images():
         score_by_conventions(truth, truth[1:], hole)
 
 
-def test_columns_hold_every_measure_once():
+def test_columns_contain_every_measure_once():
     columns = all_columns()
     assert [c.kind for c in columns] == sorted((c.kind for c in columns), key=["psnr", "ssim", "l1"].index)
     asked = [f"{convention}_{called}" for column in columns for convention, called in column.asked]
@@ -201,7 +201,7 @@ def made(tmp_path_factory, config):
     return SimpleNamespace(markdown=page.read_text(), frame=frame, paths=paths)
 
 
-def test_the_csv_holds_means_and_gains_of_every_convention(made):
+def test_the_csv_has_means_and_gains_of_every_convention(made):
     frame = made.frame
     means = frame[frame.minus.isna()]
     assert len(means) == len(OFFSETS) * 4 * len(all_measures())
@@ -236,7 +236,7 @@ def line(markdown, heading, start):
     return [cell.strip() for cell in found.strip("|").split("|")]
 
 
-def test_the_page_says_what_the_csv_holds(made):
+def test_the_page_agrees_with_the_csv(made):
     page = made.markdown
     # LaMa by our SSIM, by EdgeConnect's, and by the others'.
     cells = line(page, "## Holes of 20-40 %", "LaMa")

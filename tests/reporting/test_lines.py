@@ -73,7 +73,7 @@ def test_a_control_of_ones_own_does_not_compete(table, config, tmp_path):
     assert "mine" not in set(claims.method) and "mine" not in set(claims.against)
 
 
-def test_bold_needs_more_than_a_seed_moves_and_the_note_says_so(table, tmp_path):
+def test_bold_needs_more_than_the_seed_spread_and_the_note_states_it(table, tmp_path):
     methods = {"sair": method("SAIR"), "liif": method("LIIF")}
     for gain, mark in ((0.15, "<u>"), (0.3, "**")):
         files = {name: [scores(tmp_path / f"{name}.csv", g)] for name, g in (("sair", gain), ("liif", 0))}
@@ -138,7 +138,7 @@ def test_one_perfect_image_keeps_its_method_in_the_column(table, tmp_path):
     assert cell["mean"] == pytest.approx(np.minimum(read, 100).mean()) and cell.low < cell["mean"] < cell.high
 
 
-def test_what_competes_is_named_although_all_of_its_images_are_perfect(table, tmp_path):
+def test_a_competing_method_with_only_perfect_images_is_named(table, tmp_path):
     """Its means are infinite; its differences from the others are computed with the cap."""
     methods = {"sair": method("SAIR"), "liif": method("LIIF"), "truth": method(None, "Truth", sees_truth=True)}
     files = {name: [scores(tmp_path / f"{name}.csv", perfect=range(IMAGES))] for name in ("sair", "truth")}

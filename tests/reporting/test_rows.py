@@ -10,7 +10,7 @@ LEAST = {"psnr": 0.2, "ssim": 0.003, "l1": 0.0003, "lpips": 0.003}
 
 
 @pytest.mark.parametrize(("gap", "best"), [(1.0, {"a": "best"}), (0.02, {"a": "tied", "b": "tied"})])
-def test_the_best_is_best_only_if_a_paired_test_says_so(gap, best):
+def test_a_method_is_best_only_if_a_paired_test_decides_it(gap, best):
     """Of three methods, b is below a by the gap and c far below; the noise is 0.3 per image."""
     rng = np.random.default_rng(0)
     samples = {"a": rng.normal(30, 0.3, 40), "b": rng.normal(30 - gap, 0.3, 40), "c": rng.normal(20, 0.3, 40)}

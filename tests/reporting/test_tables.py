@@ -105,7 +105,7 @@ def test_without_inception_fid_and_kid_are_missing_with_a_reason(made):
 
 
 @pytest.mark.slow
-def test_fid_and_kid_stand_under_the_table(made, tmp_path):
+def test_fid_and_kid_are_printed_under_the_table(made, tmp_path):
     def files(method, seeds, n):
         paths = [tmp_path / f"{method}{seed}fid.csv" for seed in range(seeds)]
         for seed, path in enumerate(paths):

@@ -363,7 +363,7 @@ class Interrupted(Averages):
 
 
 def launched(recipe, data, out):
-    """Train by as many processes as the recipe says."""
+    """Train with the number of processes in the recipe."""
     files = {"images": data / "images.csv", "masks": data / "masks.csv"}
     files |= {"output": out / "checkpoint.safetensors", "log": out / "train.csv"}
     launch.train(2, recipe, seed=0, device="cpu", **{name: str(path) for name, path in files.items()})

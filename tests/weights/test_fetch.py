@@ -87,7 +87,7 @@ def test_each_name_is_tried_and_a_failure_is_the_exit_status(describe, server, t
     assert left_in(tmp_path / "mine") == ["good.pth"]
 
 
-def test_a_config_needs_what_it_scores_trains_and_encodes_with(config):
+def test_a_config_needs_weights_for_scores_losses_and_encoders(config):
     with open("config/paper.yaml", encoding="utf-8") as stream:
         paper = Project(merge(config, yaml.safe_load(stream)), "workflow/schemas/config.schema.yaml")
     assert sources.needed(paper.encoders.values()) == ["alexnet", "lpips", "vgg16", "clip", "sam"]

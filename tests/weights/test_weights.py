@@ -82,7 +82,7 @@ def test_vgg16_features_equal_torchvisions_network():
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)
 
 
-def test_vgg16_features_are_frozen_new_and_leave_the_random_state_alone():
+def test_vgg16_features_are_frozen_and_new_and_do_not_change_the_random_state():
     available("vgg16")
     before = torch.get_rng_state()
     first, second = networks.vgg16_features(), networks.vgg16_features()
