@@ -1,1 +1,1 @@
-"""Published methods and controls that the benchmark compares."""
+"""Implement the published methods and controls that the benchmark compares."""

@@ -140,7 +140,7 @@ def state_of(content: Any, path: str | Path, *keys: str) -> dict[str, Tensor]:
         )
     plain = {_without_wrappers(name): value for name, value in state.items()}
     if len(plain) < len(state):
-        raise InputError(f"{path}: holds several weights under one name once `module.` and `_orig_mod.` are removed.")
+        raise InputError(f"{path}: has several weights under one name if `module.` and `_orig_mod.` are removed.")
     for key in keys:
         if all(name.startswith(f"{key}.") for name in plain):
             plain = {name.removeprefix(f"{key}."): value for name, value in plain.items()}

@@ -169,16 +169,16 @@ class Command:
         wanted = [self._name("output", number) for number in range(count)]
         # The program may also write logs and other files, but an unexpected image is a fault.
         found = {normal(path.relative_to(output).as_posix()) for path in list_output(output)}
-        faults = [f"the program left no {name}" for name in wanted if name not in found]
-        faults += [f"the program left {name}, which was not expected" for name in sorted(found - set(wanted))]
+        faults = [f"the program did not write {name}" for name in wanted if name not in found]
+        faults += [f"the program wrote {name}, which was not expected" for name in sorted(found - set(wanted))]
         refuse(faults)
         answers = [to_tensor(read_rgb(output / name)) for name in wanted]
         sizes = {tuple(answer.shape) for answer in answers}
         if len(sizes) > 1:
-            raise InputError(f"the program left images of different sizes: {sorted(s[1:] for s in sizes)}.")
+            raise InputError(f"the program wrote images of different sizes: {sorted(s[1:] for s in sizes)}.")
         batch = torch.stack(answers)
         if self.size is not None and batch.shape[-2:] != (self.size, self.size):
-            raise InputError(f"the program left images of {tuple(batch.shape[-2:])}, not of {self.size} (`size`).")
+            raise InputError(f"the program wrote images of {tuple(batch.shape[-2:])}, not of {self.size} (`size`).")
         return batch
 
 

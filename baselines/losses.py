@@ -1,4 +1,4 @@
-"""Losses that several published methods share, computed in float32 on images (B, 3, H, W) in [0, 1].
+"""Compute losses that several published methods share, in float32 on images (B, 3, H, W) in [0, 1].
 
 Any frozen ``images -> list of maps`` can be a feature extractor; ``sair.weights.networks.vgg16_features`` is the one
 that works offline (the authors of EdgeConnect, StructureFlow and MISF use VGG19, those of RFRNet VGG16).

@@ -1,4 +1,4 @@
-"""Share code between the published methods: painting, optimizers, stages of training, and saving."""
+"""Define the base of the published methods: painting, optimizers, stages of training, and saving."""
 
 from __future__ import annotations
 

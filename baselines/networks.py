@@ -1,4 +1,4 @@
-"""Building blocks of several published networks: residual blocks, spectral norm, padding, temporary modes."""
+"""Provide building blocks of several published networks: residual blocks, spectral norm, padding, temporary modes."""
 
 from __future__ import annotations
 

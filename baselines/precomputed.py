@@ -27,7 +27,7 @@ class Precomputed:
         self.folder = Path(folder).expanduser()
         if not self.folder.is_dir():
             raise InputError(
-                f"{folder}: no such folder. It should hold <bucket>/<id>.png for every row of manifest.csv."
+                f"{folder}: no such folder. It should contain <bucket>/<id>.png for every row of manifest.csv."
             )
         self._images: dict[str, Path] | None = None
 
@@ -39,7 +39,7 @@ class Precomputed:
         """
         found, wanted = self._found(), {_key(row) for row in rows}
         faults = [
-            f"{self.folder / name}.png: missing; manifest.csv asks for it (JPEG or another format will do)"
+            f"{self.folder / name}.png: missing, but in manifest.csv (JPEG and other formats are also accepted)"
             for name in sorted(wanted - found.keys())
         ]
         faults += [f"{found[name]}: not in manifest.csv; remove it" for name in sorted(found.keys() - wanted)]

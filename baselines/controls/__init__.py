@@ -1,4 +1,4 @@
-"""Controls: methods that need no training and fix the scale of every table.
+"""Fill holes without training: controls, which fix the scale of every table.
 
 The ground truth must score perfectly and the mean fill poorly. If they do not, an image is paired with the wrong
 ground truth or a mask is inverted.

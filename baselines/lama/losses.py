@@ -1,4 +1,4 @@
-"""LaMa's training losses as pure functions computed in float32.
+"""Compute LaMa's training losses as pure functions, in float32.
 
 Source: Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions", WACV 2022, section 2.2,
 and the authors' training configuration, which adds the L1 term on known pixels. Predictions are never composited

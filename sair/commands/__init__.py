@@ -1,1 +1,1 @@
-"""The command line: ``sair`` and what each of its sub-commands does."""
+"""Define the command ``sair`` and its sub-commands."""

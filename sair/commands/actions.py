@@ -1,4 +1,4 @@
-"""Run each sub-command of ``sair`` with the options that ``cli`` has read. Imports stay inside: it starts quickly."""
+"""Run each sub-command of ``sair`` with the options that ``cli`` has read. Imports are local, for a quick start."""
 
 from __future__ import annotations
 

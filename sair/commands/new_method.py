@@ -153,7 +153,7 @@ def _fault(name: str, cls: str) -> str | None:
     if name in _WORDS_OF_DATA or not all(isinstance(yaml.safe_load(word), str) for word in (name, cls)):
         return "YAML, tables and spreadsheets read this word as a value, not as a name."
     if keyword.iskeyword(name) or keyword.issoftkeyword(name) or hasattr(builtins, name):
-        return "it is a word of Python."
+        return "it is a keyword or a built-in name of Python."
     if keyword.iskeyword(cls) or hasattr(builtins, cls) or cls in _NAMES_OF_CODE:
         return f"its class would be {cls}, which has a meaning already."
     if name == "test" or name.startswith(("test_", "tests")) or cls.startswith("Test"):

@@ -1,1 +1,1 @@
-"""Predict: fill a frozen split or one image, and segment it."""
+"""Fill a frozen split or one image with a method, and segment images."""

@@ -1,4 +1,4 @@
-"""A method that is ready to fill holes: ``load`` one, then ``inpaint`` (composited), or ``predict`` (whole images).
+"""Load a method, and fill holes with ``inpaint`` (composited) or ``predict`` (whole images).
 
 Only ``inpaint`` composites. ``predict`` and ``raw`` give all pixels as the network predicts them, known ones included.
 """

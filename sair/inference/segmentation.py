@@ -95,7 +95,7 @@ def load_semantic_method(path: str | Path, clip: CLIP, source: str | Path) -> Im
     own, wanted = method.semantic.state_dict(), clip.dense.state_dict()
     if own.keys() != wanted.keys() or not all(torch.equal(own[name], wanted[name]) for name in own):
         raise InputError(
-            f"{path}: its semantics are not those of {source}, so that this CLIP's words mean nothing to it. Compare "
+            f"{path}: its semantics are not those of {source}, so they cannot be compared with this CLIP's text. Use "
             "methods with `semantics: clip`, trained with this CLIP."
         )
     return method

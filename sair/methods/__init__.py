@@ -1,1 +1,1 @@
-"""Method files: read a specification, decide what may be built, and build or load the method."""
+"""Read method files, decide what may be built, and build or load methods."""

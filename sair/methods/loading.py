@@ -42,7 +42,7 @@ def load(
     built = _load(source, weights, preset)
     if fills_holes and not hasattr(built.network, "inpaint"):
         where = f"method {source['name']}" if isinstance(source, Mapping) else source
-        raise InputError(f"{where}: a {built.spec['class']} fills no holes. Name a method that does.")
+        raise InputError(f"{where}: a {built.spec['class']} does not fill holes. Name a method that does.")
     return built
 
 
@@ -114,7 +114,7 @@ def _with_weights(spec: dict[str, Any], weights: str | Path) -> Built:
         )
     parameters = merge(stored["parameters"], checkpoint.without_files(spec["parameters"]))
     if list(classes_named(parameters)) != list(classes_named(stored["parameters"])):
-        raise InputError(f"{weights}: weights over another generator than method {name} names. Name its checkpoint.")
+        raise InputError(f"{weights}: weights of another generator than that of method {name}. Name its checkpoint.")
     spec = {**spec, "parameters": parameters}
     try:
         method = checkpoint.rebuild(spec, tensors, weights)
@@ -123,7 +123,7 @@ def _with_weights(spec: dict[str, Any], weights: str | Path) -> Built:
         if not changed:
             raise
         raise InputError(
-            f"method {name}: its parameters ({', '.join(changed)}) do not go with the weights that it names. Keep to "
-            f"known parameters that change no weight's shape. {error}"
+            f"method {name}: its parameters ({', '.join(changed)}) do not fit the weights that it names. Change "
+            f"only known parameters that affect no weight's shape. {error}"
         ) from None
     return Built(method, spec, metadata.get("image_size"))

@@ -54,10 +54,10 @@ def checked_spec(metadata: Any, path: str | Path, chosen: Collection[str] = ()) 
     spec = metadata.get("spec") if isinstance(metadata, dict) else None
     wanted = {"name": str, "class": str, "parameters": dict}
     if not isinstance(spec, dict) or not all(isinstance(spec.get(key), kind) for key, kind in wanted.items()):
-        raise InputError(f"{path}: not a complete checkpoint: its metadata holds no specification of a method.")
+        raise InputError(f"{path}: not a complete checkpoint: its metadata contains no specification of a method.")
     size = metadata.get("image_size")
     if size is not None and (not isinstance(size, int) or isinstance(size, bool) or size < 1):
-        raise InputError(f"{path}: not a valid checkpoint: its image_size is {size!r:.40}, no number of pixels.")
+        raise InputError(f"{path}: not a valid checkpoint: its image_size is {size!r:.40}, not a number of pixels.")
     if not isinstance(spec.get("sees_truth", False), bool):
         raise InputError(f"{path}: not a valid checkpoint: its sees_truth is {spec['sees_truth']!r:.40}.")
     parameters = list(
@@ -67,21 +67,21 @@ def checked_spec(metadata: Any, path: str | Path, chosen: Collection[str] = ()) 
     for key, value in parameters:
         if (key in _FETCHING and value) or (isinstance(value, str) and value.lower().startswith(_FETCHED)):
             raise InputError(
-                f"{path}: refused: its parameter {key!r} names {value!r:.60} to be read, but a checkpoint holds all of "
-                "its weights itself. Do not trust this file."
+                f"{path}: refused: its parameter {key!r} names {value!r:.60} to be read, but a checkpoint contains all "
+                "of its weights. Do not trust this file."
             )
         if isinstance(value, int) and abs(value) > _LARGEST and spec["class"] in PROJECT_CLASSES:
             raise InputError(f"{path}: refused: its parameter {key!r} is over {_LARGEST}. Do not trust this file.")
     named = list(classes_named(spec))
     if not all(isinstance(name, str) for name in named):
-        raise InputError(f"{path}: not a valid checkpoint: it names a class that is no text.")
+        raise InputError(f"{path}: not a valid checkpoint: it names a class that is not text.")
     strange = [name for name in named if name not in PROJECT_CLASSES and name not in chosen]
     if strange:
         of_user = working_folder_classes()
         strange = [name for name in strange if name not in of_user]
     if strange:
         raise InputError(
-            f"{path}: refused: it names {strange[0]!r:.80}, which is no method of this project and of no file in "
+            f"{path}: refused: it names {strange[0]!r:.80}, which is neither a method of this project nor in a file of "
             f"{METHODS} or {SEMANTICS} here. Nothing was imported. If the class is yours, name it in a method file "
             "(docs/released-checkpoints.md)."
         )

@@ -1,1 +1,1 @@
-"""Networks of this project: the implicit inpainter, its encoders, and the semantic encoders."""
+"""Define the networks of this project: the implicit inpainter, its encoders, and the semantic encoders."""

@@ -1,4 +1,4 @@
-"""CLIP as the source of text-aligned embeddings, whole-image and dense (paper, section 4.2).
+"""Compute text-aligned embeddings with CLIP, of whole images and densely (paper, section 4.2).
 
 Dense: MaskCLIP's read-out (Zhou et al., ECCV 2022). In the last block attention is replaced by its value path, so every
 patch keeps its own content; the layers behind it are applied to every patch instead of to the class token. No weight

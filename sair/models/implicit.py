@@ -1,4 +1,4 @@
-"""The local implicit function that SIR and AIR share (paper, equations 1, 4 and 5; LIIF, Chen et al. 2021).
+"""Evaluate the local implicit function that SIR and AIR share (paper, equations 1, 4 and 5; LIIF, Chen et al. 2021).
 
 The value at a continuous coordinate p is the weighted mean of an MLP's outputs for the four feature cells around p:
 

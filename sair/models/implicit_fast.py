@@ -1,4 +1,4 @@
-"""The fast path of the implicit functions: strips of the grid, look-ups of cells, and a fused linear layer.
+"""Speed up the implicit functions: strips of the grid, look-ups of cells, and a fused linear layer.
 
 The formula is in ``sair.models.implicit``. A grid's cells are numbered row by row. The results are those of the
 formula, up to the order of sums.

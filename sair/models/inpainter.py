@@ -1,4 +1,4 @@
-"""SAIR, LIIF and the variants between them: one network whose parts a method's file switches on and off (section 4).
+"""Define SAIR, LIIF and the variants between them, as one network with optional parts (paper, section 4).
 
     image, mask -> AppEncoder -> z        (appearance, one vector per pixel)
                   -> dense CLIP -> e -> SIR -> s   (semantics, completed inside the hole, at any coordinate)

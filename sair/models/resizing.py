@@ -1,4 +1,4 @@
-"""Resizing with a gradient that CUDA computes deterministically.
+"""Resize with a gradient that CUDA computes deterministically.
 
 CUDA has no deterministic backward pass for bicubic, linear and antialiased interpolation, and raises in the mode that
 ``sair.common.runtime.set_up`` switches on. They are linear and act on each axis separately, so a matrix product per

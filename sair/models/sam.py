@@ -1,4 +1,4 @@
-"""SAM's image encoder as another source of semantic embeddings (paper, section 5.3 and Table 6, "SAM Encoder").
+"""Use SAM's image encoder as another source of semantic embeddings (paper, section 5.3 and Table 6, "SAM Encoder").
 
 Unlike CLIP, it was trained on regions without any text (Kirillov et al., 2023).
 """

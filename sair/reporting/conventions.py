@@ -341,7 +341,7 @@ def write_conventions(
     scored_in = set(next(iter(frames.values())).bucket)
     if missing := [bucket for bucket in buckets if bucket not in scored_in]:
         raise InputError(
-            f"{next(iter(frames))}: scored no image in the bucket {missing[0]}, which the config asks for. Run "
+            f"{next(iter(frames))}: scored no image in the bucket {missing[0]}, which is in the config. Run "
             "snakemake, which scores the images again."
         )
     measured = {name: quality(frame, [column.name for column in columns]) for name, frame in frames.items()}

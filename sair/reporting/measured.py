@@ -113,7 +113,7 @@ def read_stored(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
     optional = [name for name in (*texts, *numbers) if name not in ("id", *required)]
     frame = read_csv(path, texts | numbers, optional, SCORE_AGAIN)
     if frame.empty or not measures_of(frame):
-        raise InputError(f"{path}: no {'rows' if frame.empty else 'measure that is known'}. {SCORE_AGAIN}")
+        raise InputError(f"{path}: no {'rows' if frame.empty else 'known measure'}. {SCORE_AGAIN}")
     return frame
 
 

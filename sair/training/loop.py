@@ -1,4 +1,4 @@
-"""Train methods. A method defines its losses; this loop does order, precision, schedule, logs and resuming.
+"""Train methods. A method defines its losses; this loop handles order, precision, schedule, logs and resuming.
 
 A trainable method is a torch module with
 

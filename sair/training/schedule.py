@@ -1,4 +1,4 @@
-"""How many steps a training takes, and its learning rate at each of them."""
+"""Compute the number of steps of a training run, and the learning rate at each step."""
 
 from __future__ import annotations
 

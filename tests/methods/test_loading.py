@@ -115,8 +115,8 @@ def test_a_method_with_weights_has_the_checkpoints_parameters_and_its_own_over_t
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("parameters: {channels: 8}", r"parameters \(channels\) do not go with the weights"),
-        ("parameters: {sigmas: 3}", r"parameters \(sigmas\) do not go.*no parameter 'sigmas'. Did you mean sigma"),
+        ("parameters: {channels: 8}", r"parameters \(channels\) do not fit the weights"),
+        ("parameters: {sigmas: 3}", r"parameters \(sigmas\) do not fit.*no parameter 'sigmas'. Did you mean sigma"),
         ("parameters: {pretrained: {edge: a.pth, inpaint: b.pth}}", "names `weights` and `pretrained`"),
         ("training: {steps: 5}", "names `weights` and `training`"),
         ("class: baselines.lama:LaMa", "weights of a baselines.edgeconnect:EdgeConnect, but method x is a"),
@@ -311,7 +311,7 @@ def test_an_encoder_is_not_run_as_a_method(folder, capsys):
     spec = {"name": "clip", "class": "sair.models.clip:CLIP", "parameters": {"architecture": SMALL_CLIP}}
     path = write_checkpoint(folder / "clip.safetensors", spec)
     assert main(["inpaint", "a.png", "m.png", "-o", "o.png", "--checkpoint", str(path)]) == 1
-    assert "sair.models.clip:CLIP fills no holes" in capsys.readouterr().err
+    assert "sair.models.clip:CLIP does not fill holes" in capsys.readouterr().err
 
 
 def test_an_encoder_of_equal_size_and_other_weights_is_another_one(folder):

@@ -127,7 +127,7 @@ def test_a_users_own_class_is_restored_where_a_method_file_names_it(probe, place
 )
 def test_a_checkpoint_that_names_files_is_refused(folder, parameters):
     path = with_spec(folder / "evil.safetensors", parameters={**LIIF["parameters"], **parameters})
-    with pytest.raises(InputError, match="to be read, but a checkpoint holds all of its weights"):
+    with pytest.raises(InputError, match="to be read, but a checkpoint contains all of its weights"):
         load(path)
 
 
@@ -169,15 +169,15 @@ def test_a_network_far_larger_than_its_file_takes_no_memory(folder, monkeypatch,
         ("[" * 100_000, "not a JSON object"),
         ("9" * 10_000, "not a JSON object"),
         ('{"spec": "' + "a" * (1 << 24) + '"}', "bytes of metadata"),
-        ("{}", "holds no specification"),
-        ('{"spec": null}', "holds no specification"),
-        ('{"spec": {"name": "x", "class": 5, "parameters": {}}}', "holds no specification"),
-        ('{"spec": {"name": "x", "class": "a:b"}}', "holds no specification"),
-        ('{"spec": {"name": "x", "class": "a:b", "parameters": []}}', "holds no specification"),
+        ("{}", "contains no specification"),
+        ('{"spec": null}', "contains no specification"),
+        ('{"spec": {"name": "x", "class": 5, "parameters": {}}}', "contains no specification"),
+        ('{"spec": {"name": "x", "class": "a:b"}}', "contains no specification"),
+        ('{"spec": {"name": "x", "class": "a:b", "parameters": []}}', "contains no specification"),
         ('{"spec": {"name": "x", "class": "a:b", "parameters": {}}, "image_size": "big"}', "image_size is 'big'"),
         ('{"spec": {"name": "x", "class": "a:b", "parameters": {}}, "image_size": true}', "image_size is True"),
         ('{"spec": {"name": "x", "class": "a:b", "parameters": {}, "sees_truth": 1}}', "sees_truth is 1"),
-        ('{"spec": {"name": "x", "class": "a:b", "parameters": {"g": {"class": [1]}}}}', "a class that is no text"),
+        ('{"spec": {"name": "x", "class": "a:b", "parameters": {"g": {"class": [1]}}}}', "a class that is not text"),
         (
             json.dumps(
                 {"spec": {"name": "x", "class": "a:b", "parameters": json.loads('{"a":' * 50 + "1" + "}" * 50)}}

@@ -293,7 +293,7 @@ def test_scores_of_other_buckets_are_refused(tmp_path, config):
     methods = {name: load_spec(name, "config/methods", "mini", config["training"]) for name in ("sair", "liif")}
     paths = {name: scores(tmp_path / f"{name}.csv", 0, 0) for name in methods}
     config = merge(config, {"conventions": {"pairs": [["sair", "liif"]]}, "buckets": [[0, 30], [30, 60]]})
-    with pytest.raises(InputError, match="sair: scored no image in the bucket 0-30, which the config asks for"):
+    with pytest.raises(InputError, match="sair: scored no image in the bucket 0-30, which is in the config"):
         write(config, methods, paths, tmp_path)
 
 
