@@ -185,7 +185,7 @@ class CLIP(nn.Module):
             source of ``sair.weights``. None: train from random weights.
         residual, mlp: see ``DenseCLIP``.
         lr: Adam's learning rate.
-        caption_weight: weight of the caption loss beside the region loss.
+        caption_weight: weight of the caption loss, relative to the pixel loss.
         temperature: fixed softmax temperature of the pixel loss.
         prompts: a key of ``PROMPTS``, ``small`` or ``maskclip``.
 

@@ -28,7 +28,7 @@ BY_CONVENTION = {
     for measure in convention.measures
 }
 SCORE_AGAIN = "Expected a file of scores; score the images again."
-RATIO_DIGITS = 1e-6  # percent; score files hold ten digits
+RATIO_DIGITS = 1e-6  # percent; score files have ten digits
 
 
 def family_of(column: str) -> str:

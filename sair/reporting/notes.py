@@ -94,7 +94,7 @@ def departures(methods: Iterable[Mapping[str, Any]]) -> str:
     """Return the parameters in which trained methods differ from their authors' training; "" if none does.
 
     Args:
-        methods: specifications; their ``published`` holds the authors' values.
+        methods: specifications; their ``published`` contains the authors' values.
     """
     found = []
     for spec in methods:

@@ -1,6 +1,6 @@
 """Compare a variant, or a new commit, with stored reference scores, paired image by image (the regression check).
 
-``results/reference/`` holds the scores of a finished default run, and ``reference.yaml`` with the config, commit and
+``results/reference/`` contains the scores of a finished default run, and ``reference.yaml`` with the config, commit and
 versions that they were made with. They are valid as long as the frozen test split is the same; another manifest is
 refused.
 """
