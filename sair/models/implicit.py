@@ -302,7 +302,7 @@ class LocalTextureEstimator(nn.Module):
         outputs: size of a value.
         hidden: widths of the MLP's hidden layers.
         width: number of amplitudes; half as many two-dimensional frequencies.
-        extra, upstream: same as in ``LocalImplicitFunction``; the MLP gets the extra vector in addition to the components.
+        extra, upstream: same as in ``LocalImplicitFunction``; the extra vector is a further input of the MLP.
     """
 
     adds_image = True
