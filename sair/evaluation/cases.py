@@ -40,7 +40,7 @@ def open_cases(
     """Read a manifest, and check that the predictions are those of its rows.
 
     Args:
-        manifest_csv: the manifest; its images and masks are in the same folder.
+        manifest_csv: the manifest; the paths of images and masks are relative to its folder.
         predictions_dir: contains ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         smallest: shortest side in pixels that the metrics need.
         shard: ``2-of-8`` for that part of the manifest only.

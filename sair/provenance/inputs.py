@@ -154,7 +154,7 @@ def _of_word(word: str, checkout: Path | None) -> Iterator[Path]:
         path = _existing(text) or (_existing(str(checkout / text)) if checkout is not None and text else None)
         if path is None or (checkout is not None and path.resolve() == checkout.resolve()):
             continue
-        # HOME=... and folders that contain the working folder say where a program runs and are no inputs.
+        # HOME=... and folders that contain the working folder only set where a program runs; they are not inputs.
         place = name.isupper() or Path.cwd().is_relative_to(path.resolve())
         if path.is_file() or not place:
             yield path
