@@ -1,1 +1,1 @@
-"""Files, images, tables, errors and run-time settings: what every other package uses."""
+"""Provide files, images, tables, errors and run-time settings for all other packages."""

@@ -1,1 +1,1 @@
-"""Datasets and masks: read or draw them, check them, freeze the splits and read them back."""
+"""Read or draw datasets and masks, check them, freeze the splits and read them back."""

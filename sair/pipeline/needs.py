@@ -32,18 +32,18 @@ class GpuNeeds:
 
     @property
     def available(self) -> int | None:
-        """Memory of all GPUs in MiB, which Snakemake may hand out; None without a limit."""
+        """Memory of all GPUs in MiB, which Snakemake may assign to jobs; None without a limit."""
         return sum(card.mib for card in self._cards) or None
 
     def train(self, spec: Spec) -> int:
-        """Return what the training of a method or semantic encoder reserves; 0 without training."""
+        """Return the MiB that the training of a method or semantic encoder reserves; 0 without training."""
         count = processes(spec)
         if not count:
             return 0
         return count * self._shared(self._network(spec, spec["training"]["batch"] / count))
 
     def predict(self, spec: Spec) -> int:
-        """Return what predicting or segmenting with a method or semantic encoder reserves.
+        """Return the MiB that predicting or segmenting with a method or semantic encoder reserves.
 
         It is counted like a training step with as many images, which also holds gradients and the optimizer's state.
         """
@@ -52,7 +52,7 @@ class GpuNeeds:
         return self._shared(self._network(spec, PREDICTED))
 
     def features(self) -> int:
-        """Return what computing the features for FID and KID reserves."""
+        """Return the MiB that computing the features for FID and KID reserves."""
         return self._shared(_mib(_measured()["inception"], 1))
 
     def _shared(self, mib: int) -> int:

@@ -1,4 +1,4 @@
-"""The plan of a run: the checked config, its methods, and the paths, inputs and code of every job.
+"""Plan a run: the checked config, its methods, and the paths, inputs and code of every job.
 
 The inputs of the pages (tables, claims, conventions, report) are in ``sair.pipeline.pages``. Nothing here imports
 torch, because Snakemake runs it at every start.

@@ -1,4 +1,4 @@
-"""The methods and semantic encoders of a config: read from their files, checked, and joined with its tables."""
+"""Read the methods and semantic encoders of a config, check them, and join them with its tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of metrics that image pairs have, and their columns in score files (docs/add-a-metric.md).
+"""List the metrics that image pairs have, and their columns in score files (docs/add-a-metric.md).
 
 Scoring images imports this list and not ``registry``, so that scores stay valid, for example, when FID's code is
 edited.

@@ -1,4 +1,4 @@
-"""The list of all metrics: those of images (``of_images``), of sets of images and of segmentations."""
+"""List all metrics: those of images (``of_images``), of sets of images and of segmentations."""
 
 from __future__ import annotations
 
