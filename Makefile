@@ -20,7 +20,7 @@ test: $(VENV)/ready
 	$(BIN)/python -m pytest
 
 test-fast: $(VENV)/ready
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .

@@ -90,6 +90,7 @@ def test_an_iterator_that_is_closed_ends_its_processes():
     assert set(psutil.Process().children()) <= before and time.monotonic() - started < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_no_worker_outlives_its_parent(tmp_path, how):
     mark = tmp_path / "mark"
@@ -106,6 +107,7 @@ def test_no_worker_outlives_its_parent(tmp_path, how):
     assert not alive
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_ended_removes_its_unfinished_file(tmp_path):
     """The parent is killed while its workers write large images."""
     code = """

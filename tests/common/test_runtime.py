@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 from sair.common import runtime
@@ -29,6 +30,7 @@ def test_a_process_records_its_device_and_precision(monkeypatch):
     assert runtime.conditions()["device"] == "a GPU of another process"
 
 
+@pytest.mark.slow
 def test_float32_is_not_rounded_to_tf32():
     code = (
         "import torch; from sair.common import runtime; runtime.set_up(1); "
