@@ -12,15 +12,12 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import inspect
-import io
 import json
 import math
 import os
-import platform
 import statistics
 import subprocess
 import sys
-import tarfile
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from revisions import ROOT, checkout, processor
 
-ROOT = Path(__file__).resolve().parents[1]
+WARM = 8  # pairs of a first call, whose time is subtracted
 METRICS = ("psnr", "ssim", "l1", "lpips")
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 Scores = dict[str, list[float]]
@@ -234,15 +232,6 @@ def compare(entries: dict[str, tuple[str, Path]], folder: Path, warm: Path, repe
     return rows
 
 
-def checkout(revision: str, folder: Path) -> Path:
-    """Write the package ``sair`` of a git revision below ``folder``, and return ``folder``."""
-    command = ["git", "-C", str(ROOT), "archive", revision, "sair"]
-    archive = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
-    with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
-    return folder
-
-
 def installed(library: str) -> bool:
     """Return whether a library can be imported; print a note if not."""
     done = subprocess.run([sys.executable, "-c", f"import {library}"], capture_output=True, text=True)
@@ -260,17 +249,6 @@ def table(title: str, rows: list[dict[str, Any]]) -> str:
         cells = "".join(f"{value:10.1e}" if value == value else f"{'':10}" for value in differences)
         lines.append(f"{row['name']:24}{row['ms']:12.2f}{row['median']:8.2f}{row['ms'] / rows[0]['ms']:7.1f}x{cells}")
     return "\n".join(lines)
-
-
-def processor() -> str:
-    """Return the processor's name and its instruction sets that matter for speed."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:
-        return platform.processor()
-    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in text.splitlines())}
-    flags = sorted(flag for flag in facts.get("flags", "").split() if flag.startswith(("avx", "amx", "fma")))
-    return f"{facts.get('model name', platform.machine())} ({' '.join(flags)})"
 
 
 def versions() -> dict[str, str]:
@@ -295,10 +273,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         contender, folder, warm = options.measure
         print(json.dumps(measure(contender, Path(folder), Path(warm))))
         return
+    if options.count <= WARM:
+        parser.error(
+            f"--count {options.count}: expected more than the {WARM} pairs of the first call, which is subtracted."
+        )
     with tempfile.TemporaryDirectory() as work:
         folder, warm, before = (Path(work, name) for name in ("pairs", "warm", "before"))
         write_pairs(folder, options.count, options.size)
-        write_pairs(warm, 8, options.size)
+        write_pairs(warm, WARM, options.size)
         trees = {"now": ROOT, options.revision: checkout(options.revision, before)}
         others = [o.__name__ for o in OTHERS if o.__name__ not in LIBRARIES or installed(_module(o.__name__))]
         plain = {name: ("ours", tree) for name, tree in trees.items()} | {name: (name, ROOT) for name in others}
