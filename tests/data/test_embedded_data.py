@@ -19,7 +19,7 @@ from sair.data.embedded import photos
 from sair.data.embedded.faces import CLASSES, draw_face
 from sair.data.embedded.faces.canvas import Canvas
 from sair.data.embedded.faces.head import EYE_V, paint_eyes
-from sair.data.embedded.faces.traits import Pose, draw_look
+from sair.data.embedded.faces.traits import Pose, describe, draw_look
 from sair.data.embedded.photos import average_down, crops, regions
 from sair.data.embedded.strokes import draw_strokes
 from sair.data.freeze import freeze_images, freeze_manifest
@@ -133,6 +133,12 @@ def test_every_class_occurs_often_and_visibly(portraits):
     assert all(share > 0.2 for share in shares.values()), shares
     assert all(shares[name] < 0.5 for name in rare), shares
     assert all(shares[name] > 0.6 for name in set(CLASSES) - rare), shares
+
+
+def test_a_portrait_with_nothing_to_mention_has_a_caption():
+    bare = replace(draw_look(0), mentions=(False,) * 6, mouth="smiling", hair="bald", hat="knitted", beard=False)
+    caption = describe(bare)
+    assert caption.startswith(f"a portrait of a smiling {bare.kind} wearing ") and " with " not in caption
 
 
 @pytest.mark.parametrize("name", ["glasses", "hat", "beard", "hair"])

@@ -258,7 +258,9 @@ def describe(look: Look) -> str:
         f"{dress}{look.clothes_name} clothes",
     ]
     who = f"a portrait of a {'smiling ' if look.mouth == 'smiling' else ''}{look.kind}"
-    return f"{who} with {_listing(having)}, wearing {_listing(wearing)}, in front of {_a(look.wall_name)} background"
+    # A smiling, bald portrait under a hat may have nothing to mention.
+    traits = f" with {_listing(having)}," if any(having) else ""
+    return f"{who}{traits} wearing {_listing(wearing)}, in front of {_a(look.wall_name)} background"
 
 
 _HAIR_WORDS = {"short": "short", "long": "long", "curly": "curly", "bun": "tied up"}
