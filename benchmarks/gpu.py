@@ -3,8 +3,9 @@
     python benchmarks/gpu.py                             prints the table and writes results/bench_gpu.json
     python benchmarks/gpu.py --device cpu --size 64 --preset mini --batch 2     the same where no GPU is present
 
-Random weights and images; bfloat16 autocast. Each measurement is a separate process, the two revisions take turns, and
-each starts with a warm-up. Peak memory is what torch allocated. A call takes under five minutes on a data-centre GPU.
+Random weights and images; bfloat16 autocast. The weights' layout, the optimizers and the replay of recorded steps are
+those of each revision's training. The two revisions are measured in processes of their own, one after the other, and
+each case starts with a warm-up. Peak memory is what torch allocated. It takes about two minutes on a data-centre GPU.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from steps import PATHS, call_of, run
 from tabulate import tabulate
 
 BATCHES = {"train sair": 16, "inpaint sair": 8, "inpaint liif": 8, "train structureflow": 8}
-WARM_UP = 3
+WARM_UP = 5  # calls that are not timed; a training step is recorded in the fourth
 
 
 def prepare(device: str) -> None:
@@ -45,8 +46,9 @@ def wait(device: str) -> None:
 
 def measure(case: str, preset: str, size: int, count: int, repeats: int, device: str) -> dict[str, float]:
     """Return the median milliseconds of a call, images per second, and the peak memory in GiB (0 on a CPU)."""
-    prepare(device)
     call, times = call_of(case, preset, size, count, device), []
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     with torch.autocast(device, torch.bfloat16):
         for number in range(WARM_UP + repeats):
             wait(device)
@@ -64,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure both revisions, print a table and write the numbers as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", default="results/bench_gpu.json", help="JSON to write")
-    parser.add_argument("--against", default="c7ba0a3", help="git revision to compare with")
+    parser.add_argument("--against", default="c7ba0a3", help="git revision to compare with, or a folder that holds one")
     parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="where to compute")
     parser.add_argument("--preset", default="paper", help="size of the methods")
     parser.add_argument("--size", type=int, default=256, help="side of the images")
@@ -76,19 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.device == "cuda" and not torch.cuda.is_available():
         parser.error("torch finds no GPU. Run it where one is, or try `--device cpu --size 64 --preset mini`.")
     if options.measure:
-        [case] = options.cases
-        found = measure(case, options.preset, options.size, options.batch, options.repeats, options.device)
+        prepare(options.device)
+        given = (options.preset, options.size)
+        found = {}
+        for case in options.cases:
+            count = options.batch or BATCHES[case]
+            found[case] = measure(case, *given, count, options.repeats, options.device)
         print(json.dumps(found))
         return
     settings = {key: str(getattr(options, key)) for key in ("device", "preset", "size", "repeats")}
-    cases: dict[str, dict[str, Any]] = {}
+    given = [word for key, value in settings.items() for word in (f"--{key}", value)]
+    given += ["--cases", *options.cases, *(["--batch", str(options.batch)] if options.batch else [])]
     with tempfile.TemporaryDirectory() as folder:
-        before = checkout(options.against, Path(folder), PATHS)
-        for case in options.cases:
-            count = str(options.batch or BATCHES[case])
-            given = [*(word for key, value in settings.items() for word in (f"--{key}", value)), "--batch", count]
-            arms = {"before": before, "now": ROOT}
-            cases[case] = {name: run(__file__, root, ["--cases", case, *given]) for name, root in arms.items()}
+        arms = {"before": checkout(options.against, Path(folder), PATHS), "now": ROOT}
+        found = {name: run(__file__, root, given) for name, root in arms.items()}
+    cases: dict[str, dict[str, Any]] = {
+        case: {name: arm[case] for name, arm in found.items()} for case in options.cases
+    }
     rows = [
         [
             case,
@@ -98,12 +104,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ]
         for case, both in cases.items()
     ]  # fmt: skip
-    print(tabulate(rows, ["case", options.against, "now", "ratio"], disable_numparse=True))
+    print(tabulate(rows, ["case", Path(options.against).name, "now", "ratio"], disable_numparse=True))
     name = torch.cuda.get_device_name() if options.device == "cuda" else processor()
     facts = {"device_name": name, "torch": torch.__version__, "date": str(date.today()), **settings}
     output = Path(options.output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(json.dumps({"against": options.against, **facts, "cases": cases}, indent=2) + "\n")
+    output.write_text(json.dumps({"against": Path(options.against).name, **facts, "cases": cases}, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def checkout(revision: str, folder: Path, paths: tuple[str, ...] = ("sair",)) -> Path:
-    """Write ``paths`` of a git revision below ``folder``, and return ``folder``."""
+    """Write ``paths`` of a git revision below ``folder``, and return ``folder``.
+
+    Where a machine has no git repository, ``revision`` is a folder with these paths, and is returned.
+    """
+    if Path(revision).is_dir():
+        return Path(revision).resolve()
     command = ["git", "-C", str(ROOT), "archive", revision, *paths]
     archive = subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:

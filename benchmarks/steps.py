@@ -97,23 +97,34 @@ def call_of(case: str, preset: str, size: int, count: int, device: str = "cpu") 
             return method.inpaint(images, batch["masks"], known=False)
 
         return inpaint
-    method.train()
-    optimizers = method.optimizers()
-    for optimizer in optimizers.values():
-        for group in optimizer.param_groups:
-            group["fused"] = True
+    optimizers = _prepared(method.train())
 
-    def step(name: str, loss: Tensor) -> None:
+    def apply(name: str, loss: Tensor) -> None:
         optimizers[name].zero_grad(set_to_none=True)
         loss.backward()
         optimizers[name].step()
         torch.clear_autocast_cache()
 
+    recorded: Any = None
+    if device == "cuda" and getattr(method, "repeats_its_step", False):
+        from sair.training.recorded import RecordedSteps
+
+        recorded = RecordedSteps(method.training_step, apply, optimizers.values())
+
     def train() -> Any:
         torch.manual_seed(1)
-        return method.training_step(batch, step)
+        return recorded(batch, lambda name, loss: None) if recorded else method.training_step(batch, apply)
 
     return train
+
+
+def _prepared(method: Any) -> dict[str, torch.optim.Optimizer]:
+    """Return a method's optimizers, as the measured revision trains with them."""
+    from sair.training import loop
+
+    if hasattr(loop, "prepare"):
+        return loop.prepare(method)
+    return method.optimizers()  # c7ba0a3 changed nothing
 
 
 def _as_on_a_gpu(method: Any) -> None:

@@ -109,6 +109,8 @@ class ImplicitInpainter(nn.Module):
             the cosine. 0, the default, is the paper's loss.
     """
 
+    repeats_its_step = True  # ``sair.training.recorded``
+
     def __init__(
         self,
         *,

@@ -5,9 +5,12 @@ A trainable method is a torch module with
     optimizers() -> {name: optimizer}
     training_step(batch, step) -> {name: scalar to log}, which calls step(name, loss) for each optimizer it steps
 
-so that a GAN's two optimizers, or three stages, are trained like a single loss. Step k of a run is a pure function of
-the state before it and of (seed, k), which determine samples and random numbers. So a run that was killed and resumed
-gives the same weights as one that was not. Several processes may share each batch (``sair.training.parallel``).
+so that a GAN's two optimizers, or three stages, are trained like a single loss. A method whose steps all consist of the
+same operators may say so by ``repeats_its_step = True``; on a GPU its steps are then replays of a recorded one.
+
+Step k of a run is a pure function of the state before it and of (seed, k), which determine samples and random numbers.
+So a run that was killed and resumed gives the same weights as one that was not. Several processes may share each batch
+(``sair.training.parallel``).
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import chain, cycle
 from pathlib import Path
 from types import MappingProxyType
@@ -40,10 +44,22 @@ from sair.methods import checkpoint, loading
 from sair.methods.build import Built, build
 from sair.methods.spec import UPKEEP, with_parameters
 from sair.training import parallel
+from sair.training.recorded import RecordedSteps
 from sair.training.schedule import lr_scale, total_steps
 
 LOG_EVERY = 50
 LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # followed by the method's own columns, by name
+
+
+def prepare(method: Any) -> dict[str, torch.optim.Optimizer]:
+    """Lay out a method's weights for fast training, and return its optimizers by name."""
+    # bfloat16 convolutions use channels last; with weights of the other layout their outputs would have it, too.
+    method.to(memory_format=torch.channels_last)
+    optimizers: dict[str, torch.optim.Optimizer] = method.optimizers()
+    for group in chain.from_iterable(optimizer.param_groups for optimizer in optimizers.values()):
+        if "fused" in group:  # an option of Adam: one call for all weights instead of several for each
+            group["fused"] = True
+    return optimizers
 
 
 class Run:
@@ -95,12 +111,7 @@ class Run:
             self.method.load_semantic(semantic.dense)
         if generator is not None and over is not None:
             checkpoint.load_weights(self.method.generator, checkpoint.weights_of(generator.network), over)
-        # bfloat16 convolutions use channels last; with weights of the other layout their outputs would have it, too.
-        self.method.to(memory_format=torch.channels_last)
-        self.optimizers: dict[str, torch.optim.Optimizer] = self.method.optimizers()
-        for group in chain.from_iterable(optimizer.param_groups for optimizer in self.optimizers.values()):
-            if "fused" in group:  # an option of Adam: one call for all weights instead of several for each
-                group["fused"] = True
+        self.optimizers = prepare(self.method)
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
         self.log: list[dict[str, float]] = []
@@ -108,7 +119,7 @@ class Run:
 
     def note(self, scalars: dict[str, Tensor]) -> None:
         """Add a line to the log: step, learning rate, last validation PSNR, and the method's own scalars."""
-        lr = next(iter(self.optimizers.values())).param_groups[0]["lr"]
+        lr = float(next(iter(self.optimizers.values())).param_groups[0]["lr"])
         values = {name: float(value.detach()) for name, value in scalars.items()}
         self.log.append({"step": self.done, "lr": lr, "psnr": self.psnr, **values})
 
@@ -116,7 +127,10 @@ class Run:
         """Scale every learning rate of every optimizer."""
         for name, optimizer in self.optimizers.items():
             for group, lr in zip(optimizer.param_groups, self.base_lr[name], strict=True):
-                group["lr"] = lr * scale
+                if isinstance(group["lr"], Tensor):  # which a recorded step reads
+                    group["lr"].fill_(lr * scale)
+                else:
+                    group["lr"] = lr * scale
 
     def save(self) -> None:
         """Write the whole running state."""
@@ -237,8 +251,16 @@ class Stepper:
         return part == self._parts - 1
 
     def __call__(self, name: str, loss: Tensor) -> None:
-        """Add a loss's gradients; with the last batch of a step, take the optimizer's step."""
+        """Note a loss and apply it."""
+        self.note(name, loss)
+        self.apply(name, loss)
+
+    def note(self, name: str, loss: Tensor) -> None:
+        """Keep a loss's value until the next check."""
         self._unchecked.append((loss.detach(), name, self._run.done + 1, self._ids))
+
+    def apply(self, name: str, loss: Tensor) -> None:
+        """Add a loss's gradients; with the last batch of a step, take the optimizer's step."""
         optimizer = self._optimizers[name]
         if self._part == 0:
             optimizer.zero_grad(set_to_none=True)
@@ -287,6 +309,10 @@ def _steps(
     loader = fabric.setup_dataloaders(
         DataLoader(samples, batch_sampler=mine, num_workers=training["workers"]), use_distributed_sampler=False
     )
+    take: Any = partial(method.training_step, step=step)
+    if _may_record(run, fabric):
+        recorded = RecordedSteps(method.training_step, step.apply, run.optimizers.values())
+        take = partial(recorded, note=step.note)
     bar = progress(total=steps, initial=run.done, desc=run.spec["name"], unit="step")
     for part, batch in zip(cycle(range(parts)), loader, strict=False):
         complete = step.begin(part, batch["id"])
@@ -296,7 +322,7 @@ def _steps(
         # Fabric's own mixed precision is not used: it would also round the images, and so the targets, to bfloat16.
         with runtime.autocast(training["precision"], fabric.device):
             try:
-                scalars = method.training_step(batch, step)
+                scalars = take(batch)
             except Exception:
                 step.check()  # an earlier loss that was not finite may be the cause
                 raise
@@ -310,6 +336,13 @@ def _steps(
                 step.check()  # before anything is logged or saved
             _after_step(run, scalars, validation, steps, leave, bar)
     bar.close()
+
+
+def _may_record(run: Run, fabric: lightning.Fabric) -> bool:
+    """Return whether steps may be replayed from a recorded one: one process, one batch per step, fixed operators."""
+    training, on_gpu = run.training, fabric.device.type == "cuda" and fabric.world_size == 1
+    fixed = training["accumulate"] == 1 and not training["clip_gradient"]  # clipping reads the norm of the gradient
+    return on_gpu and fixed and getattr(run.method, "repeats_its_step", False)
 
 
 def _occasions(training: dict[str, Any]) -> tuple[int, ...]:
