@@ -14,13 +14,14 @@ from sair.common.errors import InputError
 from sair.inference.method import Method
 from sair.methods.build import build
 from sair.methods.origins import merge
+from sair.methods.readiness import lacking
 from sair.methods.spec import KEYS, load_spec, method_names, with_parameters
 from sair.models.clip import CLIP
 from sair.pipeline.project import Project, _classes
 from sair.reporting.notes import departures
 
 NAMES = method_names("config/methods")
-QUICK = ("biharmonic", "ground_truth", "liif", "lte", "mean_fill", "misf", "sair")  # one of each kind
+QUICK = ("biharmonic", "ground_truth", "liif", "lte", "mean_fill", "misf", "opencv_telea", "sair")  # one of each kind
 DEFAULTS = {"steps": 10, "scale": 1}
 
 
@@ -125,7 +126,8 @@ def test_variants_of_a_control_are_controls(tmp_path):
     controls = [name for name in method_names(tmp_path) if load_spec(name, tmp_path, "mini")["control"]]
     assert controls == ["base", "variant"]
     registered = [name for name in NAMES if load_spec(name, "config/methods", "mini")["control"]]
-    assert registered == ["biharmonic", "ground_truth", "mean_fill"]
+    opencv = ["opencv_fsr", "opencv_ns", "opencv_shift_map", "opencv_telea"]
+    assert registered == ["biharmonic", "ground_truth", "mean_fill", *opencv]
 
 
 def test_a_config_changes_a_method_and_the_methods_over_it(config):
@@ -186,12 +188,16 @@ def builder(spec):
 @pytest.mark.parametrize("name", quick(NAMES, *QUICK))
 def test_every_method_conforms(name, mini):
     spec = mini(name)
+    if found := lacking(spec):
+        pytest.skip("; ".join(found))
     check(builder(spec))
 
 
 @pytest.mark.parametrize("name", quick(NAMES, *QUICK))
 def test_every_trainable_method_trains(name, mini):
     spec = mini(name)
+    if found := lacking(spec):
+        pytest.skip("; ".join(found))
     method = builder(spec)().network
     assert spec["weights"] or hasattr(method, "training_step") == (spec["training"] is not None)
     if spec["training"] is None:
