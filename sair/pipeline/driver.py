@@ -13,12 +13,13 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sair.common.errors import InputError
 from sair.common.files import read_mapping
-from sair.pipeline.locks import hold, try_lock
+from sair.pipeline.locks import Held, claim, hold
 
 if TYPE_CHECKING:  # every job imports this module first, so it must be quick
     from sair.pipeline.needs import GpuNeeds
@@ -70,26 +71,37 @@ def share_gpus(project: Project, workflow: Any) -> GpuNeeds:
     return needs
 
 
-def start(project: Project, local: bool) -> None:
-    """Lock the results folder of a run, refuse a device that this machine lacks, and make SIGTERM end the run.
+def start(project: Project, workflow: Any) -> None:
+    """Lock the results folder of a run, refuse what cannot work, follow its jobs, and make SIGTERM end the run.
 
     Args:
         project: what ``plan`` returned.
-        local: whether the jobs run on this machine; on other machines each job checks its device.
+        workflow: Snakemake's workflow, when its jobs are known. Jobs on other machines check their device themselves.
 
     Raises:
-        SystemExit: another run uses the folder, or there is no such device; the error was printed.
+        SystemExit: another run or its Slurm jobs use the folder, there is no such device, or Slurm's settings would let
+            this run wait for ever; the error was printed.
     """
+    from sair.pipeline import slurm
+    from sair.pipeline.follow import follow
+    from sair.pipeline.stopping import end_on_sigterm
+
+    executor = workflow.scheduler.get_executor(next(iter(workflow.dag.jobs)))
+    on_slurm = slurm.is_slurm(executor)
     with one_line():
-        if project.config["device"] == "cuda" and local:
+        if project.config["device"] == "cuda" and workflow.local_exec:
             from sair.common.runtime import device
 
             device("cuda")
         lock(project.results)
+        slurm.refuse_live_jobs(project.results, needed=on_slurm)
+        if on_slurm:
+            slurm.check_status_command(workflow.executor_settings)
+            slurm.mark_jobs(executor, project.results)
+            slurm.watch_queue(project.results)
+    follow(workflow, shown=not workflow.local_exec)
     if threading.current_thread() is threading.main_thread():
-        from sair.pipeline.stopping import end_on_sigterm
-
-        end_on_sigterm()
+        end_on_sigterm(cancel=partial(slurm.cancel, project.results) if on_slurm else None)
 
 
 @contextmanager
@@ -134,11 +146,10 @@ def lock(folder: str | Path) -> None:
     path = Path(folder) / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        stream = try_lock(path)
+        hold(claim(path))
     except OSError as error:
         raise InputError(
             f"{folder}: results cannot be written to this folder ({error.strerror}). Change `results` in the config."
         ) from None
-    if stream is None:
-        raise InputError(f"{folder}: another run is writing here. Wait for it, or stop it.")
-    hold(stream)
+    except Held as held:
+        raise InputError(f"{folder}: another run is writing here ({held}). Wait for it, or stop it.") from None

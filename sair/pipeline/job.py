@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sair.common.errors import InputError
-from sair.pipeline import driver
+from sair.pipeline import driver, locks
 from sair.provenance.records import record, record_of
 
 
@@ -33,8 +33,9 @@ class _Tee:
 def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
     """Run the body as a job of the workflow.
 
-    The job ends when its driver ends, and its stderr is also written to its log. It waits for room on a GPU and sets up
-    torch. If it raises an ``InputError`` or memory runs out, one message is printed. After success a record is written
+    The job ends when its driver ends, and its stderr is also written to its log. It holds a lock beside its log, so
+    that no job of another run makes the same files at the same time. It waits for room on a GPU and sets up torch. If
+    it raises an ``InputError`` or memory runs out, one message is printed. After success a record is written
     (``sair.provenance.records``). Scripts import what they run inside this context, so that it is active before slow
     imports.
 
@@ -49,19 +50,26 @@ def job(snakemake: Any, gpus: int = 1) -> Iterator[None]:
     driver.watch()
     started, log = time.monotonic(), Path(snakemake.log[0])
     log.parent.mkdir(parents=True, exist_ok=True)
-    record_of(log, snakemake.config["results"]).unlink(missing_ok=True)
-    with open(log, "w", encoding="utf-8") as stream:
+    with open(log, "a", encoding="utf-8") as stream:
         terminal, sys.stderr = sys.stderr, _Tee(sys.stderr, stream)
         try:
             from sair.common.runtime import conditions, set_up
             from sair.pipeline.gpus import own_gpus
 
-            mib, asked = snakemake.resources.get("gpu_mib", 0) // max(1, gpus), time.monotonic()  # MiB of one GPU
-            own_gpus(snakemake.params.get("device", "cpu"), mib, gpus, snakemake.config["gpu_jobs"])
-            started += time.monotonic() - asked  # the record's wall time is without waiting for a GPU
-            set_up(snakemake.threads)
-            yield
-            record(snakemake, started, conditions())
+            with locks.claimed(log.with_suffix(".lock"), locks.WAIT):
+                stream.truncate(0)  # not before: until then the log may belong to a job of another run
+                record_of(log, snakemake.config["results"]).unlink(missing_ok=True)
+                mib, asked = snakemake.resources.get("gpu_mib", 0) // max(1, gpus), time.monotonic()  # MiB of one GPU
+                own_gpus(snakemake.params.get("device", "cpu"), mib, gpus, snakemake.config["gpu_jobs"])
+                started += time.monotonic() - asked  # the record's wall time is without waiting for a GPU
+                set_up(snakemake.threads)
+                yield
+                record(snakemake, started, conditions())
+        except SystemExit as stopped:
+            if isinstance(stopped.code, str):  # a training was asked to stop; Python would print this after the log
+                print(stopped.code, file=sys.stderr)
+                raise SystemExit(1) from None
+            raise
         except Exception as error:
             shown = error if isinstance(error, InputError) else _out_of_memory(error, snakemake)
             if shown is None:

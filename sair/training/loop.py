@@ -16,10 +16,8 @@ So a run that was killed and resumed gives the same weights as one that was not.
 from __future__ import annotations
 
 import math
-import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import chain, cycle
 from pathlib import Path
@@ -38,6 +36,7 @@ from sair.common import runtime
 from sair.common.errors import InputError
 from sair.common.files import discard, file_sha256, write_csv
 from sair.common.progress import progress
+from sair.common.signals import ignore_sigterm, on_sigterm
 from sair.data.samples import Samples
 from sair.data.seeds import mix
 from sair.methods import checkpoint, loading
@@ -46,6 +45,7 @@ from sair.methods.spec import UPKEEP, with_parameters
 from sair.training import parallel
 from sair.training.recorded import RecordedSteps
 from sair.training.schedule import lr_scale, total_steps
+from sair.training.state import running_state
 
 LOG_EVERY = 50
 LOG_COLUMNS = ("step", "lr", "psnr", "loss")  # followed by the method's own columns, by name
@@ -179,6 +179,7 @@ def fit(
     device: str = "auto",
     code: str = "",
     content: Mapping[str, str] = MappingProxyType({}),
+    keep_state: bool = False,
 ) -> None:
     """Train one method on one dataset with one seed, in this process.
 
@@ -186,7 +187,7 @@ def fit(
         spec: the method's specification; one without ``training`` is written as it is loaded.
         images, masks: images.csv and training_masks.csv of the dataset.
         seed: seed of everything that is random.
-        output: the checkpoint to write; ``running.safetensors`` is beside it until the run is complete.
+        output: the checkpoint to write; the running state (``running_state``) is beside it until the run is complete.
         log: train.csv to write: step, lr, psnr of the validation images, and the method's own scalars.
         encoder: checkpoint of the trained semantic encoder, for a method with ``semantics``.
         over: checkpoint of the method that this one is built over, if it names one; it becomes its ``generator``.
@@ -194,6 +195,8 @@ def fit(
         code: fingerprint of the code; if it differs, a killed run starts again instead of continuing.
         content: digests of the files that the specification names, such as ``pretrained``; if one differs, a killed
             run starts again, too.
+        keep_state: whether to leave the running state of the complete run. A run that is started again then only
+            writes its files anew, for a caller that may still discard them.
 
     Raises:
         InputError: an altered sample, a damaged checkpoint, or a loss that is not finite.
@@ -205,20 +208,24 @@ def fit(
         on = runtime.device(device)
         identity += [on.type, runtime.precision(training["precision"], on)]
     identity += [f"{path} {digest}" for path, digest in sorted(content.items())]
-    run = Run(spec, seed, output.with_name("running.safetensors"), identity, encoder, over)
-    steps = 0
+    run = Run(spec, seed, running_state(output), identity, encoder, over)
+    steps, stop = 0, threading.Event()
     if training is not None:  # a pretrained encoder is written out unchanged, so that later rules treat both alike
         fabric = _fabric(training["processes"], device)
         fabric.to_device(run.method)
         run.resume()  # on the device, so that the optimizers' state arrives there too
         steps = total_steps(training, len(samples))
-        with _on_request() as stop:
+        with on_sigterm(stop.set):  # a cluster's time limit, a shutdown: the current step is completed first
+            resumed = run.done
             _steps(run, fabric, samples, validation, steps, stop)
+            if keep_state and runtime.writes() and resumed < steps:
+                run.save()
     if not runtime.writes():
         return
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
     checkpoint.save_method(output, Built(run.method, run.spec, samples.image_size), seed=seed, steps=steps)
-    discard(run.state_file)
+    if not keep_state:
+        discard(run.state_file)
 
 
 class Stepper:
@@ -307,7 +314,9 @@ def _steps(
     first, last, rank = run.done * a_step, steps * a_step, fabric.global_rank
     mine: Any = parallel.shares(first, last, training["batch"], rank, fabric.world_size)
     loader = fabric.setup_dataloaders(
-        DataLoader(samples, batch_sampler=mine, num_workers=training["workers"]), use_distributed_sampler=False
+        # A cluster sends SIGTERM to every process of a job: without its data workers the current step would fail.
+        DataLoader(samples, batch_sampler=mine, num_workers=training["workers"], worker_init_fn=ignore_sigterm),
+        use_distributed_sampler=False,
     )
     take: Any = partial(method.training_step, step=step)
     if _may_record(run, fabric):
@@ -381,23 +390,6 @@ def _after_step(run: Run, scalars: dict[str, Tensor], validation: Samples, steps
         raise SystemExit(
             f"{name}: stopped on request; state saved after step {run.done}. Run the same command to continue."
         )
-
-
-@contextmanager
-def _on_request() -> Iterator[threading.Event]:
-    """Yield an event that is set when the process is asked to end (SIGTERM: a cluster's time limit, a shutdown).
-
-    The current step is then completed before the process ends.
-    """
-    asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():  # only there can signals be caught
-        yield asked
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
-    try:
-        yield asked
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @torch.no_grad()

@@ -131,5 +131,29 @@ def test_a_worker_reports_that_it_ran_out_of_memory(tmp_path, monkeypatch, capsy
     task = tmp_path / "task.json"
     task.write_text(json.dumps({"arguments": {"spec": {"name": "sair", "training": TRAINING}}}))
     with pytest.raises(SystemExit):
-        worker.work(str(task), "")
-    assert capsys.readouterr().err.startswith("\nerror: sair: out of memory on the GPU. Lower the training's `batch`")
+        worker.work(str(task), "", str(tmp_path / "error.txt"))
+    written = (tmp_path / "error.txt").read_text()
+    assert written.startswith("sair: out of memory on the GPU. Lower the training's `batch`")
+    assert capsys.readouterr().err == ""  # the process that reads the file prints it, once
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# Stopped, and two at once
+
+
+def test_a_training_that_was_asked_to_stop_says_so_in_its_log(tmp_path, capsys):
+    assert failing(tmp_path, SystemExit("sair: stopped on request; state saved after step 4.")) == 1
+    line = "sair: stopped on request; state saved after step 4."
+    assert (tmp_path / "results/logs/job.log").read_text().strip() == capsys.readouterr().err.strip() == line
+    assert not list((tmp_path / "results/logs").glob("*.lock"))
+
+
+def test_a_job_leaves_log_and_record_of_another_that_makes_the_same_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("sair.pipeline.locks.WAIT", 0.0)
+    monkeypatch.setattr("sair.pipeline.job.record", lambda *_: None)
+    with job(given(tmp_path)):
+        print("step 1", file=sys.stderr)
+        with pytest.raises(SystemExit), job(given(tmp_path)):
+            raise AssertionError("both at once")
+        log = (tmp_path / "results/logs/job.log").read_text()
+        assert log.startswith("step 1\n") and "error: " in log and f"process {os.getpid()}" in log

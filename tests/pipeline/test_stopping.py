@@ -46,6 +46,32 @@ def test_a_signal_that_arrives_while_the_lock_is_held_ends_job_and_driver(reacti
     assert not psutil.wait_procs([job], 5)[1]
 
 
+ON_A_CLUSTER = """
+import signal, sys, time
+from sair.pipeline.stopping import end_on_sigterm
+if sys.argv[1] == "nohup":
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+end_on_sigterm(grace=0.3, cancel=lambda: print("scancel", flush=True))
+print("up", flush=True)
+time.sleep(20)
+"""
+
+
+@pytest.mark.parametrize(("which", "start"), [(signal.SIGTERM, ""), (signal.SIGHUP, ""), (signal.SIGHUP, "nohup")])
+def test_a_driver_of_cluster_jobs_cancels_them_when_it_is_terminated_or_its_user_logs_out(which, start):
+    command = [sys.executable, "-c", ON_A_CLUSTER, start]
+    driver = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert driver.stdout.readline() == "up\n"
+    driver.send_signal(which)
+    if start:
+        time.sleep(0.2)
+        assert driver.poll() is None
+        driver.send_signal(signal.SIGTERM)
+    output = driver.communicate(timeout=15)[0]
+    assert driver.returncode == 143
+    assert output.split() == ["scancel", "scancel"]  # again at the end, for a job that was just being submitted
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("which", "times", "group"),

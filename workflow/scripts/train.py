@@ -18,4 +18,5 @@ with job(snakemake, gpus=processes(snakemake.params.spec)):
         device=snakemake.params.device,
         code=snakemake.params.code,
         content=snakemake.params.content,
+        keep_state=True,  # until the driver has accepted the checkpoint: sair.pipeline.follow
     )
