@@ -68,10 +68,16 @@ def built(name: str, preset: str) -> Any:
     if spec["semantics"]:
         encoder = load_spec(spec["semantics"], "config/semantics", preset, training)["parameters"]
         spec["parameters"]["semantic"] = {"name": "clip", "architecture": encoder["architecture"]}
-    if "vgg_share" in spec["parameters"]:
-        spec["parameters"]["vgg_share"] = 0  # its weights may be missing; the other losses are the same
+    _without_vgg_weights()
     torch.manual_seed(0)
     return build(spec)
+
+
+def _without_vgg_weights() -> None:
+    """Let losses use VGG16 on random weights: its file may be missing, and the operators are the same."""
+    from sair.weights import networks
+
+    networks.vgg16_features = lambda: networks.Vgg16Features().eval().requires_grad_(False)
 
 
 def batch_of(count: int, size: int, device: str) -> dict[str, Any]:
@@ -155,7 +161,8 @@ def measure(case: str, preset: str, size: int, count: int, repeats: int) -> dict
 
 def run(script: str, revision_folder: Path, arguments: Sequence[str]) -> Any:
     """Run a benchmark's measurement on a revision in a new process, and return the JSON of its last line."""
-    environment = os.environ | {"PYTHONPATH": str(revision_folder)}
+    path = os.pathsep.join(filter(None, (str(revision_folder), os.environ.get("PYTHONPATH"))))
+    environment = os.environ | {"PYTHONPATH": path}
     command = [sys.executable, script, "--measure", *arguments]
     output = subprocess.run(
         command, check=True, stdout=subprocess.PIPE, text=True, cwd=revision_folder, env=environment

@@ -4,10 +4,11 @@ The value at a continuous coordinate p is the weighted mean of an MLP's outputs 
 
     value(p) = sum_q w_q(p) * mlp([z_q, extra_q, p - q, cell])
 
-The weights are the areas of the rectangles opposite to q, that is, the bilinear weights. Two exact identities
+The weights are the areas of the rectangles opposite to q, that is, the bilinear weights. Three exact identities
 make this fast. The MLP's first layer is linear, so its feature part is a convolution of the grid if there are many
-queries, and a gather if there are few. At the cells' own centres three of the four weights are zero, so one output of
-the MLP is enough. The operations for this are in ``sair.models.implicit_fast``.
+queries, and a gather if there are few. Its last layer is linear, too, and the weights sum to one, so the mean is taken
+before it. At the cells' own centres three of the four weights are zero, so one cell is enough. The operations for this
+are in ``sair.models.implicit_fast``.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sair.common.tensors import constants
-from sair.models.implicit_fast import Strip, cells_of, convolve, cut_strip, gather, linear_relu, look_up
+from sair.models.implicit_fast import Strip, cells_of, convolve, cut_strip, gather, linear_relu, look_up, look_up_index
 
 # LIIF's own constants: the shift that breaks ties between cells, and the lower bound of the areas.
 _UPSTREAM_SHIFT = 1e-6
@@ -157,15 +159,22 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
     def after_first(self, hidden: Tensor) -> Tensor:
-        """Apply all that follows the first linear layer, (..., width) -> (..., outputs); overwrites ``hidden``."""
+        """Apply the layers between the first linear layer and the last, (..., width) -> (..., width).
+
+        ``hidden`` is overwritten.
+        """
         shape = hidden.shape[:-1]
         # Flattened to rows: with more axes a linear layer returns a view, and PyTorch copies the gradient of an
         # operation in place on a view.
         hidden = hidden.flatten(0, -2).relu_()
-        _, *inner, last = (layer for layer in self.layers if isinstance(layer, nn.Linear))
+        _, *inner, _ = (layer for layer in self.layers if isinstance(layer, nn.Linear))
         for layer in inner:
             hidden = linear_relu(hidden, layer)
-        return last(hidden).unflatten(0, shape)
+        return hidden.unflatten(0, shape)
+
+    def last(self, hidden: Tensor) -> Tensor:
+        """Apply the last linear layer, (..., width) -> (..., outputs)."""
+        return self.layers[-1](hidden)
 
 
 class LocalImplicitFunction(nn.Module):
@@ -244,17 +253,25 @@ class LocalImplicitFunction(nn.Module):
         every = strip.cells()
         # On a GPU, several parts would only cost more kernel launches.
         whole = torch.is_grad_enabled() or index.device.type != "cpu"
-        at_once = index.shape[1] if whole else max(1, _IN_CACHE // len(index))
+        at_once = members.index.shape[2] if whole else max(1, _IN_CACHE // (len(index) * len(members.index)))
+
+        def parts(values: Tensor) -> tuple[Tensor, ...]:
+            """Split (B, K * Q, ...) by its queries into parts (B, K, q, ...)."""
+            return values.unflatten(1, (len(members.index), -1)).split(at_once, 2)
+
         # With at least as many queries as cells, compute each cell once and look the results up.
+        looked_up: Iterable[Tensor]
         if index.shape[1] >= every.shape[1]:
             table = self._per_cell(strip, every, per_cell, bias, extra, dense=True)
-            start = strip.asked[0] * features.shape[-1]
-            parts: Iterable[Tensor] = (look_up(table, some) for some in (strip.index - start).split(at_once, 1))
+            looked_up = (look_up(table, some) for some in parts(strip.index - strip.asked[0] * features.shape[-1]))
         else:
-            parts = self._per_cell(strip, strip.index, per_cell, bias, extra, dense=False).split(at_once, 1)
-        offsets = _side_by_side(members.offset).split(at_once, 1)
-        hidden = (F.linear(offset, of_offset) + part for part, offset in zip(parts, offsets, strict=True))
-        return _combine(torch.cat([self.imnet.after_first(part) for part in hidden], 1), members)
+            looked_up = parts(self._per_cell(strip, strip.index, per_cell, bias, extra, dense=False))
+        offsets, weights = parts(_side_by_side(members.offset)), parts(_side_by_side(members.weight))
+        values = [
+            self.imnet.last(_mean(self.imnet.after_first(F.linear(offset, of_offset) + part), weight))
+            for part, offset, weight in zip(looked_up, offsets, weights, strict=True)
+        ]
+        return torch.cat(values, 1)
 
     def _per_cell(
         self,
@@ -343,7 +360,8 @@ class LocalTextureEstimator(nn.Module):
         if self.extra:
             assert extra is not None, "a function with an extra vector needs `extra`"
             inputs = torch.cat([inputs, extra(_side_by_side(members.index)).to(inputs)], dim=-1)
-        return _combine(self.imnet.layers(inputs), members)
+        hidden = self.imnet.layers[:-1](inputs).unflatten(1, (len(members.index), -1))
+        return self.imnet.last(_mean(hidden, members.weight.movedim(0, 1)))
 
 
 def _in_cells(cell: Tensor, features: Tensor) -> Tensor:
@@ -351,16 +369,24 @@ def _in_cells(cell: Tensor, features: Tensor) -> Tensor:
     return cell.to(features) * constants(features.shape[-2:], features.device, features.dtype)
 
 
-def _combine(answers: Tensor, members: Members) -> Tensor:
-    """Return the weighted sum of the members' values, (B, K * Q, outputs) -> (B, Q, outputs)."""
-    count, batch, queries = members.index.shape
-    answers = answers.view(batch, count, queries, -1)
-    return answers[:, 0] if count == 1 else (answers * members.weight.movedim(0, 1)[..., None]).sum(1)
+def _mean(values: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted sums over the members, (B, K, Q, C) and (B, K, Q) -> (B, Q, C)."""
+    if values.shape[1] == 1:
+        return values[:, 0]
+    # One by one: a product of all members at once would be a larger tensor than all others here.
+    products = (value * weight[..., None] for value, weight in zip(values.unbind(1), weights.unbind(1), strict=True))
+    return reduce(torch.add, products)
 
 
 FUNCTIONS = {"liif": LocalImplicitFunction, "lte": LocalTextureEstimator}
 
 
 def interpolate(features: Tensor, members: Members) -> Tensor:
-    """Interpolate the features themselves, bilinearly, (B, C, h, w) -> (B, Q, C)."""
-    return _combine(look_up(cells_of(features), _side_by_side(members.index)), members)
+    """Interpolate features themselves, bilinearly, (B, C, h, w) -> (B, Q, C). They get no gradient."""
+    batch, _, height, width = features.shape
+    cells = look_up_index(members.index.movedim(0, 2).flatten(1), height * width)
+    # Looks up and adds in one pass, where separate operations write the four vectors of each query to memory.
+    count = len(members.index)
+    table, weights = cells_of(features.detach()).flatten(0, 1), members.weight.movedim(0, 2).reshape(-1, count)
+    means = F.embedding_bag(cells.view(-1, count), table, per_sample_weights=weights.to(table), mode="sum")
+    return means.unflatten(0, (batch, -1))

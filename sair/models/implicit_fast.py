@@ -99,8 +99,12 @@ def cells_of(grid: Tensor) -> Tensor:
 
 
 def look_up(rows: Tensor, index: Tensor) -> Tensor:
-    """Look up vectors by number: (B, N, C), (B, M) -> (B, M, C)."""
-    batch, count, channels = rows.shape
-    start = torch.arange(batch, device=index.device)[:, None] * count
+    """Look up vectors by number: (B, N, C), (B, ...) -> (B, ..., C)."""
     # An embedding look-up, because it is the only gather whose backward pass is deterministic and fast on a CPU.
-    return F.embedding(index + start, rows.reshape(-1, channels))
+    return F.embedding(look_up_index(index, rows.shape[1]), rows.reshape(-1, rows.shape[2]))
+
+
+def look_up_index(index: Tensor, count: int) -> Tensor:
+    """Number the vectors of a batch through, so that number n of image b becomes b * count + n; (B, ...)."""
+    start = torch.arange(len(index), device=index.device) * count
+    return index + start.view(-1, *[1] * (index.ndim - 1))
