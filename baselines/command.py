@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from baselines.checkout import Checkout
+from baselines.sizes import back, resized
 from sair.common.errors import InputError, refuse
 from sair.common.images import read_rgb, write_png
 from sair.common.listing import IMAGES, list_output, normal
@@ -116,17 +116,14 @@ class Command:
             answers = self._read(len(images), folders["output"])
         if self.size is None:
             return answers  # the harness refuses another size
-        return F.interpolate(answers, images.shape[-2:], mode="bicubic", align_corners=False).clamp(0, 1)
+        return back(answers, (images.shape[-2], images.shape[-1]))
 
     def _name(self, kind: str, number: int) -> str:
         return _filled(self.names[kind], {"id": f"{number:05d}"})
 
     def _write(self, images: Tensor, masks: Tensor, folders: Mapping[str, Path]) -> None:
         if self.size is not None:
-            shape = (self.size, self.size)
-            images = F.interpolate(images, shape, mode="bilinear", align_corners=False, antialias=True)
-            # A reduced pixel that overlaps the hole is part of the hole, because its colour is mixed with the fill.
-            masks = (F.interpolate(masks, shape, mode="area") > 0).float()
+            images, masks = resized(images, masks, (self.size, self.size))
         images = images * (1 - masks) + self.fill * masks
         for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
             pixels = to_pixels(image)
