@@ -4,7 +4,8 @@
 
 Each measurement is a separate process, and the two revisions take turns. On a busy machine wall time means little, so
 compare core seconds (user and system time of the process and its workers). Wall time shows how the work spreads over
-processes if as many cores are idle.
+processes if as many cores are idle. Files are deleted at the end only, because ext4 creates files slowly for some time
+after it has deleted thousands.
 """
 
 from __future__ import annotations
@@ -14,25 +15,30 @@ import csv
 import hashlib
 import json
 import os
-import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from revisions import ROOT, checkout, core_seconds, processor
 
+TOGETHER = 2**18  # pixels of the faces that are drawn together, as in sair.data.sources
 
-def draw_function() -> Callable[..., Any]:
-    """Return ``draw_face`` of the measured revision."""
+
+def draw_function() -> Callable[[Sequence[int], int], Iterable[Any]]:
+    """Return the function with which the measured revision draws the faces of several seeds."""
     try:
-        from sair.data.embedded.faces import draw_face
-    except ImportError:  # c7ba0a3
-        from sair.data.faces import draw_face  # type: ignore[no-redef]
-    return draw_face
+        from sair.data.embedded.faces import draw_faces
+    except ImportError:  # older revisions draw one by one
+        try:
+            from sair.data.embedded.faces import draw_face
+        except ImportError:  # c7ba0a3
+            from sair.data.faces import draw_face  # type: ignore[no-redef]
+        return lambda seeds, size: (draw_face(seed, size) for seed in seeds)
+    return draw_faces
 
 
 def freeze_function() -> Callable[..., Any]:
@@ -44,65 +50,66 @@ def freeze_function() -> Callable[..., Any]:
     return freeze_images
 
 
-def measure(count: int, size: int, processes: int) -> dict[str, Any]:
+def measure(count: int, size: int, processes: int, folder: Path) -> dict[str, Any]:
     """Draw faces, or with ``processes`` above 0 draw and write them, and return seconds and a hash of the result.
 
     Args:
         count: number of faces.
         size: side in pixels.
         processes: number of processes that draw and write; 0 only draws, in this process.
+        folder: where they write; it need not exist.
     """
     digest = hashlib.sha256()
-    with tempfile.TemporaryDirectory() as folder:
-        if processes:
-            freeze, table = freeze_function(), Path(folder, "images.csv")
-            dataset = {"source": "faces", "train": count - 2, "validation": 1, "test": 1}
-            core, wall = core_seconds(), time.perf_counter()
-            freeze(dataset, size, table, processes)
-        else:
-            draw = draw_function()
-            core, wall = core_seconds(), time.perf_counter()
-            for seed in range(count):
-                face = draw(seed, size)
+    if processes:
+        freeze, table = freeze_function(), folder / "images.csv"
+        dataset = {"source": "faces", "train": count - 2, "validation": 1, "test": 1}
+        core, wall = core_seconds(), time.perf_counter()
+        freeze(dataset, size, table, processes)
+    else:
+        draw, most = draw_function(), max(1, TOGETHER // (size * size))
+        core, wall = core_seconds(), time.perf_counter()
+        for first in range(0, count, most):
+            for face in draw(range(first, min(first + most, count)), size):
                 digest.update(face.image.tobytes() + face.labels.tobytes() + face.caption.encode())
-        found = {"core": core_seconds() - core, "wall": time.perf_counter() - wall}
-        if processes:
-            with open(table, newline="", encoding="utf-8") as stream:  # the pixels' hashes and the captions
-                for row in csv.DictReader(stream):
-                    digest.update(f"{row['sha256']} {row['labels_sha256']} {row['caption']}\n".encode())
+    found = {"core": core_seconds() - core, "wall": time.perf_counter() - wall}
+    if processes:
+        with open(table, newline="", encoding="utf-8") as stream:  # the pixels' hashes and the captions
+            for row in csv.DictReader(stream):
+                digest.update(f"{row['sha256']} {row['labels_sha256']} {row['caption']}\n".encode())
     return found | {"sha256": digest.hexdigest()}
 
 
-def measured(tree: Path, count: int, size: int, processes: int) -> dict[str, Any]:
+def measured(tree: Path, count: int, size: int, processes: int, folder: Path) -> dict[str, Any]:
     """Return ``measure`` of the package in ``tree``, from a new process."""
-    numbers = [str(number) for number in (count, size, processes)]
-    command = [sys.executable, __file__, "--measure", *numbers]
+    command = [sys.executable, __file__, "--measure", str(count), str(size), str(processes), str(folder)]
     environment = os.environ | {"PYTHONPATH": str(tree)}
     done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def compare(trees: dict[str, Path], options: argparse.Namespace) -> list[dict[str, Any]]:
+def compare(trees: dict[str, Path], options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Measure all cases, the revisions in turns.
 
     Args:
         trees: folders with the package ``sair`` by name of the revision.
         options: ``count``, ``size``, ``repeats`` and ``processes`` of the command line.
+        folder: where the files go.
 
     Returns:
-        One row per case: ``case``, ``unit``, the median for each revision per 1000 faces, and ``same`` (equal results).
+        One row per case: ``case``, ``unit``, the least for each revision per 1000 faces, and ``same`` (equal results).
     """
     rows = []
     for processes in (0, *options.processes):
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in trees}
-        for _ in range(options.repeats):
+        for number in range(options.repeats):
             for name, tree in trees.items():
-                runs[name].append(measured(tree, options.count, options.size, processes))
+                into = folder / f"{processes}-{number}-{name}"
+                runs[name].append(measured(tree, options.count, options.size, processes, into))
         same = len({run["sha256"] for each in runs.values() for run in each}) == 1
         what = f"draw and write, {processes} processes" if processes else "draw"
         for unit in ("core", "wall"):
-            medians = {name: statistics.median(run[unit] for run in each) for name, each in runs.items()}
-            per_thousand = {name: 1000 * seconds / options.count for name, seconds in medians.items()}
+            least = {name: min(run[unit] for run in each) for name, each in runs.items()}
+            per_thousand = {name: 1000 * seconds / options.count for name, seconds in least.items()}
             rows.append({"case": what, "unit": unit, **per_thousand, "same": same})
     return rows
 
@@ -113,17 +120,20 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--revision", default="c7ba0a3", help="git revision to compare with")
     parser.add_argument("--count", type=int, default=6124, help="number of faces")
     parser.add_argument("--size", type=int, default=64, help="side of the faces in pixels")
-    parser.add_argument("--processes", type=int, nargs="*", default=[1, 2, 8], help="numbers of processes to measure")
+    parser.add_argument(
+        "--processes", type=int, nargs="*", default=[1, 2, 4, 8], help="numbers of processes to measure"
+    )
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--output", default="results/bench_faces.json", help="JSON to write")
-    parser.add_argument("--measure", nargs=3, type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.measure:
-        print(json.dumps(measure(*options.measure)))
+        count, size, processes, into = options.measure
+        print(json.dumps(measure(int(count), int(size), int(processes), Path(into))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        trees = {options.revision: checkout(options.revision, Path(folder)), "now": ROOT}
-        rows = compare(trees, options)
+        trees = {options.revision: checkout(options.revision, Path(folder, "before")), "now": ROOT}
+        rows = compare(trees, options, Path(folder, "files"))
     print(
         f"{options.count} faces of {options.size} pixels, seconds per 1000 faces; {os.cpu_count()} cores, {processor()}"
     )

@@ -10,12 +10,14 @@ from contextlib import contextmanager, suppress
 from glob import escape
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import yaml
 
 from sair.common.errors import InputError
+
+if TYPE_CHECKING:  # worker processes start in half the time without it
+    import pandas as pd
 
 LONGEST_NAME = 255  # bytes of a file name, on every common file system
 MOST_VALUES = 100_000  # values of a YAML file; with aliases, a few hundred bytes can expand to billions

@@ -18,7 +18,7 @@ import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import islice
+from itertools import chain, islice
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,7 +29,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 CHUNK = 8  # items that a worker gets at once
-ALONE = 0.5  # seconds; about as long as a worker takes to import this package
+ALONE = 0.25  # seconds; about as long as a worker takes to import this package
 GRACE = 2.0  # seconds that a worker has to remove its unfinished file, before it ends at once
 _START = "import json, sys; sys.path[:] = json.loads(sys.argv[2]); from sair.common.processes import work; work()"
 
@@ -51,18 +51,24 @@ class _Trace(Exception):
 
 
 def in_processes(
-    function: Callable[[Item], Result], items: Iterable[Item], processes: int, alone: float = ALONE
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    processes: int,
+    alone: float = ALONE,
+    chunk: int = CHUNK,
 ) -> Generator[Result, None, None]:
     """Yield ``function(item)`` for each item, in order, from several processes.
 
-    At most two chunks of ``CHUNK`` items per process are held at once, so memory does not grow with the items. The
-    processes end when the iterator is closed, when an error is raised and when this process dies.
+    At most two chunks of items per process are held at once, so memory does not grow with the items. The processes end
+    when the iterator is closed, when an error is raised and when this process dies.
 
     Args:
         function: a function that pickle finds by its name, or a ``functools.partial`` of one.
         items: what it is called with, one at a time; each is pickled.
         processes: number of processes; with 1 all calls are made in this process.
-        alone: seconds in which the calls are made in this process, so that little work starts no workers.
+        alone: seconds in which the calls are made in this process, so that little work starts no workers; then as long
+            again while the workers start.
+        chunk: number of items that a worker gets at once.
 
     Raises:
         InputError: a worker was killed; also what the function raises for the first item that fails.
@@ -73,11 +79,12 @@ def in_processes(
         yield function(item)
         if processes > 1 and time.monotonic() >= until:
             break
-    chunks = iter(lambda: list(islice(source, CHUNK)), [])
+    chunks = iter(lambda: list(islice(source, chunk)), [])
     first = list(islice(chunks, processes))
     with _started(function, len(first)) as workers:
-        for worker, chunk in zip(workers, first, strict=True):
-            worker.send(chunk)
+        chunks, until = chain(first, chunks), time.monotonic() + alone
+        while time.monotonic() < until and (here := next(chunks, None)) is not None:
+            yield from map(function, here)
         for answer in _in_order(workers, chunks):
             for message in answer.warnings:
                 warn(message)
@@ -87,12 +94,12 @@ def in_processes(
 
 
 def _in_order(workers: Sequence[_Worker], chunks: Iterator[list[Any]]) -> Iterator[_Answer]:
-    """Yield the answers in the order of the chunks; each worker has already received its first chunk."""
-    number = {worker: k for k, worker in enumerate(workers)}  # the chunk that each busy worker has
-    sent, done = len(workers), 0
+    """Yield the answers in the order of the chunks."""
+    idle = list(workers)
+    number: dict[_Worker, int] = {}  # the chunk that each busy worker has
     answers: dict[int, _Answer] = {}
-    idle: list[_Worker] = []
-    while number or answers:
+    sent = done = 0
+    while True:
         while done in answers:
             yield answers.pop(done)
             done += 1
@@ -102,7 +109,9 @@ def _in_order(workers: Sequence[_Worker], chunks: Iterator[list[Any]]) -> Iterat
             worker.send(chunk)
             number[worker] = sent
             sent += 1
-        for ready in wait([worker.connection for worker in number]) if number else ():
+        if not number:
+            return
+        for ready in wait([worker.connection for worker in number]):
             worker = next(worker for worker in number if worker.connection is ready)
             answers[number.pop(worker)] = worker.answer()
             idle.append(worker)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ import pandas as pd
 from sair.common.errors import InputError
 from sair.common.files import clear_folder, write_csv
 from sair.common.images import pixel_sha256, read_rgb, write_png
-from sair.common.processes import in_processes
+from sair.common.processes import CHUNK, in_processes
 from sair.common.progress import progress, warn
 from sair.data.buckets import as_buckets
+from sair.data.finish import finish
 from sair.data.manifest import IMAGE_COLUMNS, MANIFEST_COLUMNS, MASK_COLUMNS, read_table
 from sair.data.masks import MaskSet
-from sair.data.sources import SourceImage, makers
+from sair.data.sources import makers, together
 
 
 def freeze_images(dataset: dict[str, Any], size: int, table: str | Path, processes: int = 1) -> None:
@@ -51,9 +53,11 @@ def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, pro
         InputError: same as in ``freeze_images``.
     """
     total = dataset["train"] + dataset["validation"] + dataset["test"]
+    chunk = max(1, CHUNK // together(dataset, size))
     try:
-        with closing(in_processes(partial(_finish, folder), makers(dataset, size), processes)) as rows:
-            frame = pd.DataFrame(progress(rows, total=total, desc="images", unit="image"), columns=IMAGE_COLUMNS)
+        with closing(in_processes(partial(finish, folder), makers(dataset, size), processes, chunk=chunk)) as parts:
+            rows = progress(chain.from_iterable(parts), total=total, desc="images", unit="image")
+            frame = pd.DataFrame(rows, columns=IMAGE_COLUMNS)
     finally:
         # Clear once, not for each of thousands of images, because each time the folder would be listed.
         if folder:
@@ -61,22 +65,6 @@ def finished(dataset: dict[str, Any], size: int, folder: Path | None = None, pro
             clear_folder(folder / "labels")
     refuse_leaks(frame)
     return frame
-
-
-def _finish(folder: Path | None, make: Callable[[], SourceImage]) -> list[str]:
-    """Make an image, write it below ``folder`` and return its row."""
-    source = make()
-    image = f"images/{source.split}/{source.id}.png"
-    if folder:
-        write_png(folder / image, source.pixels, clear=False)
-    labels, labels_sha256 = "", ""
-    if source.labels is not None:
-        labels, labels_sha256 = f"labels/{source.split}/{source.id}.png", pixel_sha256(source.labels)
-        if folder:
-            write_png(folder / labels, source.labels, clear=False)
-    cluster = source.cluster or source.id
-    sha256 = pixel_sha256(source.pixels)
-    return [source.id, source.split, cluster, image, sha256, labels, labels_sha256, source.caption]
 
 
 def refuse_leaks(images: pd.DataFrame) -> None:

@@ -8,7 +8,9 @@ import sys
 import time
 from contextlib import closing
 from functools import partial
+from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -32,10 +34,11 @@ for number, _ in enumerate(in_processes(time.sleep, [0.01] * 32 + [60] * 32, 2, 
 """
 
 
-@pytest.mark.parametrize("count", [0, 1, CHUNK, CHUNK + 1, 10 * CHUNK + 3])
-def test_results_are_in_order_for_any_number_of_processes(count):
-    for number in (1, 3):
-        assert list(in_processes(partial(operator.mul, 2), range(count), number)) == [2 * k for k in range(count)]
+@pytest.mark.parametrize("length", [0, 1, CHUNK, CHUNK + 1, 10 * CHUNK + 3])
+def test_results_are_in_order_for_any_number_of_processes(length):
+    for number, chunk in ((1, CHUNK), (3, CHUNK), (2, 1)):
+        found = in_processes(partial(operator.mul, 2), range(length), number, chunk=chunk)
+        assert list(found) == [2 * k for k in range(length)]
 
 
 def test_the_work_is_done_by_other_processes():
@@ -46,6 +49,15 @@ def test_the_work_is_done_by_other_processes():
 def test_little_work_starts_no_worker():
     found = set(processes.in_processes(operator.methodcaller("__call__"), [os.getpid] * (6 * CHUNK), 2, alone=60))
     assert found == {os.getpid()}
+
+
+def test_this_process_goes_on_while_the_workers_start(monkeypatch):
+    seconds = SimpleNamespace(monotonic=count().__next__)  # each look at the clock takes a second
+    monkeypatch.setattr(processes, "time", seconds)
+    call, items = operator.methodcaller("__call__"), [os.getpid] * (10 * CHUNK)
+    found = list(processes.in_processes(call, items, 2, alone=3))
+    here = 3 + 2 * CHUNK  # items until the workers are started, and chunks until they have
+    assert found[:here] == [os.getpid()] * here and os.getpid() not in found[here:]
 
 
 @pytest.mark.parametrize("number", [1, 3])

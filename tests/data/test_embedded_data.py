@@ -16,9 +16,10 @@ from sair.common.errors import InputError
 from sair.common.files import file_sha256
 from sair.common.images import pixel_sha256
 from sair.data.embedded import photos
-from sair.data.embedded.faces import CLASSES, draw_face
+from sair.data.embedded.faces import CLASSES, draw_face, draw_faces
 from sair.data.embedded.faces.canvas import Canvas
 from sair.data.embedded.faces.head import EYE_V, paint_eyes
+from sair.data.embedded.faces.looks import Looks
 from sair.data.embedded.faces.traits import Pose, describe, draw_look
 from sair.data.embedded.photos import average_down, crops, regions
 from sair.data.embedded.strokes import draw_strokes
@@ -84,7 +85,7 @@ GOLDEN_MASKS = {
 
 @pytest.fixture(scope="module")
 def portraits():
-    return [draw_face(seed) for seed in range(150)]
+    return draw_faces(range(150))
 
 
 # -------------------------------------------------------------------------------------------------------------- faces
@@ -94,6 +95,16 @@ def portraits():
 def test_faces_are_the_same_bytes_everywhere(seed, size):
     face = draw_face(seed, size)
     assert (pixel_sha256(face.image)[:16], pixel_sha256(face.labels)[:16]) == GOLDEN_FACES[seed, size]
+
+
+@pytest.mark.parametrize("size", [1, 5, 40, 64])
+def test_faces_drawn_together_are_the_same_as_alone(portraits, size):
+    seeds = [3, 149, *range(30, 42), 3]
+    for seed, face in zip(seeds, draw_faces(seeds, size), strict=True):
+        alone = draw_face(seed, size)
+        assert np.array_equal(face.image, alone.image) and np.array_equal(face.labels, alone.labels), seed
+        assert face.caption == alone.caption == portraits[seed].caption
+    assert draw_faces([], size) == []
 
 
 def test_a_face_has_the_promised_form(portraits):
@@ -153,10 +164,11 @@ def test_both_eyes_are_alike():
     straight = Pose(x=0.5, y=0.5, scale=1.0, tilt=0.0, yaw=0.0, light=1.0)
     for seed in range(20):
         look = replace(draw_look(seed), pose=straight, eye_gap=24 / 256, eye_open=1.1)
-        canvas = Canvas(256, look.pose)
-        paint_eyes(canvas, look)
+        canvas = Canvas(256)
+        (looks,) = Looks.of([look]).groups(["kind"])
+        paint_eyes(canvas, looks)
         height = round((0.5 + EYE_V) * 256)
-        left, right = (canvas.image[:, height - 3 : height + 3, x - 6 : x + 6] for x in (128 - 24, 128 + 24))
+        left, right = (canvas.image[:, 0, height - 3 : height + 3, x - 6 : x + 6] for x in (128 - 24, 128 + 24))
         # The lids slant in opposite ways, so they may cut the edge of an iris differently.
         assert np.abs(left - right).mean() < 0.03, seed
 

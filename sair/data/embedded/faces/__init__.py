@@ -13,12 +13,12 @@ drawn with ``Generator.random`` only, and pixels are computed with sums, product
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from sair.data.embedded.faces.canvas import CLASSES, Canvas
+from sair.data.embedded.faces.canvas import CLASSES, Canvas, unit
 from sair.data.embedded.faces.clothing import paint_clothes, paint_glasses, paint_hat
 from sair.data.embedded.faces.hair import paint_beard, paint_hair_back, paint_hair_front
 from sair.data.embedded.faces.head import (
@@ -30,10 +30,11 @@ from sair.data.embedded.faces.head import (
     paint_neck,
     paint_nose,
 )
+from sair.data.embedded.faces.looks import Looks
 from sair.data.embedded.faces.scenery import paint_background
-from sair.data.embedded.faces.traits import Look, describe, draw_look
+from sair.data.embedded.faces.traits import describe, draw_look
 
-__all__ = ["CLASSES", "Face", "draw_face"]
+__all__ = ["CLASSES", "Face", "draw_face", "draw_faces"]
 
 
 @dataclass(frozen=True)
@@ -61,29 +62,53 @@ def draw_face(seed: int, size: int = 64) -> Face:
     Raises:
         ValueError: the size is below 1 or the seed negative.
     """
+    return draw_faces([seed], size)[0]
+
+
+def draw_faces(seeds: Sequence[int], size: int = 64) -> list[Face]:
+    """Draw the portraits of several seeds, in order: the same as one by one, but up to four times as fast.
+
+    Args:
+        seeds: same as in ``draw_face``. Memory grows with their number: 0.1 kilobytes per pixel.
+        size: same as in ``draw_face``.
+
+    Raises:
+        ValueError: same as in ``draw_face``.
+    """
     if size < 1:
         raise ValueError(f"size must be at least 1, got {size}")
-    look = draw_look(seed)
-    canvas = Canvas(size, look.pose)
-    for part in _PARTS:
-        part(canvas, look)
-    pixels = np.floor(np.clip(canvas.image, 0.0, 1.0) * 255.0 + 0.5).astype(np.uint8)
-    return Face(np.ascontiguousarray(pixels.transpose(1, 2, 0)), canvas.labels, describe(look))
+    looks = [draw_look(seed) for seed in seeds]
+    if not looks:
+        return []
+    canvas, everyone = Canvas(size, len(looks)), Looks.of(looks)
+    for paint, words in _PARTS:
+        for group in everyone.groups(words):
+            paint(canvas, group)
+    scaled = unit(canvas.image)
+    scaled *= 255.0
+    scaled += 0.5
+    pixels = scaled.astype(np.uint8).transpose(1, 2, 3, 0)
+    # Copies, so that one face does not keep the memory of all.
+    return [
+        Face(image.copy(), labels.copy(), describe(look))
+        for image, labels, look in zip(pixels, canvas.labels, looks, strict=True)
+    ]
 
 
-_PARTS: tuple[Callable[[Canvas, Look], None], ...] = (
-    paint_background,
-    paint_hair_back,
-    paint_neck,
-    paint_clothes,
-    paint_ears,
-    paint_head,
-    paint_beard,
-    paint_nose,
-    paint_mouth,
-    paint_eyes,
-    paint_brows,
-    paint_glasses,
-    paint_hair_front,
-    paint_hat,
+# Painters, from back to front, with the traits that decide what they paint.
+_PARTS: tuple[tuple[Callable[[Canvas, Looks], None], tuple[str, ...]], ...] = (
+    (paint_background, ("wall",)),
+    (paint_hair_back, ("hair", "covered")),
+    (paint_neck, ()),
+    (paint_clothes, ("collar", "pattern")),
+    (paint_ears, ("shows_ears",)),
+    (paint_head, ()),
+    (paint_beard, ("beard",)),
+    (paint_nose, ()),
+    (paint_mouth, ("mouth",)),
+    (paint_eyes, ("kind",)),
+    (paint_brows, ()),
+    (paint_glasses, ("glasses",)),
+    (paint_hair_front, ("hair", "covered", "fringe")),
+    (paint_hat, ("hat",)),
 )

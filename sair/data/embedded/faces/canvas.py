@@ -1,16 +1,19 @@
 """Define the shapes that portraits consist of, and the canvas with the colour and class of every pixel.
 
-A shape is given by the signed distance to its outline, negative inside.
+A shape is given by the signed distance to its outline, negative inside. Several portraits are painted together, so
+arrays have one portrait after the other along the first axis.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from sair.data.embedded.faces.colours import Colour, Shade, column
-from sair.data.embedded.faces.traits import Pose
+from sair.data.embedded.faces.colours import Colour
+from sair.data.embedded.faces.looks import Looks
 
 CLASSES: tuple[str, ...] = (
     "background",
@@ -29,7 +32,8 @@ CLASSES: tuple[str, ...] = (
 )
 BACKGROUND, SKIN, HAIR, BROWS, EYES, NOSE, MOUTH, EARS, NECK, GLASSES, HAT, CLOTHES, BEARD = range(len(CLASSES))
 
-Box = tuple[float, float, float, float]
+Number = float | np.ndarray  # one for all portraits, or one for each, (N, 1, 1)
+Box = tuple[Number, Number, Number, Number]
 
 
 def wave(turns: np.ndarray) -> np.ndarray:
@@ -40,28 +44,33 @@ def wave(turns: np.ndarray) -> np.ndarray:
 
 def unit(x: np.ndarray) -> np.ndarray:
     """Return the values limited to [0, 1]; on small arrays several times as fast as ``np.clip``."""
-    return np.minimum(np.maximum(x, 0.0), 1.0)
+    limited = np.maximum(x, 0.0)
+    return np.minimum(limited, 1.0, out=limited)
 
 
 def ramp(x: np.ndarray) -> np.ndarray:
     """Return a smooth step from 0 at x <= 0 to 1 at x >= 1."""
     x = unit(x)
-    return x * x * (3.0 - 2.0 * x)
+    fall = 2.0 * x
+    np.subtract(3.0, fall, out=fall)
+    x *= x
+    x *= fall
+    return x
 
 
-def disc(u: np.ndarray, v: np.ndarray, radius: float) -> np.ndarray:
+def disc(u: np.ndarray, v: np.ndarray, radius: Number) -> np.ndarray:
     """Return the distance to a circle."""
     return np.sqrt(u * u + v * v) - radius
 
 
-def ellipse(u: np.ndarray, v: np.ndarray, a: float, b: float) -> np.ndarray:
+def ellipse(u: np.ndarray, v: np.ndarray, a: Number, b: Number) -> np.ndarray:
     """Return the first-order distance to an ellipse: its implicit function over the length of its gradient."""
     x, y = u / a, v / b
     level = np.sqrt(x * x + y * y + 1e-9)
     return (level - 1.0) * level / np.sqrt((x / a) * (x / a) + (y / b) * (y / b) + 1e-9 / (a * b))
 
 
-def rectangle(u: np.ndarray, v: np.ndarray, a: float | np.ndarray, b: float, corner: float) -> np.ndarray:
+def rectangle(u: np.ndarray, v: np.ndarray, a: Number, b: float, corner: float) -> np.ndarray:
     """Return the distance to a rectangle of half sides a, b with rounded corners."""
     x, y = np.abs(u) - (a - corner), np.abs(v) - (b - corner)
     outside_x, outside_y = np.maximum(x, 0.0), np.maximum(y, 0.0)
@@ -77,21 +86,77 @@ def segment(u: np.ndarray, v: np.ndarray, ends: Box, thickness: float) -> np.nda
     return disc(x - along * du, y - along * dv, thickness)
 
 
-class Patch:
-    """A rectangle of the canvas in the coordinates of the head or the body: u to the right, v downwards."""
+class Covered:
+    """The K pixels of a patch that a shape covers.
 
-    def __init__(self, canvas: Canvas, window: tuple[slice, slice], u: np.ndarray, v: np.ndarray, pixel: float) -> None:
+    Attributes:
+        index: their flat indices in the patch's arrays (N, H, W), (K,).
+        places: their flat indices in the canvas, (K,).
+    """
+
+    def __init__(self, index: np.ndarray, window: Window) -> None:
+        self.index, self._shape = index, window.shape
+        self._row = index // window.shape[2]  # among the rows of all portraits
+        self.places = index + window.shift.take(self._row, mode="clip")
+
+    @cached_property
+    def _portrait(self) -> np.ndarray:
+        """Return the portrait that each pixel belongs to; of a single one, no value is looked up by it."""
+        return self._row // self._shape[1]
+
+    def of(self, values: np.ndarray) -> np.ndarray:
+        """Return the values at these pixels, (K,), or (1,) if all have the same.
+
+        Args:
+            values: of the portraits, (N, 1, 1), or of the pixels: an array that broadcasts to (N, H, W).
+        """
+        if values.size == 1:
+            return values.reshape(1)
+        if values.shape[1:] == (1, 1):
+            return values.ravel().take(self._portrait, mode="clip")
+        if values.shape == (*self._shape[:2], 1):
+            return values.ravel().take(self._row, mode="clip")
+        if values.shape != self._shape:
+            values = np.broadcast_to(values, self._shape)
+        return values.take(self.index, mode="clip")
+
+    def colour(self, colour: Colour) -> np.ndarray:
+        """Return the colour of each pixel, (3, K), or (3, 1) if all have the same."""
+        return colour if colour.shape[1] == 1 else colour.take(self._portrait, axis=1, mode="clip")
+
+
+Shade = Callable[[Covered], np.ndarray]  # returns the colour of each pixel, (3, K), or another value, (K,)
+
+
+def shaded(colour: Colour, light: np.ndarray) -> Shade:
+    """Return a shade: a colour multiplied by 1 + light.
+
+    Args:
+        colour: RGB in [0, 1].
+        light: one number per pixel of the patch.
+    """
+    return lambda covered: covered.colour(colour) * (1.0 + covered.of(light))
+
+
+class Patch:
+    """A rectangle of each portrait in the coordinates of its head or of the image: u to the right, v downwards.
+
+    Attributes:
+        u, v: coordinates of the pixels: (N, H, W), or arrays that broadcast to it.
+    """
+
+    def __init__(self, canvas: Canvas, window: Window, u: np.ndarray, v: np.ndarray, pixel: np.ndarray) -> None:
         """Prepare to paint.
 
         Args:
             canvas: the canvas to paint on.
-            window: rows and columns of the canvas.
-            u, v: coordinates of the window's pixels, or arrays that broadcast to them.
-            pixel: side of a pixel in these coordinates.
+            window: the pixels of the canvas.
+            u, v: the attributes.
+            pixel: side of a pixel in these coordinates, (N, 1, 1).
         """
         self.u, self.v, self._pixel = u, v, pixel
         self._image, self._labels = canvas.image.reshape(3, -1), canvas.labels.reshape(-1)
-        self._places = np.ascontiguousarray(canvas.places[window])
+        self._window = window
 
     def fill(
         self,
@@ -100,6 +165,7 @@ class Patch:
         label: int | None = None,
         opacity: float = 1.0,
         blur: float = 0.0,
+        within: Shade | None = None,
     ) -> None:
         """Paint where a distance is negative.
 
@@ -109,25 +175,35 @@ class Patch:
             label: class of pixels that are covered by half or more; None leaves the classes unchanged.
             opacity: factor for the coverage.
             blur: additional width of the ramp at the outline.
+            within: computes the distance to a second outline, for pixels inside the first only; the shape is in both.
         """
-        if distance.shape != self._places.shape:
-            distance = np.broadcast_to(distance, self._places.shape)
         width = self._pixel + blur
         # Most pixels of a patch are outside. The margin over half of the width is for rounding: the coverage is exactly
         # zero there, and painting with it changes nothing.
-        (covered,) = (distance < 0.500001 * width).ravel().nonzero()
-        coverage = unit(0.5 - distance.take(covered, mode="clip") / width)
+        inside = distance < 0.500001 * width
+        if self._window.own is not None:
+            inside = inside & self._window.own
+        elif inside.shape != self._window.shape:
+            inside = np.broadcast_to(inside, self._window.shape)
+        covered = Covered(inside.ravel().nonzero()[0], self._window)
+        depth = covered.of(distance)
+        if within is not None:
+            depth = np.maximum(depth, within(covered))
+        coverage = unit(0.5 - depth / covered.of(width))
         if opacity != 1.0:
             coverage *= opacity
-        places = self._places.take(covered, mode="clip")
+        places = covered.places
         if label is not None:
             self._labels[places[coverage >= 0.5]] = label
-        values = colour(covered) if callable(colour) else column(colour)
+        values = colour(covered) if callable(colour) else covered.colour(colour)
         before = self._image.take(places, axis=1, mode="clip")
-        for channel, painted in zip(self._image, before + coverage * (values - before), strict=True):
-            channel[places] = painted  # several times as fast as one assignment to all channels
+        painted = values - before
+        painted *= coverage
+        painted += before
+        for channel, new in zip(self._image, painted, strict=True):
+            channel[places] = new  # several times as fast as one assignment to all channels
 
-    def line(self, offset: np.ndarray, thickness: np.ndarray | float, colour: Colour, **kwargs: Any) -> None:
+    def line(self, offset: np.ndarray, thickness: Number, colour: Colour, **kwargs: Any) -> None:
         """Paint a line where ``offset`` changes sign.
 
         Args:
@@ -138,40 +214,79 @@ class Patch:
         self.fill(np.abs(offset) - thickness, colour, **kwargs)
 
 
+class Window:
+    """A rectangle of pixels of each portrait: each has its own corner, and all have the size of the largest.
+
+    Attributes:
+        rows, columns: of the canvas, (N, H) and (N, W).
+        shape: (N, H, W).
+        shift: for each row of pixels, (N H,), what is added to an index in an array (N, H, W) for that in the canvas.
+        own: False for pixels by which the window is larger than the portrait's own, bool (N, H, W); None if there are
+            none.
+    """
+
+    def __init__(self, size: int, portraits: np.ndarray, low: np.ndarray, high: np.ndarray) -> None:
+        """Find the pixels.
+
+        Args:
+            size: side of the canvas in pixels.
+            portraits: their places in the canvas, (N,).
+            low, high: first pixel and the one after the last, (2, N): column and row, inside the canvas.
+        """
+        width, height = (int(side) for side in (high - low).max(axis=1))
+        # A window that is larger than the portrait's own must not leave the canvas.
+        x, y = np.minimum(low, [[size - width], [size - height]])[:, :, None]
+        self.columns, self.rows = x + np.arange(width), y + np.arange(height)
+        self.shape = len(portraits), height, width
+        first = (portraits[:, None] * size + self.rows) * size + x
+        self.shift = first.ravel() - np.arange(first.size) * width
+        self.own = None
+        if ((high - low) != [[width], [height]]).any():
+            (x0, y0), (x1, y1) = low[:, :, None], high[:, :, None]
+            across = (self.columns >= x0) & (self.columns < x1)
+            down = (self.rows >= y0) & (self.rows < y1)
+            self.own = down[:, :, None] & across[:, None, :]
+
+
 class Canvas:
-    """The image while it is painted, with the coordinates of the head and of the body."""
+    """The images while they are painted, with the coordinates of the heads and of the images.
 
-    def __init__(self, size: int, pose: Pose) -> None:
+    Attributes:
+        size: side of the images in pixels.
+        image: colours, float64 (3, N, S, S).
+        labels: classes, uint8 (N, S, S).
+    """
+
+    def __init__(self, size: int, count: int = 1) -> None:
         self.size = size
-        self.image = np.zeros((3, size, size))
-        self.labels = np.zeros((size, size), dtype=np.uint8)
-        centres = (np.arange(size) + 0.5) / size
-        self.places = np.arange(size * size).reshape(size, size)  # of each pixel in the flat image
-        self._x, self._y = centres[None, :], centres[:, None]
-        self._pose = pose
-        square = pose.tilt * pose.tilt
-        self._cosine, self._sine = (1 - square) / (1 + square), 2 * pose.tilt / (1 + square)
-        x, y = (self._x - pose.x) / pose.scale, (self._y - pose.y) / pose.scale
-        self._u, self._v = self._cosine * x + self._sine * y, self._cosine * y - self._sine * x
+        self.image = np.zeros((3, count, size, size))
+        self.labels = np.zeros((count, size, size), dtype=np.uint8)
+        self._centres = (np.arange(size) + 0.5) / size
 
-    def body(self, x0: float = 0.0, y0: float = 0.0, x1: float = 1.0, y1: float = 1.0) -> Patch:
+    def body(self, looks: Looks, x0: Number = 0.0, y0: Number = 0.0, x1: Number = 1.0, y1: Number = 1.0) -> Patch:
         """Return a patch in upright coordinates: unit is the image's side, origin its upper left corner."""
-        rows, columns = self._window((x0, y0, x1, y1))
-        return Patch(self, (rows, columns), self._x[:, columns], self._y[rows], 1.0 / self.size)
+        window = self._window(looks, *(np.broadcast_to(edge, looks.x.shape) for edge in (x0, y0, x1, y1)))
+        x, y = self._centres[window.columns][:, None, :], self._centres[window.rows][:, :, None]
+        return Patch(self, window, x, y, np.full((1, 1, 1), 1.0 / self.size))
 
-    def head(self, u0: float, v0: float, u1: float, v1: float) -> Patch:
+    def head(self, looks: Looks, u0: Number, v0: Number, u1: Number, v1: Number) -> Patch:
         """Return a patch in the coordinates of the head, which move, scale and tilt with it."""
-        pose = self._pose
-        corners = [(u, v) for v in (v0, v1) for u in (u0, u1)]
-        x = [pose.x + pose.scale * (self._cosine * u - self._sine * v) for u, v in corners]
-        y = [pose.y + pose.scale * (self._cosine * v + self._sine * u) for u, v in corners]
-        window = self._window((min(x), min(y), max(x), max(y)))
-        u, v = np.ascontiguousarray(self._u[window]), np.ascontiguousarray(self._v[window])
-        return Patch(self, window, u, v, 1.0 / (self.size * pose.scale))
+        # The corners of the rectangle; the window is the upright one that contains them.
+        u, v = np.empty((2, 4, *looks.x.shape))
+        u[0], u[1], u[2], u[3] = u0, u1, u0, u1
+        v[0], v[1], v[2], v[3] = v0, v0, v1, v1
+        x = looks.x + looks.scale * (looks.cosine * u - looks.sine * v)
+        y = looks.y + looks.scale * (looks.cosine * v + looks.sine * u)
+        window = self._window(looks, x.min(axis=0), y.min(axis=0), x.max(axis=0), y.max(axis=0))
+        x = (self._centres[window.columns][:, None, :] - looks.x) / looks.scale
+        y = (self._centres[window.rows][:, :, None] - looks.y) / looks.scale
+        u, v = looks.cosine * x + looks.sine * y, looks.cosine * y - looks.sine * x
+        return Patch(self, window, u, v, 1.0 / (self.size * looks.scale))
 
-    def _window(self, box: Box) -> tuple[slice, slice]:
-        """Return the rows and columns of a box, given as left, upper, right and lower edge in image sides."""
+    def _window(self, looks: Looks, *box: np.ndarray) -> Window:
+        """Return the pixels of a box, given as left, upper, right and lower edge in image sides, each (N, 1, 1)."""
         # Add two pixels on each side for the ramps of the outlines.
-        x0, y0 = (max(0, int(edge * self.size) - 2) for edge in box[:2])
-        x1, y1 = (max(0, int(edge * self.size) + 3) for edge in box[2:])
-        return slice(y0, y1), slice(x0, x1)
+        edges = (np.stack(box)[:, :, 0, 0] * self.size).astype(np.intp)
+        edges += [[-2], [-2], [3], [3]]
+        np.minimum(np.maximum(edges, 0, out=edges), self.size, out=edges)
+        return Window(self.size, looks.faces, edges[:2], edges[2:])
