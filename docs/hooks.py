@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sair.commands.cli import _parser
-from sair.evaluation.metrics.of_images import IMAGE_METRICS, columns_of
 from sair.evaluation.metrics.registry import METRICS
 
 if TYPE_CHECKING:
@@ -139,7 +138,7 @@ def registered_metrics() -> str:
         "|---|---|---|---|---|---|",
     ]
     for metric in METRICS.values():
-        columns = ", ".join(f"`{name}`" for name in columns_of(metric)) if metric in IMAGE_METRICS else ""
+        columns = ", ".join(f"`{name}`" for name in metric.columns) + (", where named" if metric.optional else "")
         better = "higher" if metric.higher_is_better else "lower"
         cells = metric.label, better, metric.unit, str(metric.decimals), columns, f"`{metric.convention}`"
         lines.append(f"| {' | '.join(cells)} |")

@@ -15,10 +15,10 @@ import pandas as pd
 
 from sair.common.errors import InputError
 from sair.evaluation.checks import same_size
-from sair.evaluation.folders import score_folders
+from sair.evaluation.folders import optional, score_folders
 from sair.evaluation.metrics.metric import PairNetwork
-from sair.evaluation.metrics.of_images import HOLE_COLUMNS, SMALLEST_SIDE, WHOLE_COLUMNS
-from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
+from sair.evaluation.metrics.of_images import HOLE_COLUMNS, SMALLEST_SIDE, WHOLE_COLUMNS, chosen
+from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_case, score_pair
 from sair.inference.kinds import ImageLike, read_masks, read_one
 from sair.inference.method import Method, load
 from sair.reporting import comparison
@@ -32,6 +32,7 @@ def score(
     mask: ImageLike | None = None,
     *,
     hole: str = "white",
+    metrics: Sequence[str] = (),
     networks: Networks = True,
 ) -> dict[str, float] | pd.DataFrame:
     """Score one image, or a folder of images, by the conventions of docs/metrics.md.
@@ -46,6 +47,8 @@ def score(
         prediction: an image of the same size; or a folder of images with the same names.
         mask: the hole, for the hole-only measures; for folders a folder of masks, or one mask file for all.
         hole: for masks that are files, what marks the hole.
+        metrics: names of optional metrics to measure, too, such as ``["dists", "changed"]`` (docs/metrics.md). Those of
+            known pixels and of the seam need a mask, and take the prediction as it is.
         networks: networks to use again, by metric, such as ``{"lpips": Lpips("cuda")}`` (of
             ``sair.evaluation.metrics.lpips``); True for those on the CPU, which are built once; False to leave their
             metrics ``nan``.
@@ -56,12 +59,15 @@ def score(
         same scores and, with masks, the hole ratio in percent and its bucket.
 
     Raises:
-        InputError: images of different sizes or less than 11 pixels, or files that do not belong together.
+        InputError: an unknown metric, images of different sizes or less than 11 pixels, or files that do not belong
+            together.
     """
     folders = [isinstance(path, str | Path) and Path(path).expanduser().is_dir() for path in (truth, prediction)]
     if all(folders):
         paths = [cast("str | Path", path) for path in (truth, prediction)]
-        return score_folders(paths[0], paths[1], cast("str | Path | None", mask), hole, networks=networks, show=False)
+        return score_folders(
+            paths[0], paths[1], cast("str | Path | None", mask), hole, metrics=metrics, networks=networks, show=False
+        )
     first, second = (read_one(image, name) for image, name in ((truth, "ground truth"), (prediction, "prediction")))
     same_size(Path("prediction"), second, Path("ground truth"), first, "give both one size")
     if min(first.shape[:2]) < SMALLEST_SIDE:
@@ -73,11 +79,16 @@ def score(
     if mask is not None:
         holes = read_masks(mask, hole)[0, 0].bool().cpu().numpy()
         same_size(Path("mask"), holes, Path("ground truth"), first, "resize masks with nearest neighbour")
+    extra = optional(metrics, holes is not None)
     scores: dict[str, float] = {**score_pair(first, second, holes)}
-    queue = NetworkQueue(_networks() if networks is True else networks_of(networks), 1)
+    queue = NetworkQueue(_networks(tuple(metrics)) if networks is True else networks_of(networks), 1, extra)
     queue.put(first, [Target(second, scores)])
+    if holes is not None:
+        scores |= score_case(first, second, holes, extra)
+        queue.put_known(first, second, holes, scores)
     queue.finish()
-    return {name: float(scores[name]) for name in (*WHOLE_COLUMNS, *HOLE_COLUMNS) if name in scores}
+    named = (*WHOLE_COLUMNS, *HOLE_COLUMNS, *(metric.name for metric in extra))
+    return {name: float(scores[name]) for name in named if name in scores}
 
 
 def compare(
@@ -122,8 +133,8 @@ def compare(
 
 
 @cache
-def _networks() -> dict[str, PairNetwork]:
-    return networks_of(True)
+def _networks(metrics: tuple[str, ...]) -> dict[str, PairNetwork]:
+    return networks_of(True, extra=chosen(metrics))
 
 
 def _as_file(scores: Any, path: Path) -> Any:

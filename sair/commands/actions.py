@@ -70,7 +70,8 @@ def run_score(options: argparse.Namespace) -> None:
         raise InputError(f"--jobs {options.jobs}: expected at least 1 thread. Leave it out to use all cores.")
     frame = score_folders(
         options.truth, options.prediction, options.masks, options.hole,
-        prediction_name=options.prediction_name, mask_name=options.mask_name, device=options.device, jobs=options.jobs,
+        prediction_name=options.prediction_name, mask_name=options.mask_name, metrics=options.metrics,
+        device=options.device, jobs=options.jobs,
     )  # fmt: skip
     write_csv(frame, options.output)
     scores = read_scores(options.output)
@@ -148,10 +149,14 @@ def run_weights_list(options: argparse.Namespace) -> None:
 
 def run_weights_fetch(options: argparse.Namespace) -> int:
     """Fetch pretrained files; return 1 if one of them failed."""
+    from sair.reporting.inputs import optional_weights
     from sair.weights.fetch import fetch
     from sair.weights.sources import DEFAULT_FOLDER, ENVIRONMENT, needed
 
-    names = options.names or needed(_project(options.configfile).encoders.values())
+    names = options.names
+    if not names:
+        project = _project(options.configfile)
+        names = needed(project.encoders.values(), optional_weights(project.config))
     if options.archive and len(names) != 1:
         raise InputError("--archive: belongs to one entry. Give exactly one NAME of `sair weights list`.")
     folder = Path(options.to or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER)

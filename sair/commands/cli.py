@@ -122,6 +122,10 @@ def _parser() -> argparse.ArgumentParser:
         "--device", choices=("auto", "cpu", "cuda"), default="auto",
         help="where LPIPS is computed (default: auto, a GPU where there is one)",
     )  # fmt: skip
+    score.add_argument(
+        "--metrics", type=lambda text: text.split(","), default=[], metavar="NAME,...",
+        help="optional metrics to measure, too, for example dists,changed (docs/metrics.md lists them)",
+    )  # fmt: skip
     score.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores); scores do not depend on it")
     score.add_argument("-o", "--output", required=True, help="CSV file to write, one row per image")
     score.set_defaults(run=actions.run_score)

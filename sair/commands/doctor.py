@@ -13,6 +13,7 @@ import pandas as pd
 from sair.common.errors import InputError
 from sair.data.checks import Check, MissingError, dataset_checks, mask_checks
 from sair.data.freeze import finished, refuse_trained_on
+from sair.reporting.inputs import optional_weights
 from sair.weights import resolve
 from sair.weights.sources import ALWAYS, check, entry, how_to_get, local, name_of
 
@@ -49,7 +50,7 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
         yield from _looked(f"masks {name}", checks)
     if config["device"] == "cuda":
         yield _try("device", _gpu)
-    for name in ALWAYS:
+    for name in dict.fromkeys((*ALWAYS, *optional_weights(config))):
         yield _known(f"weights {name}", name)
     for name, spec in encoders.items():
         if spec["parameters"].get("pretrained"):

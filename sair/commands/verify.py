@@ -17,7 +17,7 @@ import pandas as pd
 from sair.common.errors import InputError
 from sair.common.progress import progress
 from sair.evaluation import fid
-from sair.evaluation.metrics.of_images import NETWORKS, columns_of
+from sair.evaluation.metrics.of_images import NETWORKS, OPTIONAL_METRICS
 from sair.evaluation.metrics.registry import SET_METRICS
 from sair.evaluation.score import score_predictions
 from sair.evaluation.score_conventions import score_conventions
@@ -39,7 +39,12 @@ TABLE_FILES, PAGE_FILES = (".md", ".tex", ".csv"), (".md", ".csv")  # files of a
 DIGITS = 1e-9  # scores are stored with ten significant digits
 # A network's sums depend on the number of threads and on the processor (docs/metrics.md: up to 6e-8).
 NETWORK = 1e-6
-MEASURED_BY_NETWORKS = [column for metric in NETWORKS.values() for column in columns_of(metric)]
+MEASURED_BY_NETWORKS = [
+    column
+    for metric in (*NETWORKS.values(), *OPTIONAL_METRICS)
+    if metric.network is not None
+    for column in metric.columns
+]
 
 
 class Finding(NamedTuple):
@@ -141,7 +146,7 @@ def _caught(file: str, check: Callable[[], Finding]) -> Finding:
 
 
 def _quality(project: Project, path: str, dataset: str, lpips: bool) -> Finding:
-    again = partial(score_predictions, networks=lpips)
+    again = partial(score_predictions, networks=lpips, metrics=project.optional_metrics)
     found = _scores(path, project.manifest(dataset), again, () if lpips else MEASURED_BY_NETWORKS)
     return found if lpips or found.state != BACKED else found._replace(said=f"{found.said}, without LPIPS")
 

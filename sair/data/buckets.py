@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sair.common.errors import InputError
 
@@ -32,6 +32,7 @@ class Bucket(NamedTuple):
 
 
 ALL = "all"  # in tables: the predictions of every bucket together
+FAMILY, RATIO = "family", "ratio"  # what the test of a mask set of families is divided by
 DEFAULT_BUCKETS = (Bucket(0, 20), Bucket(20, 40), Bucket(40, 60))
 
 
@@ -73,3 +74,34 @@ def bucket_of(hole_pixels: int, pixels: int, buckets: Iterable[tuple[float, floa
     if not 0 <= hole_pixels <= pixels or pixels == 0:
         raise ValueError(f"{hole_pixels} hole pixels of {pixels}: expected 0 <= hole pixels <= pixels, pixels > 0")
     return next((b.label for b in as_buckets(buckets) if b.holds(hole_pixels, pixels)), "")
+
+
+def families_of(masks: Mapping[str, Any]) -> list[str]:
+    """Return the names of the families that a mask set of the config draws; empty for another source."""
+    named = masks.get("family", [])
+    return [named] if isinstance(named, str) else list(named)
+
+
+def labels_of(masks: Mapping[str, Any], buckets: Sequence[tuple[float, float]]) -> list[str]:
+    """Return the labels of a mask set's buckets, which tables and paths use.
+
+    Args:
+        masks: a mask set of the config.
+        buckets: hole-ratio intervals of the config in percent.
+
+    Returns:
+        The names of its families, or hole ratios such as ``20-40``.
+    """
+    if by_family(masks):
+        return families_of(masks)
+    return [Bucket(low, high).label for low, high in buckets]
+
+
+def by_family(masks: Mapping[str, Any]) -> bool:
+    """Return whether the buckets of a mask set are its families, and not hole ratios."""
+    return bool(families_of(masks)) and masks.get("by", FAMILY) == FAMILY
+
+
+def holes(label: str, percent: str = " %") -> str:
+    """Return a bucket's label for readers: ``20-40 %``; a family's name has no percent sign."""
+    return f"{label}{percent}" if label[:1].isdigit() else label

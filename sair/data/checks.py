@@ -197,6 +197,9 @@ def mask_checks(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, 
         buckets: hole-ratio intervals in percent.
         count: number of test images; each gets one mask of each bucket.
     """
+    if spec["source"] == "family":
+        yield Check("", lambda: _families(spec, size, buckets))
+        return
     if spec["source"] != "folder":
         yield Check("", lambda: f"{spec['source']}: drawn from a seed, no download needed")
         return
@@ -205,6 +208,13 @@ def mask_checks(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, 
     yield Check("", lambda: _ratios(spec, size, buckets, count), ("",))
     if "group" in known:
         yield Check("order", lambda: _in_order(spec, known), ("",))
+
+
+def _families(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, float]]) -> str:
+    masks = MaskSet(spec, size, as_buckets(buckets), SAMPLES)
+    ratios = {label: [100 * mask.mean() for mask in masks.test(label)] for label in masks.labels}
+    drawn = ", ".join(f"{label} {min(found):.0f} to {max(found):.0f} %" for label, found in ratios.items())
+    return f"drawn from a seed, no download needed; hole ratios of {SAMPLES} masks each: {drawn}"
 
 
 def _count_masks(folder: str, known: dict[str, Any]) -> str:

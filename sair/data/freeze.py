@@ -137,7 +137,8 @@ def freeze_manifest(
     Args:
         images_table: images.csv that ``freeze_images`` wrote.
         masks: a mask set of the config.
-        buckets: half-open intervals of hole ratio in percent.
+        buckets: half-open intervals of hole ratio in percent; a mask set that is divided by family has its families
+            instead.
         manifest, training_masks: the tables to write, beside ``images_table``.
         trained_on: images.csv of another dataset on which the semantic encoder is trained; its folder has the dataset's
             name.
@@ -152,12 +153,12 @@ def freeze_manifest(
     size = read_rgb(folder / test.image.iloc[0]).shape[0]
     mask_set = MaskSet(masks, size, as_buckets(buckets), len(test))
     rows = []
-    for bucket in as_buckets(buckets):
-        pairs = zip(test.itertuples(), mask_set.test(bucket), strict=True)
-        for image, mask in progress(pairs, total=len(test), desc=f"test masks {bucket.label}", unit="mask"):
-            name = f"masks/test/{bucket.label}/{image.id}.png"
+    for label in mask_set.labels:
+        pairs = zip(test.itertuples(), mask_set.test(label), strict=True)
+        for image, mask in progress(pairs, total=len(test), desc=f"test masks {label}", unit="mask"):
+            name = f"masks/test/{label}/{image.id}.png"
             write_png(folder / name, mask.astype(np.uint8) * 255)
-            pair = [image.id, bucket.label, image.cluster, image.image, name]
+            pair = [image.id, label, image.cluster, image.image, name]
             rows.append([*pair, int(mask.sum()), mask.size, image.sha256, pixel_sha256(mask)])
     training = []
     for number, mask in enumerate(progress(mask_set.training(), desc="training masks", unit="mask")):

@@ -18,8 +18,8 @@ from sair.common.progress import progress, warn
 from sair.data.buckets import DEFAULT_BUCKETS, as_buckets, bucket_of
 from sair.evaluation.checks import checked, read_truth, refuse_all, same_size
 from sair.evaluation.metrics.metric import Metric, PairNetwork, absolute_difference
-from sair.evaluation.metrics.of_images import HOLE_COLUMNS, NETWORKS, SMALLEST_SIDE, WHOLE_COLUMNS
-from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
+from sair.evaluation.metrics.of_images import HOLE_COLUMNS, SMALLEST_SIDE, WHOLE_COLUMNS, chosen
+from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_case, score_pair
 from sair.evaluation.threads import in_parts, threads
 
 ID = "{id}"
@@ -34,6 +34,7 @@ def score_folders(
     *,
     prediction_name: str = ID,
     mask_name: str = ID,
+    metrics: Sequence[str] = (),
     networks: Networks = True,
     device: str = "cpu",
     batch_size: int = 16,
@@ -52,6 +53,8 @@ def score_folders(
         buckets: half-open hole-ratio intervals in percent.
         prediction_name, mask_name: names of predictions and masks whose names are not the id: ``{id}_mask001`` for the
             mask ``cat_mask001.png`` of ``cat.png``. Only files with such names count as predictions or masks.
+        metrics: names of optional metrics to measure, too. Those of known pixels and of the seam need masks, and take
+            the prediction as it is.
         networks: networks to use again, by metric (``{"lpips": Lpips()}``), True to build them, False to leave their
             columns ``nan``.
         device: device of the networks that are built here: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
@@ -62,18 +65,18 @@ def score_folders(
     Returns:
         One row per image, sorted by id: id, psnr (dB), ssim, l1, lpips (``nan`` for images below 31 pixels); with masks
         also ratio (percent), bucket (label or ``""``), psnr_hole, ssim_hole, l1_hole. A new metric of the registry has
-        its columns after those of its kind.
+        its columns after those of its kind; optional metrics are at the end.
 
     Raises:
-        InputError: a missing or extra file, two files of one id, different sizes, a file that is unreadable or too
-            small, a mask with grey values, masks without any hole or of the other polarity, or both folders being one.
-            The message names the files, up to ten.
+        InputError: an unknown metric, or one that needs masks without any; a missing or extra file, two files of one
+            id, different sizes, a file that is unreadable or too small, a mask with grey values, masks without any hole
+            or of the other polarity, or both folders being one. The message names the files, up to ten.
     """
-    buckets = as_buckets(buckets)
+    buckets, extra = as_buckets(buckets), optional(metrics, masks is not None)
     files = _Files(Path(truth_dir), Path(prediction_dir), None if masks is None else Path(masks))
     files.pair(prediction_name, mask_name)
-    found = networks_of(networks, device)
-    scorer = _Scorer(files, hole, buckets, found, batch_size)
+    found = networks_of(networks, device, extra)
+    scorer = _Scorer(files, hole, buckets, found, batch_size, extra)
     parts = in_parts(sorted(files.truths), batch_size)
     polarity, rows = _Polarity(hole), list[dict[str, Any]]()
     with threads(jobs) as pool, progress(total=len(files.truths), desc="score", unit="image", disable=not show) as bar:
@@ -84,12 +87,30 @@ def score_folders(
             bar.update(len(part))
     refuse_all(scorer.faults)
     polarity.check(masks)
-    for name in found:
-        _warn_of_small(truth_dir, NETWORKS[name], rows)
+    for metric in NetworkQueue.metrics(extra):
+        if metric.name in found:
+            _warn_of_small(truth_dir, metric, rows)
     columns = ["id", *WHOLE_COLUMNS]
     if masks is not None:
         columns += ["ratio", "bucket", *HOLE_COLUMNS]
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame(rows, columns=[*columns, *(metric.name for metric in extra)])
+
+
+def optional(names: Sequence[str], masked: bool) -> list[Metric]:
+    """Return the optional metrics of these names.
+
+    Args:
+        names: names of metrics of images.
+        masked: whether there are masks.
+
+    Raises:
+        InputError: an unknown name, or a metric that needs a mask where there is none.
+    """
+    extra = chosen(names)
+    needing = [metric.name for metric in extra if metric.of_case is not None or metric.known_only]
+    if needing and not masked:
+        raise InputError(f"{', '.join(needing)}: these metrics need the hole. Give the masks, too.")
+    return extra
 
 
 class _Scored(NamedTuple):
@@ -119,18 +140,21 @@ class _Scorer:
         buckets: Sequence[tuple[float, float]],
         networks: Mapping[str, PairNetwork],
         batch_size: int,
+        extra: Sequence[Metric],
     ) -> None:
         self._files, self._hole, self._buckets = files, hole, buckets
-        self._networks, self._batch_size = networks, batch_size
+        self._networks, self._batch_size, self._extra = networks, batch_size, extra
         self.faults: list[str] = []
 
     def score(self, names: Sequence[str]) -> list[_Scored]:
         """Return the scores of some images; after a fault, of those before it."""
-        queue = NetworkQueue(self._networks, self._batch_size)
+        queue = NetworkQueue(self._networks, self._batch_size, self._extra)
         found = []
         for name, (truth, prediction, mask) in checked(names, self._load, self.faults):
             scored = self._score(name, truth, prediction, mask)
             queue.put(truth, [Target(prediction, scored.row)])
+            if mask is not None:
+                queue.put_known(truth, prediction, mask, scored.row)
             found.append(scored)
         if not self.faults:
             queue.finish()
@@ -153,6 +177,7 @@ class _Scorer:
         if mask is None:
             return _Scored(row)
         count = int(mask.sum())
+        row |= score_case(truth, prediction, mask, self._extra)
         row |= {"ratio": 100 * count / mask.size, "bucket": bucket_of(count, mask.size, self._buckets)}
         error = absolute_difference(truth, prediction)
         inside, total = (int(part.sum(dtype=np.int64)) for part in (error[mask], error))

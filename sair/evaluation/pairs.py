@@ -43,6 +43,22 @@ def score_pair(ground_truth: np.ndarray, prediction: np.ndarray, hole: np.ndarra
     return whole | in_hole
 
 
+def score_case(
+    ground_truth: np.ndarray, raw: np.ndarray, hole: np.ndarray, extra: Sequence[Metric]
+) -> dict[str, float]:
+    """Compute the optional metrics of a raw prediction that need no network.
+
+    Args:
+        ground_truth, raw: uint8 (H, W, 3), sides of at least 11 pixels.
+        hole: bool (H, W), True = hole.
+        extra: optional metrics; those with a network are left out.
+
+    Returns:
+        The values by column.
+    """
+    return {metric.name: metric.of_case(ground_truth, raw, hole) for metric in extra if metric.of_case is not None}
+
+
 class Target(NamedTuple):
     """A prediction that a network still has to measure, and the cells that the values go into.
 
@@ -67,17 +83,39 @@ class NetworkQueue:
     Args:
         networks: by metric; the columns of metrics without a network become ``nan``.
         batch_size: most predictions that a network gets at once; fewer of large images.
+        extra: optional metrics to measure besides those that every score file has.
     """
 
-    def __init__(self, networks: Mapping[str, PairNetwork], batch_size: int) -> None:
+    def __init__(self, networks: Mapping[str, PairNetwork], batch_size: int, extra: Sequence[Metric] = ()) -> None:
         self._networks = networks
         self._batch_size = batch_size
+        measured = self.metrics(extra)
+        self._known = [metric for metric in measured if metric.known_only]
+        self._whole = [metric for metric in measured if not metric.known_only]
         self._waiting: dict[tuple[str, tuple[int, ...]], list[Group]] = defaultdict(list)
+
+    @staticmethod
+    def metrics(extra: Sequence[Metric]) -> list[Metric]:
+        """Return the metrics that networks measure: of every score file, and optional ones of ``extra``."""
+        return [*NETWORKS.values(), *(metric for metric in extra if metric.network is not None)]
 
     def put(self, ground_truth: np.ndarray, targets: Sequence[Target]) -> None:
         """Take a ground truth and its predictions; where they are too small for a network, its values are ``nan``."""
-        for metric in NETWORKS.values():
+        for metric in self._whole:
             self._put(metric, ground_truth, targets)
+
+    def put_known(self, ground_truth: np.ndarray, raw: np.ndarray, hole: np.ndarray, row: dict[str, Any]) -> None:
+        """Take a raw prediction for the metrics of known pixels, which get both images with a black hole.
+
+        Args:
+            ground_truth, raw: uint8 (H, W, 3).
+            hole: bool (H, W), True = hole.
+            row: scores of its image.
+        """
+        if self._known:
+            truth, prediction = (np.where(hole[..., None], np.uint8(0), image) for image in (ground_truth, raw))
+            for metric in self._known:
+                self._put(metric, truth, [Target(prediction, row)])
 
     def finish(self) -> None:
         """Measure the images that are left."""
@@ -116,17 +154,19 @@ class NetworkQueue:
                 target.row[name + target.suffix] = float(distance)
 
 
-def networks_of(networks: Networks, device: str = "cpu") -> dict[str, PairNetwork]:
+def networks_of(networks: Networks, device: str = "cpu", extra: Sequence[Metric] = ()) -> dict[str, PairNetwork]:
     """Return the networks to use by metric: those given, or new ones of all metrics for True, or none for False.
 
     Args:
         networks: by metric, or True or False.
         device: where new ones run: ``cpu``, ``cuda``, or ``auto`` for a GPU where there is one.
+        extra: optional metrics to measure, too.
 
     Raises:
         InputError: weights are missing, or there is no GPU although ``cuda`` was requested.
     """
     if isinstance(networks, bool):
         on = str(runtime.device(device))
-        return {name: metric.network(on) for name, metric in NETWORKS.items() if networks and metric.network}
+        wanted = NetworkQueue.metrics(extra) if networks else []
+        return {metric.name: metric.network(on) for metric in wanted if metric.network}
     return dict(networks)

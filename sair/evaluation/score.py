@@ -20,10 +20,12 @@ from sair.common.progress import progress
 from sair.data.manifest import ManifestRow, read_manifest
 from sair.evaluation.cases import Case, open_cases, score_text
 from sair.evaluation.checks import checked, refuse_all
-from sair.evaluation.metrics.of_images import MEASURES, NETWORKS, SMALLEST_SIDE
-from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_pair
+from sair.evaluation.metrics.metric import Metric
+from sair.evaluation.metrics.of_images import MEASURES, SMALLEST_SIDE, chosen, columns_with
+from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_case, score_pair
 
-SCORE_COLUMNS = ("id", "bucket", "cluster", "ratio", *MEASURES)
+KEYS = ("id", "bucket", "cluster", "ratio")
+SCORE_COLUMNS = (*KEYS, *MEASURES)
 
 
 def score_predictions(
@@ -31,6 +33,7 @@ def score_predictions(
     predictions_dir: str | Path,
     out_csv: str | Path,
     *,
+    metrics: Sequence[str] = (),
     networks: Networks = True,
     batch_size: int = 16,
     show: bool = True,
@@ -44,6 +47,7 @@ def score_predictions(
         predictions_dir: contains ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers have ten
             significant digits, ``inf`` is the PSNR of equal images, ``nan`` a value that does not exist.
+        metrics: names of optional metrics to measure, too.
         networks: networks to use again, by metric (``{"lpips": Lpips()}``), True to build them, False to leave their
             columns ``nan``.
         batch_size: predictions that a network gets at once.
@@ -53,26 +57,29 @@ def score_predictions(
     Returns:
         What was written: id, bucket, cluster, ratio (percent), psnr (dB), ssim, l1, lpips of the composited image over
         all of it; psnr_hole, ssim_hole, l1_hole over its hole; psnr_raw, ssim_raw, l1_raw, lpips_raw of the raw one.
-        A new metric of the registry has its columns after those of its kind.
+        A new metric of the registry has its columns after those of its kind; optional metrics are at the end.
 
     Raises:
-        InputError: a fault of the manifest or of a prediction (``sair.evaluation.cases.open_cases``), or images too
-            small for a metric.
+        InputError: an unknown metric, a fault of the manifest or of a prediction
+            (``sair.evaluation.cases.open_cases``), or images too small for a metric.
     """
-    found = networks_of(networks)
-    smallest = max([SMALLEST_SIDE, *(NETWORKS[name].smallest for name in found)])
+    extra = chosen(metrics)
+    found = networks_of(networks, extra=extra)
+    measured = [metric for metric in NetworkQueue.metrics(extra) if metric.name in found]
+    smallest = max([SMALLEST_SIDE, *(metric.smallest for metric in measured)])
     rows, load = open_cases(manifest_csv, predictions_dir, smallest, shard)
     # Rows of one ground truth together, because its features serve all its masks; `scores` keeps the manifest's order.
     groups: dict[str, list[ManifestRow]] = defaultdict(list)
     for row in rows:
         groups[row.image].append(row)
     scores: dict[ManifestRow, dict[str, Any]] = {row: {} for row in rows}
-    queue, faults = NetworkQueue(found, batch_size), list[str]()
+    queue, faults = NetworkQueue(found, batch_size, extra), list[str]()
     with progress(total=len(rows), desc="score", unit="row", disable=not show) as bar:
         for group in groups.values():
             targets = []
             for row, case in checked(group, load, faults):
-                scores[row] |= _score_case(row, case)
+                scores[row] |= _score_case(row, case, extra)
+                queue.put_known(case.ground_truth, case.raw, case.hole, scores[row])
                 targets.append(Target(case.composited, scores[row]))
                 targets.append(Target(case.raw, scores[row], "_raw"))
             bar.update(len(group))
@@ -80,7 +87,7 @@ def score_predictions(
                 queue.put(case.ground_truth, targets)
         refuse_all(faults)
         queue.finish()
-    frame = pd.DataFrame(scores.values(), columns=list(SCORE_COLUMNS))
+    frame = pd.DataFrame(scores.values(), columns=[*KEYS, *columns_with(extra)])
     write_text(out_csv, score_text(frame))
     return frame
 
@@ -99,7 +106,7 @@ def gather_scores(manifest_csv: str | Path, shards: Sequence[str | Path], out_cs
     write_text(out_csv, stream.getvalue())
 
 
-def _score_case(row: ManifestRow, case: Case) -> dict[str, Any]:
+def _score_case(row: ManifestRow, case: Case, extra: Sequence[Metric]) -> dict[str, Any]:
     raw = score_pair(case.ground_truth, case.raw)
     return {
         "id": row.id,
@@ -108,4 +115,5 @@ def _score_case(row: ManifestRow, case: Case) -> dict[str, Any]:
         "ratio": 100 * row.hole_pixels / row.pixels,
         **score_pair(case.ground_truth, case.composited, case.hole),
         **{f"{metric}_raw": value for metric, value in raw.items()},
+        **score_case(case.ground_truth, case.raw, case.hole, extra),
     }

@@ -11,8 +11,10 @@ import jsonschema
 
 from sair.common.errors import InputError, near
 from sair.common.files import read_mapping
-from sair.data.buckets import ALL, as_buckets
+from sair.data.buckets import ALL, as_buckets, by_family, families_of
+from sair.data.families.registry import NAMES, OBJECTS
 from sair.data.sources import classes_of
+from sair.evaluation.metrics.of_images import OPTIONAL
 from sair.evaluation.metrics.registry import JUDGED
 from sair.methods.origins import merge
 from sair.reporting.inputs import PRINTED, SEGMENTATION, bucket_names, layout
@@ -71,6 +73,10 @@ def _check(config: dict[str, Any], schema: str | Path) -> None:
                 f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
                 "0 where there is no part, then one for each part. Name every id."
             )
+    for name, masks in config["masks"].items():
+        _check_families(name, masks)
+    for name in config.get("metrics", ()):
+        check_name("metrics", name, OPTIONAL)
     for name in config["regression"]["least"]:
         check_name("regression.least", name, JUDGED)
     for place in ("semantics", "regression", "report"):
@@ -81,6 +87,23 @@ def _check(config: dict[str, Any], schema: str | Path) -> None:
     for name in config["tables"]:
         _check_table(config, name)
     _check_semantics(config)
+
+
+def _check_families(name: str, masks: Mapping[str, Any]) -> None:
+    """Refuse a mask set with an unknown family, or with object masks and no label maps, or the reverse."""
+    families = families_of(masks)
+    for family in families:
+        check_name(f"masks.{name}.family", family, NAMES)
+    if OBJECTS in families and "labels" not in masks:
+        raise InputError(
+            f"config, masks.{name}: the family `{OBJECTS}` takes its shapes from label maps. Name their folder in "
+            "`labels`."
+        )
+    if families and OBJECTS not in families and "labels" in masks:
+        raise InputError(
+            f"config, masks.{name}.labels: only the family `{OBJECTS}` uses label maps. Add it to `family`, or remove "
+            "`labels`."
+        )
 
 
 def _check_table(config: dict[str, Any], name: str) -> None:
@@ -99,10 +122,17 @@ def _check_table(config: dict[str, Any], name: str) -> None:
                 f"config, tables.{name}.measure: {table['measure']!r}, but the paper's table `{table['claims']}` is of "
                 f"{measure}. Leave `measure` out, or give `claims: null`."
             )
+    claims = layout(config, name).claims["buckets"]
+    dataset = config["datasets"][table["dataset"]]
+    if by_family(config["masks"][dataset["masks"]]) and set(claims) - {ALL}:
+        raise InputError(
+            f"config, tables.{name}.claims: the paper's table is divided by hole ratio, but the masks of "
+            f"{table['dataset']!r}, {dataset['masks']!r}, by family. Set `by: ratio` there, or `claims: null` here."
+        )
     for metric in table.get("metrics", ()):
         check_name(f"tables.{name}.metrics", metric, PRINTED[layout(config, name).measure])
     for bucket in table.get("buckets", ()):
-        check_name(f"tables.{name}.buckets", bucket, [*bucket_names(config), ALL])
+        check_name(f"tables.{name}.buckets", bucket, [*bucket_names(config, table["dataset"]), ALL])
 
 
 def _check_semantics(config: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, c
 from sair.pipeline.registry import Registry, Spec
 from sair.provenance.code import fingerprint
 from sair.provenance.inputs import checkouts, digests, named_inputs
-from sair.reporting.inputs import QUALITY, Layout, layout
+from sair.reporting.inputs import QUALITY, Layout, layout, optional_metrics
 from sair.reporting.reference import counterpart, facts_file, score_files
 from sair.weights.sources import entry, local
 
@@ -214,6 +214,11 @@ class Project:
 
     # ----------------------------------------------------------------------------------------------------------------
     # Tables
+
+    @property
+    def optional_metrics(self) -> list[str]:
+        """The names of the optional metrics that are measured: of the config's ``metrics``, and of its tables."""
+        return [metric.name for metric in optional_metrics(self.config)]
 
     def layout(self, table: str) -> Layout:
         """Return what a table shows."""

@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from sair.common.files import write_csv, write_text
 from sair.common.tabular import ANY, TEXT, read_csv
-from sair.data.buckets import ALL
+from sair.data.buckets import ALL, holes
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_DIFFERENCE, Decision, Difference, decide
 from sair.reporting import notes
@@ -262,7 +262,7 @@ def _several(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
 
 
 def _claim(line: Any, several: set[tuple[str, str, str]]) -> list[str]:
-    where = "all mask ratios" if line.bucket == ALL else f"{line.bucket} %"
+    where = "all mask ratios" if line.bucket == ALL else holes(line.bucket)
     names = (
         f" ({line.method or '–'}, {line.against or '–'})" if (line.table, line.better, line.worse) in several else ""
     )

@@ -11,10 +11,11 @@ import pandas as pd
 from tabulate import tabulate
 
 from sair.common.errors import InputError, near
-from sair.data.buckets import ALL
+from sair.data.buckets import ALL, holes
 from sair.evaluation.conventions import all_measures
+from sair.evaluation.metrics.of_images import ALL_MEASURES
 from sair.evaluation.metrics.registry import JUDGED, METRICS
-from sair.evaluation.score import SCORE_COLUMNS
+from sair.evaluation.score import KEYS
 from sair.evaluation.statistics import Difference, decide
 from sair.reporting import notes
 from sair.reporting.measured import (
@@ -119,7 +120,7 @@ def parse_least(words: Sequence[str]) -> dict[str, float]:
 
 def _check_headers(paths: str | Path | Sequence[str | Path]) -> None:
     """Refuse score files with a column of an unknown name, which would silently not be compared."""
-    known = [*SCORE_COLUMNS, *all_measures()]
+    known = [*KEYS, *ALL_MEASURES, *all_measures()]
     for path in [paths] if isinstance(paths, str | Path) else paths:
         for name in pd.read_csv(path, nrows=0).columns:
             if name not in known:
@@ -153,7 +154,7 @@ def to_text(verdicts: Sequence[Verdict]) -> str:
     for v in verdicts:
         digits = METRICS[family_of(v.metric)].decimals + 1
         interval = f"[{v.difference.low:+.{digits}f}, {v.difference.high:+.{digits}f}]"
-        bucket = "all" if v.bucket == ALL else f"{v.bucket} %"
+        bucket = "all" if v.bucket == ALL else holes(v.bucket)
         rows.append(
             [
                 bucket,

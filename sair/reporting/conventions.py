@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from sair.common.errors import InputError
 from sair.common.files import write_csv, write_text
-from sair.data.buckets import ALL
+from sair.data.buckets import ALL, holes
 from sair.data.manifest import manifest_hash
 from sair.evaluation.conventions import CONVENTIONS, OURS, Compute, Measure, column_name, kind
 from sair.evaluation.metrics.registry import METRICS
@@ -235,7 +235,7 @@ def glance(scored: Scored, pair: Pair, buckets: Sequence[str]) -> str:
             times = f"{apart / ours:.1f}" if ours and math.isfinite(apart) and family != "l1" else MARKDOWN.dash
             others = {moved for c in columns for moved in scored.moved(bucket, c)}
             pairs = math.comb(len(scored.place(bucket, columns[0])), 2)
-            body.append([METRICS[family].label, f"{bucket} %", texts, sizes, times, f"{len(others)} of {pairs}"])
+            body.append([METRICS[family].label, holes(bucket), texts, sizes, times, f"{len(others)} of {pairs}"])
     gain = f"{first} − {second}"
     headers = ["", "holes", first, gain, f"span of {first} / {gain} by ours", "pairs of methods in another order"]
     return _table(body, headers, 2)
@@ -261,7 +261,7 @@ def gains_table(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str]) -
     body = []
     for pair in pairs:
         for bucket in buckets:
-            line = [" − ".join(scored.labels(pair)), f"{bucket} %"]
+            line = [" − ".join(scored.labels(pair)), holes(bucket)]
             for column in scored.columns:
                 gain = scored.gains[pair, (bucket, column.name)]
                 text = gain.text(column)
@@ -282,7 +282,7 @@ def upside_down(scored: Scored, buckets: Sequence[str]) -> Iterator[str]:
         bottom, kindest = max((pair for pair in bottoms if math.isfinite(pair[0])), key=lambda pair: pair[0])
         if bottom > top:
             yield (
-                f"On holes of {bucket} %, {kindest.who}'s SSIM gives the last method ({labels[0]}) "
+                f"On holes of {holes(bucket)}, {kindest.who}'s SSIM gives the last method ({labels[0]}) "
                 f"{kindest.text(bottom)}, more than ours gives the first ({labels[1]}), {ours.text(top)}."
             )
 
@@ -309,7 +309,7 @@ def to_markdown(scored: Scored, pairs: Sequence[Pair], buckets: Sequence[str], t
             f"Means of paired differences; L1 in percent of the second method's. Bold: {rule}; for an L1 in "
             f"another unit, that size is relative to the mean. {_decided(scored)} Intervals, and all mask ratios "
             "together: conventions.csv.\n",
-            *(f"## Holes of {bucket} %\n\n{means_table(scored, bucket)}" for bucket in buckets),
+            *(f"## Holes of {holes(bucket)}\n\n{means_table(scored, bucket)}" for bucket in buckets),
             "In parentheses: the place among the methods, if it differs from that by ours. In italics, without a "
             "place: controls and methods that see the ground truth. "
             f"{MARKDOWN.dash}: the window does not fit into the images.\n",
@@ -334,7 +334,7 @@ def write_conventions(
     """
     shown = layout(config, config["conventions"]["table"])
     pairs = [(first, second) for first, second in config["conventions"]["pairs"]]
-    buckets = bucket_names(config)
+    buckets = bucket_names(config, shown.dataset)
     columns = all_columns()
     frames = {name: read_scores(paths, [column.name for column in columns]) for name, paths in inputs.measured.items()}
     same_images(frames)

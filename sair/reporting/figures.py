@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw, ImageFont
 from sair.common.files import atomic
 from sair.common.images import read_rgb, write_png
 from sair.common.tabular import ANY, FINITE, read_csv
+from sair.data.buckets import holes
 from sair.data.manifest import ManifestRow, read_manifest, read_pair
 from sair.evaluation.metrics.psnr import psnr
 
@@ -39,7 +40,7 @@ def qualitative(manifest: str | Path, predictions: Mapping[str, str | Path], out
     for name, output in zip(chosen, outputs, strict=True):
         lines = [_line(row, Path(manifest).parent, predictions) for row in rows if row.id == name]
         titles = ["Masked input", *predictions, "Ground truth"]
-        labels = [f"{row.bucket} %" for row in rows if row.id == name]
+        labels = [holes(row.bucket) for row in rows if row.id == name]
         write_png(output, draw_grid(titles, labels, lines))
 
 

@@ -10,14 +10,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from sair.data.buckets import ALL, Bucket
-from sair.evaluation.metrics.of_images import WHOLE_COLUMNS
+from sair.data.buckets import ALL, labels_of
+from sair.evaluation.metrics.metric import Metric
+from sair.evaluation.metrics.of_images import OPTIONAL, WHOLE_COLUMNS, chosen
 from sair.evaluation.metrics.registry import ENTRIES
 from sair.reporting.paper import all_claims
 
 QUALITY, SEGMENTATION = "quality", "segmentation"
 PRINTED = {  # the metrics that a table may show
-    QUALITY: WHOLE_COLUMNS,
+    QUALITY: [*WHOLE_COLUMNS, *OPTIONAL],
     SEGMENTATION: [metric.name for metric in ENTRIES if metric.kind == "segmentation"],
 }
 NO_CLAIMS: dict[str, Any] = {"buckets": [], "metrics": [], "rows": {}, "orderings": []}
@@ -61,9 +62,27 @@ class Layout:
         return re.sub(r"\Atable(?=[0-9]+\Z)", "", self.name)
 
 
-def bucket_names(config: Mapping[str, Any]) -> list[str]:
-    """Return the names of the config's buckets, such as ``20-40``."""
-    return [Bucket(low, high).label for low, high in config["buckets"]]
+def bucket_names(config: Mapping[str, Any], dataset: str) -> list[str]:
+    """Return the names of a dataset's buckets: hole ratios such as ``20-40``, or mask families."""
+    return labels_of(config["masks"][config["datasets"][dataset]["masks"]], config["buckets"])
+
+
+def optional_metrics(config: Mapping[str, Any]) -> list[Metric]:
+    """Return the optional metrics that a config measures: those of its ``metrics``, and those that a table names.
+
+    Raises:
+        InputError: there is no metric with this name.
+    """
+    named = [
+        *config.get("metrics", ()),
+        *(name for use in config["tables"].values() for name in use.get("metrics", ())),
+    ]
+    return chosen(name for name in named if name not in PRINTED[SEGMENTATION])
+
+
+def optional_weights(config: Mapping[str, Any]) -> list[str]:
+    """Return the pretrained files that the optional metrics of a config need, by their names in ``sair weights``."""
+    return list(dict.fromkeys(name for metric in optional_metrics(config) for name in metric.weights))
 
 
 def layout(config: Mapping[str, Any], table: str) -> Layout:
@@ -77,7 +96,8 @@ def layout(config: Mapping[str, Any], table: str) -> Layout:
     name = settings.get("claims")
     claims = NO_CLAIMS if name is None else all_claims()[name]
     measure = settings.get("measure") or claims.get("measure", QUALITY)
-    buckets, metrics = bucket_names(config), list(PRINTED[measure])
+    buckets = bucket_names(config, settings["dataset"])
+    metrics = WHOLE_COLUMNS if measure == QUALITY else PRINTED[SEGMENTATION]
     if measure == SEGMENTATION:
         buckets = [ALL, *buckets]
     elif name is not None:

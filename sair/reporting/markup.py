@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from sair.data.buckets import ALL
+from sair.data.buckets import ALL, holes
 from sair.evaluation.metrics.registry import METRICS
 from sair.reporting.measured import Key
 from sair.reporting.rows import BEST, TIED, Row, Shape
@@ -95,7 +95,7 @@ def _header(metric: str, markup: Markup) -> str:
 
 
 def _bucket(bucket: str, percent: str) -> str:
-    return "all mask ratios" if bucket == ALL else f"{bucket}{percent}"
+    return "all mask ratios" if bucket == ALL else holes(bucket, percent)
 
 
 def to_markdown(title: str, body: str, notes: Sequence[str], images: str) -> str:
@@ -119,7 +119,9 @@ def to_latex(
     """Return a LaTeX float; it requires the packages booktabs and graphicx."""
     width, wide = len(shape.metrics), len(shape.columns) > 6
     percent = r"\,\%"
-    spans = " & ".join(rf"\multicolumn{{{width}}}{{c}}{{{_bucket(b, percent)}}}" for b in shape.buckets)
+    spans = " & ".join(
+        rf"\multicolumn{{{width}}}{{c}}{{{_bucket(b.translate(ESCAPES), percent)}}}" for b in shape.buckets
+    )
     rules = " ".join(
         rf"\cmidrule(lr){{{2 + i * width}-{1 + (i + 1) * width}}}" for i in range(len(shape.buckets))
     )  # fmt: skip

@@ -14,7 +14,7 @@ from sair.common.tabular import ANY, FINITE, TEXT, Number, read_csv
 from sair.data.buckets import ALL
 from sair.evaluation.conventions import CONVENTIONS, OURS, all_measures, column_name, kind
 from sair.evaluation.metrics.miou import REGIONS, SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference
-from sair.evaluation.metrics.of_images import ALWAYS, MEASURES
+from sair.evaluation.metrics.of_images import ALL_MEASURES, ALWAYS, MEASURES
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import Difference, Estimate, estimate, paired
 
@@ -108,7 +108,7 @@ def read_stored(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
     Raises:
         InputError: the file is missing or not a score file; its rows are not compared with each other.
     """
-    numbers = {"ratio": FINITE} | {column: _allowed(column) for column in (*MEASURES, *all_measures())}
+    numbers = {"ratio": FINITE} | {column: _allowed(column) for column in (*ALL_MEASURES, *all_measures())}
     texts = dict.fromkeys(("id", "bucket", "cluster"), TEXT)
     optional = [name for name in (*texts, *numbers) if name not in ("id", *required)]
     frame = read_csv(path, texts | numbers, optional, SCORE_AGAIN)
@@ -137,7 +137,7 @@ def _read_seed(path: str | Path, required: Sequence[str]) -> pd.DataFrame:
 def _allowed(measure: str) -> Number:
     metric = METRICS[family_of(measure)]
     # Measures of other codes have their own units, such as percent, so they have no range.
-    low, high = metric.valid if measure in MEASURES else (-math.inf, math.inf)
+    low, high = metric.valid if measure in ALL_MEASURES else (-math.inf, math.inf)
     return Number(measure not in ALWAYS, metric.cap is not None, low, high)
 
 

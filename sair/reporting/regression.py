@@ -21,6 +21,7 @@ from sair.common.errors import InputError
 from sair.common.files import atomic, read_mapping, write_csv, write_text
 from sair.common.images import read_rgb, write_png
 from sair.common.tabular import ANY, TEXT, read_csv
+from sair.data.buckets import holes
 from sair.data.manifest import manifest_hash, read_manifest, read_pair
 from sair.evaluation.metrics.of_images import COMPUTED
 from sair.provenance import records as provenance
@@ -183,7 +184,7 @@ def _grid(moved: pd.DataFrame, manifest: str | Path, predictions: Mapping[str, P
         values = [f"{line.psnr_before:.2f} dB", f"{line.psnr_now:.2f} dB ({line.moved:+.2f})"][-len(images) :]
         lines.append([(masked, row.id), *zip(images, values, strict=True), (truth, "")])
     return draw_grid(
-        ["Masked input", *predictions, "Ground truth"], [f"{line.bucket} %" for line in moved.itertuples()], lines
+        ["Masked input", *predictions, "Ground truth"], [holes(line.bucket) for line in moved.itertuples()], lines
     )
 
 

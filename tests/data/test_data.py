@@ -167,11 +167,11 @@ def test_rotation_flags_are_applied(tmp_path):
 
 def test_mask_folders_are_split_into_test_and_training(folder):
     masks = mask_set(folder)
-    test = {pixel_sha256(mask) for bucket in BUCKETS for mask in masks.test(bucket)}
+    test = {pixel_sha256(mask) for bucket in BUCKETS for mask in masks.test(bucket.label)}
     learn = {pixel_sha256(mask) for mask in masks.training()}
     assert len(test) == 12 and len(learn) == 12 and not test & learn
     for bucket in BUCKETS:
-        assert all(bucket.holds(int(mask.sum()), mask.size) for mask in masks.test(bucket))
+        assert all(bucket.holds(int(mask.sum()), mask.size) for mask in masks.test(bucket.label))
 
 
 def test_declared_polarity_that_cannot_be_right(folder):
@@ -180,10 +180,10 @@ def test_declared_polarity_that_cannot_be_right(folder):
 
 
 def test_black_holes_are_read_as_declared(folder):
-    white = [mask.sum() for bucket in BUCKETS for mask in mask_set(folder).test(bucket)]
+    white = [mask.sum() for bucket in BUCKETS for mask in mask_set(folder).test(bucket.label)]
     for path in (folder / "masks").iterdir():
         write_png(path, 255 - np.array(Image.open(path)))
-    assert [mask.sum() for bucket in BUCKETS for mask in mask_set(folder, hole="black").test(bucket)] == white
+    assert [mask.sum() for bucket in BUCKETS for mask in mask_set(folder, hole="black").test(bucket.label)] == white
 
 
 @pytest.mark.parametrize(
@@ -343,14 +343,14 @@ def test_paths_may_begin_with_a_tilde(folder, monkeypatch):
 
 
 def test_masks_whose_hole_is_transparent(folder):
-    white = [mask.sum() for bucket in BUCKETS for mask in mask_set(folder).test(bucket)]
+    white = [mask.sum() for bucket in BUCKETS for mask in mask_set(folder).test(bucket.label)]
     for path in (folder / "masks").iterdir():
         hole = read_mask(path)
         Image.fromarray(np.dstack([np.where(hole, 0, 255)] * 4).astype(np.uint8)).save(path)
     with pytest.raises(InputError, match=r"hole: transparent.*hole: opaque"):
         mask_set(folder)
     found = mask_set(folder, hole="transparent")
-    assert [mask.sum() for bucket in BUCKETS for mask in found.test(bucket)] == white
+    assert [mask.sum() for bucket in BUCKETS for mask in found.test(bucket.label)] == white
     with pytest.raises(InputError, match=r"with `hole: opaque` .*with `hole: transparent` 100% would"):
         mask_set(folder, hole="opaque")
 
@@ -371,7 +371,7 @@ def test_small_and_stretched_images():
 def test_a_capped_test_leaves_masks_for_training(folder):
     masks = mask_set(folder, count=8, test=3)
     for bucket in BUCKETS:
-        test = [pixel_sha256(mask) for mask in masks.test(bucket)]
+        test = [pixel_sha256(mask) for mask in masks.test(bucket.label)]
         assert len(test) == 8 and len(set(test)) == 3 and test[:3] == test[3:6]
     assert len(list(masks.training())) == 24 - 9
 

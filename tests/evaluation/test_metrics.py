@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers.pairs import KINDS, a_hole, pair
 from skimage.data import camera
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
@@ -19,31 +20,6 @@ from sair.evaluation.metrics.psnr import psnr
 from sair.evaluation.metrics.registry import JUDGED, METRICS
 from sair.evaluation.metrics.ssim import COLUMNS, ROWS, ssim, ssim_map
 from sair.weights import networks
-
-
-def pair(kind, height=64, width=64):
-    """Return deterministic uint8 images from integer arithmetic only: a ground truth and a damaged copy."""
-    y, x = np.mgrid[:height, :width]
-    truth = np.stack([(3 * x + y) % 256, (x * y) % 256, (x * x + 2 * y * y) // 7 % 256], axis=-1).astype(np.uint8)
-    damaged = truth.astype(np.int64)
-    if kind == "noise":
-        damaged = damaged + np.random.default_rng(7).integers(-40, 41, damaged.shape)
-    elif kind == "hole":
-        damaged[height // 4 : height // 2, width // 4 : width // 2] = 127
-    elif kind == "shift":
-        damaged = np.roll(damaged, 3, axis=1)
-    elif kind == "inverted":
-        damaged = 255 - damaged
-    return truth, np.clip(damaged, 0, 255).astype(np.uint8)
-
-
-KINDS = ("noise", "hole", "shift", "inverted")
-
-
-def a_hole(height, width):
-    hole = np.zeros((height, width), dtype=bool)
-    hole[height // 4 : height // 2, width // 4 : width // 2] = True
-    return hole
 
 
 @pytest.fixture(scope="module")
@@ -311,6 +287,8 @@ def test_the_registry_gives_the_columns_of_score_files_and_the_directions():
         *("psnr_hole", "ssim_hole", "l1_hole"),
         *("psnr_raw", "ssim_raw", "l1_raw", "lpips_raw"),
     ] == MEASURES
-    assert [name for name in METRICS if METRICS[name].higher_is_better] == ["psnr", "ssim", "miou", "miou_hole"]
-    assert JUDGED == ["psnr", "ssim", "l1", "lpips", "miou"], "FID and KID have no test"
+    assert [name for name in METRICS if METRICS[name].higher_is_better] == [
+        *("psnr", "ssim", "miou", "miou_hole", "psnroutside"),
+    ]
+    assert JUDGED[:5] == ["psnr", "ssim", "l1", "lpips", "miou"], "FID and KID have no test"
     assert all(metric.name == name and metric.family in METRICS for name, metric in METRICS.items())

@@ -242,4 +242,9 @@ def test_the_segmentation_table_shows_clip_without_and_with_sir(config, made, tm
 
 
 def test_a_bucket_has_one_name_whether_its_limits_are_written_as_integers_or_not():
-    assert bucket_names({"buckets": [[0, 20.0], [20.0, 40]]}) == ["0-20", "20-40"]
+    config = {
+        "buckets": [[0, 20.0], [20.0, 40]],
+        "datasets": {"a": {"masks": "m"}},
+        "masks": {"m": {"source": "folder"}},
+    }
+    assert bucket_names(config, "a") == ["0-20", "20-40"]

@@ -136,6 +136,7 @@ rule score_predictions:
     conda:
         "../envs/sair.yaml"
     params:
+        metrics=project.optional_metrics,
         code=project.code_fingerprint("score_predictions"),
     script:
         "../scripts/score_predictions.py"

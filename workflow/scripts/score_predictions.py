@@ -7,5 +7,6 @@ with job(snakemake):
         snakemake.input.manifest,
         snakemake.input.predictions,
         snakemake.output[0],
+        metrics=snakemake.params.metrics,
         shard=snakemake.wildcards.get("scatteritem"),
     )

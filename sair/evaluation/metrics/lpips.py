@@ -1,10 +1,15 @@
-"""Compute learned perceptual image patch similarity (Zhang et al., CVPR 2018) with the features of AlexNet."""
+"""Compute learned perceptual image patch similarity (Zhang et al., CVPR 2018).
+
+AlexNet's features are the default. Papers also print it with VGG16's (LaMa) and SqueezeNet's (BrushNet); the three are
+different numbers under one name.
+"""
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,28 +22,32 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-LPIPS_SMALLEST = 31  # pixels; below this side nothing is left for AlexNet's second pooling
+# Pixels; below this side nothing is left for the last pooling.
+SMALLEST_OF = {"alex": 31, "vgg": 16, "squeeze": 17}
+LPIPS_SMALLEST = SMALLEST_OF["alex"]
 NO_LENGTH = 1e-10  # added to the length of a feature vector before it divides the vector, as the lpips package does
 
 
 class Lpips:
-    """LPIPS v0.1 with AlexNet, a ``PairNetwork``.
+    """LPIPS v0.1, a ``PairNetwork``.
 
-    The network is that of the ``lpips`` package, with the AlexNet of ``sair.weights`` and the linear layers of the
+    The network is that of the ``lpips`` package, with the convolutions of ``sair.weights`` and the linear layers of the
     package's own file, both loaded strictly.
 
     Args:
         device: where the network runs; always float32.
+        backbone: ``alex``, ``vgg`` or ``squeeze``.
 
     Raises:
         InputError: the weights are missing or do not fit.
     """
 
-    def __init__(self, device: str | torch.device = "cpu") -> None:
+    def __init__(self, device: str | torch.device = "cpu", backbone: str = "alex") -> None:
         import torch
 
         self.device = torch.device(device)
-        self._network: Any = _build_lpips().to(self.device)  # with the lpips package's attributes
+        self._smallest = SMALLEST_OF[backbone]
+        self._network: Any = _build_lpips(backbone).to(self.device)  # with the lpips package's attributes
 
     def __call__(
         self,
@@ -68,13 +77,13 @@ class Lpips:
         return np.concatenate(parts) if parts else np.empty(0)
 
     def features(self, images: Sequence[np.ndarray] | np.ndarray) -> list[Tensor]:
-        """Return the unit-length AlexNet features of a batch.
+        """Return the unit-length features of a batch.
 
         Args:
-            images: uint8 (H, W, 3) each, all of one size, both sides at least 31 pixels.
+            images: uint8 (H, W, 3) each, all of one size, both sides at least 31 pixels (VGG16: 16, SqueezeNet: 17).
 
         Returns:
-            Five float32 maps (N, C, h, w) on the device.
+            Five float32 maps (N, C, h, w) on the device, of SqueezeNet seven.
 
         Raises:
             InputError: images too small or of several sizes.
@@ -85,7 +94,7 @@ class Lpips:
         from sair.evaluation.precision import full_precision
 
         for image in images:
-            check_image(image, LPIPS_SMALLEST)
+            check_image(image, self._smallest)
         if len({image.shape for image in images}) != 1:
             raise InputError("LPIPS takes a batch of one or more images of one size; batch them by size.")
         batch = torch.from_numpy(np.stack(list(images))).to(self.device).permute(0, 3, 1, 2).float()
@@ -114,26 +123,31 @@ class Lpips:
         return total.double().cpu().numpy()
 
 
-def _build_lpips() -> torch.nn.Module:
+def _build_lpips(backbone: str) -> torch.nn.Module:
     """Return the network of the lpips package with checked weights, in evaluation mode and without gradients."""
     import lpips
     import torch
 
-    from sair.weights.networks import alexnet_state, lpips_linear_state
+    from sair.weights import networks
 
+    states: dict[str, Callable[[], dict[str, Tensor]]] = {
+        "alex": networks.alexnet_state,
+        "vgg": networks.vgg16_state,
+        "squeeze": networks.squeezenet_state,
+    }
     # The constructor draws random weights, which are overwritten below; a forked generator leaves the caller's state.
     with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
         warnings.simplefilter("ignore")  # torchvision's deprecation of the arguments that lpips passes
-        network = lpips.LPIPS(pretrained=False, net="alex", version="0.1", pnet_rand=True, verbose=False)
+        network = lpips.LPIPS(pretrained=False, net=backbone, version="0.1", pnet_rand=True, verbose=False)
     # lpips splits torchvision's `features` into slices but keeps the index: slice2.3.weight is features.3.weight.
-    state = alexnet_state()
+    state = states[backbone]()
     renamed = {key: f"features.{key.partition('.')[2]}" for key in network.net.state_dict()}
     if set(renamed.values()) != set(state):
         raise InputError(
-            f"lpips: its AlexNet lacks or adds {sorted(set(renamed.values()) ^ set(state))}; use lpips 0.1.4."
+            f"lpips: its {backbone} lacks or adds {sorted(set(renamed.values()) ^ set(state))}; use lpips 0.1.4."
         )
     network.net.load_state_dict({key: state[name] for key, name in renamed.items()}, strict=True)
-    linear = lpips_linear_state()
+    linear = networks.lpips_linear_state(backbone)
     _same_keys("linear layers", (f"lin{index}.model.1.weight" for index in range(len(network.lins))), linear)
     for index, layer in enumerate(network.lins):
         layer.load_state_dict({"model.1.weight": linear[f"lin{index}.model.1.weight"]}, strict=True)
@@ -155,4 +169,43 @@ METRIC = Metric(
     network=Lpips,
     smallest=LPIPS_SMALLEST,
     valid=(-1e-6, math.inf),  # rounding may pass 0 in the last digits
+)
+
+VGG = Metric(
+    name="lpipsvgg",
+    label="LPIPS (VGG)",
+    decimals=3,
+    higher_is_better=False,
+    convention="v0.1,vgg16,range=[-1,1]",
+    network=partial(Lpips, backbone="vgg"),
+    weights=("vgg16", "lpips_vgg"),
+    optional=True,
+    smallest=SMALLEST_OF["vgg"],
+    valid=(-1e-6, math.inf),
+)
+
+SQUEEZE = Metric(
+    name="lpipssqueeze",
+    label="LPIPS (SqueezeNet)",
+    decimals=3,
+    higher_is_better=False,
+    convention="v0.1,squeezenet1.1,range=[-1,1]",
+    network=partial(Lpips, backbone="squeeze"),
+    weights=("squeezenet", "lpips_squeeze"),
+    optional=True,
+    smallest=SMALLEST_OF["squeeze"],
+    valid=(-1e-6, math.inf),
+)
+
+OUTSIDE = Metric(
+    name="lpipsoutside",
+    label="LPIPS outside",
+    decimals=3,
+    higher_is_better=False,
+    convention="v0.1,alexnet,range=[-1,1],raw-prediction,hole-black-in-both",
+    network=Lpips,
+    known_only=True,
+    optional=True,
+    smallest=LPIPS_SMALLEST,
+    valid=(-1e-6, math.inf),
 )

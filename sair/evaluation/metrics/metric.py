@@ -33,6 +33,19 @@ class Compute(Protocol):
         """
 
 
+class OfCase(Protocol):
+    """A metric of a prediction before compositing, as a pure function."""
+
+    def __call__(self, ground_truth: np.ndarray, raw: np.ndarray, hole: np.ndarray, /) -> float:
+        """Return the value for one prediction.
+
+        Args:
+            ground_truth: uint8 RGB (H, W, 3).
+            raw: the whole prediction, not composited, uint8 RGB (H, W, 3).
+            hole: bool (H, W), True = hole.
+        """
+
+
 class PairNetwork(Protocol):
     """A network that measures image pairs in batches, in two steps.
 
@@ -67,6 +80,13 @@ class Metric:
             do the same work for the whole image and for the hole.
         network: for a metric of an image pair that a network measures in batches, the function that builds the network
             on a torch device, given by name.
+        weights: for an optional ``network``, the pretrained files that it needs (``sair weights list``).
+        of_case: for a metric that compares what is known with what is predicted, the function of ground truth, raw
+            prediction and hole. It has one column, ``<name>``.
+        known_only: for ``network``: it gets ground truth and raw prediction with the hole black, and the metric has one
+            column, ``<name>``.
+        optional: whether it is measured only where it is named: in a config (``metrics``, or the metrics of a table) or
+            by ``--metrics``.
         in_hole: whether the metric has a value for hole pixels only (column ``<name>_hole``); not for networks.
         smallest: shortest side in pixels for which the value exists.
         valid: range of values; a score file with another value is refused.
@@ -86,6 +106,10 @@ class Metric:
     compute: Compute | None = None
     of_pair: Callable[[np.ndarray, np.ndarray], OfHole] | None = None
     network: Callable[[str], PairNetwork] | None = None
+    weights: tuple[str, ...] = ()
+    of_case: OfCase | None = None
+    known_only: bool = False
+    optional: bool = False
     in_hole: bool = True
     smallest: int = SMALLEST
     valid: tuple[float, float] = (-math.inf, math.inf)
@@ -97,6 +121,16 @@ class Metric:
     def family(self) -> str:
         """The name of the metric that this one is a variant of."""
         return self.name.partition("_")[0]
+
+    @property
+    def columns(self) -> list[str]:
+        """The columns of score files that hold its values; empty for a metric without a value of a single image."""
+        if self.kind != "image":
+            return []
+        if self.of_case is not None or self.known_only:
+            return [self.name]
+        in_hole = [f"{self.name}_hole"] if self.network is None and self.in_hole else []
+        return [self.name, *in_hole, f"{self.name}_raw"]
 
     @property
     def after(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sair.evaluation.metrics import fid, kid, miou
 from sair.evaluation.metrics.metric import Metric
-from sair.evaluation.metrics.of_images import IMAGE_METRICS
+from sair.evaluation.metrics.of_images import IMAGE_METRICS, OPTIONAL_METRICS
 
 ENTRIES = (
     *IMAGE_METRICS,
@@ -12,6 +12,7 @@ ENTRIES = (
     kid.METRIC,
     miou.METRIC,
     miou.IN_HOLE,
+    *OPTIONAL_METRICS,
 )
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in ENTRIES}

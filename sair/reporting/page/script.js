@@ -21,7 +21,7 @@ const draw = (tag, attributes = {}, ...children) =>
 const prose = (text) => text.split('`').map((part, k) => (k % 2 ? make('code', {}, part) : part));
 const metricOf = (name) => data.about.metrics[name] ?? data.about.metrics[name.split('_')[0]];
 const unit = (metric) => (metricOf(metric).unit ? ` ${metricOf(metric).unit}` : '');
-const where = (bucket) => (bucket === 'all' ? 'all holes' : `${bucket.replace('-', '–')} %`);
+const where = (bucket) => (bucket === 'all' ? 'all holes' : /^\d/.test(bucket) ? `${bucket.replace('-', '–')} %` : bucket);
 const fixed = (value, decimals) => value.toFixed(decimals).replace('-', '−').replace('Infinity', '∞');
 const signed = (value, decimals) => (value > 0 ? '+' : '') + fixed(value, decimals);
 const interval = (low, high, print) => (low === undefined || low === null ? 'no interval' : `${print(low)} to ${print(high)}`);
