@@ -36,7 +36,12 @@ def gram(features: Tensor) -> Tensor:
 
 def perceptual(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     """Return the sum over layers of the mean absolute difference of features (Johnson et al., 2016)."""
-    return torch.stack([functional.l1_loss(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)]).sum()
+    return torch.stack([_distance(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)]).sum()
+
+
+def _distance(a: Tensor, b: Tensor) -> Tensor:
+    # The gradient of a mean would be a new tensor, in a layout that the network before would have to change.
+    return (a - b).abs().sum() / a.numel()
 
 
 def style(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
@@ -44,14 +49,22 @@ def style(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
     return torch.stack([functional.l1_loss(gram(a), gram(b)) for a, b in zip(found, wanted, strict=True)]).sum()
 
 
+def due(share: float) -> bool:
+    """Return whether this step is one of a random ``share`` of the steps; with ``share`` 1, every step is."""
+    return share >= 1 or bool(torch.rand(()) < share)
+
+
 def lazily(share: float, terms: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
     """Compute costly terms only in a random ``share`` of the steps, divided by it, so that their mean is unchanged.
 
     This is known as lazy regularisation (Karras et al., CVPR 2020, appendix B). ``share`` 1 is every step.
     """
-    if share < 1 and torch.rand(()) >= share:
-        return {}
-    return {name: value / share for name, value in terms().items()}
+    return shared(share, terms()) if due(share) else {}
+
+
+def shared(share: float, terms: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Divide terms by the share of the steps in which they are computed."""
+    return {name: value / share for name, value in terms.items()}
 
 
 def content_and_style(
@@ -116,9 +129,15 @@ class Extractor:
 
     def __call__(self, images: Tensor) -> Sequence[Tensor]:
         """Return the feature maps of images (B, 3, H, W) in [0, 1]."""
+        return self.network(images.device)(images)
+
+    def network(self, device: torch.device) -> nn.Module:
+        """Return the network on a device."""
         if not self._network:
-            self._network.append(self._make())
-        return self._network[0].to(images.device)(images)
+            # Channels last, as the trained networks, because both a CPU and a GPU are faster with it in bfloat16.
+            network: Any = self._make()  # PyTorch's types lack `memory_format`
+            self._network.append(network.to(memory_format=torch.channels_last))
+        return self._network[0].to(device)
 
     def __deepcopy__(self, memo: Any) -> Extractor:
         copied = copy.copy(self)
@@ -130,7 +149,7 @@ class Vgg(Extractor):
     """VGG16 as a frozen feature extractor.
 
     Args:
-        maps: number of its five feature maps to compute, starting with the finest.
+        maps: number of its five feature maps to compute at most, starting with the finest.
         normalised: normalise images as in VGG16's own training. Several authors omit this, and chose their weights of
             the losses accordingly.
     """
@@ -147,10 +166,10 @@ class Vgg(Extractor):
             del network.features[sorted(network.TAPS)[self._maps - 1] + 1 :]
         return network
 
-    def __call__(self, images: Tensor) -> Sequence[Tensor]:
-        """Return the feature maps of images (B, 3, H, W) in [0, 1]."""
+    def __call__(self, images: Tensor, maps: int = 5) -> Sequence[Tensor]:
+        """Return the finest ``maps`` feature maps of images (B, 3, H, W) in [0, 1]."""
         if not self._normalised:
             # The extractor begins with the normalisation. Invert it beforehand, so that the two cancel.
             mean, std = (constants(v, images.device, images.dtype).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
             images = images * std + mean
-        return super().__call__(images)
+        return self.network(images.device)(images, maps)

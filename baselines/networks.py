@@ -69,6 +69,40 @@ def normal_weights(layer: nn.Module) -> None:
             nn.init.zeros_(layer.bias)
 
 
+class InstanceNorm2d(nn.InstanceNorm2d):
+    """PyTorch's instance normalisation without weights, faster in training on a CPU.
+
+    PyTorch's own leaves the layout channels last, in which the convolutions are trained, so that two copies follow
+    each. Batch normalisation of one image at a time computes the same and keeps the layout.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to the same shape; each channel of each image gets mean 0 and variance 1."""
+        # With fewer channels than a vector has lanes, copies cost less.
+        if x.device.type != "cpu" or x.shape[1] < 16 or not x.is_contiguous(memory_format=torch.channels_last):
+            return super().forward(x)
+        return torch.cat([functional.batch_norm(one, None, None, training=True, eps=self.eps) for one in x.split(1)])
+
+
+class LastConv2d(nn.Conv2d):
+    """A convolution with few output channels, without padding or stride, faster in training on a CPU.
+
+    With one or three output channels most of a vector's lanes are idle. So there one kernel for each pixel of a 2x2
+    block is applied with a stride of two, which gives four times the channels at a quarter of the positions.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H - kernel + 1, W - kernel + 1)."""
+        trained = self.weight.is_contiguous(memory_format=torch.channels_last)  # only training sets this layout
+        even = all((side - kernel) % 2 for side, kernel in zip(x.shape[-2:], self.kernel_size, strict=True))
+        if x.device.type != "cpu" or not trained or not even:
+            return super().forward(x)
+        placed = [functional.pad(self.weight, (j, 1 - j, i, 1 - i)) for i in (0, 1) for j in (0, 1)]
+        kernels = torch.stack(placed, dim=1).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        bias = None if self.bias is None else self.bias.repeat_interleave(4)
+        return functional.pixel_shuffle(functional.conv2d(x, kernels, bias, stride=2), 2)
+
+
 class ResidualBlock(nn.Module):
     """The block of EdgeConnect and MISF: two 3x3 convolutions, the first dilated by 2, no activation after the sum."""
 
@@ -77,11 +111,11 @@ class ResidualBlock(nn.Module):
         self.conv_block = nn.Sequential(
             nn.ReflectionPad2d(2),
             nn.Conv2d(channels, channels, 3, dilation=2, bias=bias),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm2d(channels),
             nn.ReLU(True),
             nn.ReflectionPad2d(1),
             nn.Conv2d(channels, channels, 3, bias=bias),
-            nn.InstanceNorm2d(channels),
+            InstanceNorm2d(channels),
         )
 
     def forward(self, x: Tensor) -> Tensor:

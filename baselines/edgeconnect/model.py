@@ -11,7 +11,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from baselines.networks import CONVOLUTIONS, ResidualBlock, normal_weights, symmetric_pad
+from baselines.networks import CONVOLUTIONS, InstanceNorm2d, LastConv2d, ResidualBlock, normal_weights, symmetric_pad
 
 
 class Generator(nn.Module):
@@ -43,7 +43,7 @@ class Generator(nn.Module):
             decoder = [nn.ConvTranspose2d(wide, narrow, 4, stride=2, padding=1), *_normalised(narrow), *decoder]
         self.encoder = nn.Sequential(*encoder)
         self.middle = nn.Sequential(*(ResidualBlock(widths[-1], block_bias) for _ in range(blocks)))
-        self.decoder = nn.Sequential(*decoder, nn.ReflectionPad2d(3), nn.Conv2d(channels, outputs, 7))
+        self.decoder = nn.Sequential(*decoder, nn.ReflectionPad2d(3), LastConv2d(channels, outputs, 7))
         self.factor = 2**downsamplings
         self.apply(normal_weights)
 
@@ -103,4 +103,4 @@ class InpaintGenerator(Generator):
 
 
 def _normalised(channels: int) -> list[nn.Module]:
-    return [nn.InstanceNorm2d(channels), nn.ReLU(True)]
+    return [InstanceNorm2d(channels), nn.ReLU(True)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 WINDOW, SIGMA = 11, 1.5
 C1, C2 = 0.01**2, 0.03**2
@@ -21,15 +20,18 @@ def structural_similarity(a: Tensor, b: Tensor) -> Tensor:
     """
     with torch.autocast(a.device.type, enabled=False):
         a, b = a.float(), b.float()
-        channels = a.shape[1]
-        offsets = torch.arange(WINDOW, device=a.device) - WINDOW // 2
-        line = torch.softmax(-(offsets**2) / (2 * SIGMA**2), dim=0)
-        window = (line[:, None] * line).expand(channels, 1, WINDOW, WINDOW)
-        moments = [
-            functional.conv2d(x, window, padding=WINDOW // 2, groups=channels) for x in (a, b, a * a, b * b, a * b)
-        ]
-        mean_a, mean_b = moments[:2]
-        luminance = (2 * mean_a * mean_b + C1) / (mean_a**2 + mean_b**2 + C1)
-        variances = moments[2] - mean_a**2 + moments[3] - mean_b**2
-        contrast = (2 * (moments[4] - mean_a * mean_b) + C2) / (variances + C2)
+        rows, columns = (_window(side, a.device) for side in a.shape[-2:])
+        mean_a, mean_b, *squares = (rows @ x @ columns for x in (a, b, a * a + b * b, a * b))
+        product, sum_of_squares = mean_a * mean_b, mean_a**2 + mean_b**2
+        luminance = (2 * product + C1) / (sum_of_squares + C1)
+        contrast = (2 * (squares[1] - product) + C2) / (squares[0] - sum_of_squares + C2)
         return (luminance * contrast).mean()
+
+
+def _window(side: int, device: torch.device) -> Tensor:
+    """Return the symmetric (side, side) matrix that applies the window along one axis."""
+    offsets = torch.arange(WINDOW, device=device) - WINDOW // 2
+    line = torch.softmax(-(offsets**2) / (2 * SIGMA**2), dim=0)
+    position = torch.arange(side, device=device)
+    tap = position[:, None] - position + WINDOW // 2
+    return torch.where((tap >= 0) & (tap < WINDOW), line[tap.clamp(0, WINDOW - 1)], 0)

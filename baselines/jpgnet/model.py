@@ -80,7 +80,7 @@ class KernelNetwork(nn.Module):
         for level in self._ups():
             up = getattr(self, self._up(level))(torch.cat([maps[level], double(up)], dim=1))
         kernels = self.outc(double(up))
-        filtered = [predictive_filter(images, kernels, dilation) for dilation in DILATIONS]
+        filtered = predictive_filter(images, kernels, DILATIONS)
         if images.shape[1] > 3:
             filtered = [self.conv_fusion(image) for image in filtered]
         return self.conv_final(torch.cat(filtered, dim=1)).float(), kernels

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.networks import symmetric_pad
+from baselines.networks import LastConv2d, symmetric_pad
 
 Pair = tuple[Tensor | None, Tensor | None]
 
@@ -30,12 +30,25 @@ class FourierUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Transform, mix channels, transform back."""
+        if x.is_contiguous(memory_format=torch.channels_last):
+            return self._channels_last(x)
         # Half precision has no FFT on CPUs, and on GPUs only for powers of two.
         spectrum = torch.view_as_real(torch.fft.rfft2(x.float(), norm="ortho"))  # (B, C, H, W // 2 + 1, 2)
-        parts = spectrum.permute(0, 1, 4, 2, 3).flatten(1, 2)
-        parts = functional.relu(self.bn(self.conv_layer(parts)))
+        parts = self._mix(spectrum.permute(0, 1, 4, 2, 3).flatten(1, 2))
         spectrum = parts.float().unflatten(1, (-1, 2)).permute(0, 1, 3, 4, 2).contiguous()
         return torch.fft.irfft2(torch.view_as_complex(spectrum), s=x.shape[-2:], norm="ortho")
+
+    def _channels_last(self, x: Tensor) -> Tensor:
+        """Compute the same in training's layout, in which the parts need no copies in another order."""
+        options = {"dim": (1, 2), "norm": "ortho"}
+        spectrum = torch.view_as_real(torch.fft.rfft2(x.float().permute(0, 2, 3, 1), **options))
+        parts = self._mix(spectrum.flatten(3).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        spectrum = parts.float().unflatten(3, (-1, 2)).contiguous()  # (B, H, W // 2 + 1, C, 2)
+        transformed = torch.fft.irfft2(torch.view_as_complex(spectrum), s=x.shape[-2:], **options)
+        return transformed.permute(0, 3, 1, 2)
+
+    def _mix(self, parts: Tensor) -> Tensor:
+        return functional.relu(self.bn(self.conv_layer(parts)))
 
 
 class SpectralTransform(nn.Module):
@@ -168,7 +181,7 @@ class _Concat(nn.Module):
         return torch.cat([side for side in pair if side is not None], dim=1)
 
 
-class _Float32Conv2d(nn.Conv2d):
+class _Float32Conv2d(LastConv2d):
     """A convolution in float32 even under autocast, because bfloat16 is coarser than 8-bit colour."""
 
     def forward(self, x: Tensor) -> Tensor:

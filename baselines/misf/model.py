@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from baselines.filtering import TAPS, KernelBlock, double, halve, predictive_filter
-from baselines.networks import ResidualBlock, normal_weights, symmetric_pad
+from baselines.networks import InstanceNorm2d, LastConv2d, ResidualBlock, normal_weights, symmetric_pad
 
 FACTOR = 4
 # The residual blocks mirror two pixels at a quarter of the resolution, which requires at least three.
@@ -83,7 +83,7 @@ class MISFGenerator(nn.Module):
             nn.ConvTranspose2d(two, one, 4, stride=2, padding=1),
             *_norm(one),
             nn.ReflectionPad2d(3),
-            nn.Conv2d(one, 3, 7),
+            LastConv2d(one, 3, 7),
         )
         self.kpn_model = KernelPrediction(channels)
         self.apply(normal_weights)
@@ -106,10 +106,10 @@ class MISFGenerator(nn.Module):
         x = symmetric_pad(x, *(max(SMALLEST, -(-side // FACTOR) * FACTOR) for side in (height, width)))
         features = self.encoder1(self.encoder0(x))
         feature_kernels, image_kernels = self.kpn_model(x, features)
-        features = predictive_filter(self.encoder2(features), feature_kernels)
-        painted = predictive_filter(self.decoder(self.middle(features)), image_kernels)
+        (features,) = predictive_filter(self.encoder2(features), feature_kernels)
+        (painted,) = predictive_filter(self.decoder(self.middle(features)), image_kernels)
         return (painted.tanh() + 1)[..., :height, :width] / 2
 
 
 def _norm(channels: int) -> tuple[nn.Module, nn.Module]:
-    return nn.InstanceNorm2d(channels), nn.ReLU(True)
+    return InstanceNorm2d(channels), nn.ReLU(True)

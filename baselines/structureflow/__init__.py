@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from baselines.checkpoints import load_parts
-from baselines.losses import Vgg, lazily, perceptual, style, total
+from baselines.losses import Vgg, due, perceptual, shared, style, total
 from baselines.method import PublishedMethod, Stages, Step, detached
 from baselines.networks import frozen, symmetric_pad
 from baselines.structureflow.losses import least_squares, sampling_correctness
@@ -199,12 +199,14 @@ class StructureFlow(PublishedMethod):
         signed = 2 * images - 1
         masked = (signed * (1 - masks) + 1) / 2  # grey holes
         terms = {"l1": self.weights["l1"] * functional.l1_loss(painted, signed)}
+        with_features = joint and due(self.vgg_share)
         with torch.no_grad():
-            wanted, source = self._vgg(images), self._vgg(masked)
+            # The correctness of the flow compares the third map alone.
+            wanted, source = self._vgg(images, 5 if with_features else 3), self._vgg(masked, 3)
         correctness = sampling_correctness(wanted[2], source[2], flow, masks, *self.sampling)
         terms["correctness"] = self.weights["correctness"] * correctness
-        if joint:
-            terms |= lazily(self.vgg_share, lambda: self._feature_terms(painted, signed, masks, wanted))
+        if with_features:
+            terms |= shared(self.vgg_share, self._feature_terms(painted, signed, masks, wanted))
         return terms
 
     def _feature_terms(

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from baselines.networks import normalise_spectrally
+from baselines.networks import InstanceNorm2d, normalise_spectrally
 from baselines.structureflow.resample import gaussian_resample
 
 INPUTS = 7
@@ -129,7 +129,7 @@ class StructureGenerator(nn.Module):
 
     def __init__(self, channels: int = 64, blocks: int = 4) -> None:
         super().__init__()
-        norm = nn.InstanceNorm2d
+        norm = InstanceNorm2d
         normalised, plain = _layers(norm, spectral=True), _layers(norm)
         a, b, c, d = (channels * 2**n for n in range(4))
         self.input_layer = normalised(INPUTS, a, 7)
@@ -161,7 +161,7 @@ class StructureGenerator(nn.Module):
 class _FlowColumn(nn.Module):
     def __init__(self, channels: int, blocks: int) -> None:
         super().__init__()
-        norm = nn.InstanceNorm2d
+        norm = InstanceNorm2d
         layer = _layers(norm)
         half, a, b, c, d = channels // 2, *(channels * 2**n for n in range(4))
         self.down_sample_flow = nn.ModuleList(

@@ -141,21 +141,23 @@ class Vgg16Features(nn.Module):
             else:
                 # skip_init: the values are loaded next, and drawing them would move the global random state.
                 layers.append(nn.utils.skip_init(nn.Conv2d, channels, step, kernel_size=3, padding=1))
-                layers.append(nn.ReLU())
+                layers.append(nn.ReLU(inplace=True))
                 channels = step
         self.features = nn.Sequential(*layers)
         self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Map (B, 3, H, W) in [0, 1] to the five feature maps."""
-        maps = []
+    def forward(self, images: Tensor, maps: int = 5) -> list[Tensor]:
+        """Map (B, 3, H, W) in [0, 1] to the feature maps, of which the finest ``maps`` are computed."""
+        found = []
         hidden = (images - self.mean) / self.std
         for index, layer in enumerate(self.features):
             hidden = layer(hidden)
             if index in self.TAPS:
-                maps.append(hidden)
-        return maps
+                found.append(hidden)
+                if len(found) == maps:
+                    break
+        return found
 
 
 # --------------------------------------------------------------------------------------------------------------------

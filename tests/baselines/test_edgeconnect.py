@@ -166,7 +166,7 @@ def test_vgg_sees_images_that_are_not_normalised(monkeypatch):
     method, seen = EdgeConnect(**{**TINY, "content_weight": 0.1, "style_weight": 250}), []
 
     class Extractor(torch.nn.Module):  # normalises as VGG16's does
-        def forward(self, images):
+        def forward(self, images, maps):
             mean, std = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
             seen.append((images - mean) / std)
             return [seen[-1], seen[-1][..., ::2, ::2]]

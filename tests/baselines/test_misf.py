@@ -42,6 +42,6 @@ def test_generator_equals_the_authors(case, published):
 def test_filtering_is_a_convolution_where_all_kernels_are_the_same(dilation):
     maps, _ = image_batch(1, 2, 12, 17)
     weights = torch.rand(3, 9)
-    filtered = predictive_filter(maps, weights.view(1, 27, 1, 1).expand(2, 27, 12, 17), dilation)
+    (filtered,) = predictive_filter(maps, weights.view(1, 27, 1, 1).expand(2, 27, 12, 17), [dilation])
     convolved = nn.functional.conv2d(maps, weights.view(3, 1, 3, 3), padding=dilation, dilation=dilation, groups=3)
     assert torch.allclose(filtered, convolved, atol=1e-5)

@@ -44,7 +44,7 @@ def stand_ins(monkeypatch):
         with unset_fake_temporarily():
             network = Vgg16Features().requires_grad_(False)
         move(network, torch.device("gpu", 0))
-        network.to = lambda device: network  # fake parameters cannot be moved
+        network.to = lambda *arguments, **options: network  # fake parameters cannot be moved
         return network
 
     monkeypatch.setattr("sair.weights.networks.vgg16_features", vgg16_features)
