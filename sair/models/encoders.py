@@ -7,13 +7,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from sair.models.convolutions import Convolutions
+
 
 class ResidualBlock(nn.Module):
     """x + conv(relu(conv(x))), 3x3, no normalisation."""
 
     def __init__(self, channels: int, dilation: int = 1) -> None:
         super().__init__()
-        self.body = nn.Sequential(
+        self.body = Convolutions(
             nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation),
@@ -61,7 +63,7 @@ class AppEncoder(nn.Module):
     def __init__(self, channels: int = 64, blocks: int = 8) -> None:
         super().__init__()
         self.channels = channels
-        self.layers = nn.Sequential(
+        self.layers = Convolutions(
             nn.Conv2d(4, channels, 7, padding=3),
             nn.ReLU(),
             nn.Conv2d(channels, 2 * channels, 4, stride=2, padding=1),
@@ -107,8 +109,8 @@ class EDSR(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.mask = channels, mask
-        self.head = nn.Sequential(nn.Conv2d(4 if mask else 3, channels, 3, padding=1))
-        self.body = nn.Sequential(
+        self.head = Convolutions(nn.Conv2d(4 if mask else 3, channels, 3, padding=1))
+        self.body = Convolutions(
             *[ResidualBlock(channels, dilation) for dilation in dilations or [1] * blocks],
             nn.Conv2d(channels, channels, 3, padding=1),
         )

@@ -159,18 +159,15 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
     def after_first(self, hidden: Tensor) -> Tensor:
-        """Apply the layers between the first linear layer and the last, (..., width) -> (..., width).
+        """Apply the layers between the first linear layer and the last, (N, width) -> (N, width).
 
-        ``hidden`` is overwritten.
+        ``hidden`` is overwritten. It must be no view: PyTorch copies the gradient of an operation in place on a view.
         """
-        shape = hidden.shape[:-1]
-        # Flattened to rows: with more axes a linear layer returns a view, and PyTorch copies the gradient of an
-        # operation in place on a view.
-        hidden = hidden.flatten(0, -2).relu_()
+        hidden = hidden.relu_()
         _, *inner, _ = (layer for layer in self.layers if isinstance(layer, nn.Linear))
         for layer in inner:
             hidden = linear_relu(hidden, layer)
-        return hidden.unflatten(0, shape)
+        return hidden
 
     def last(self, hidden: Tensor) -> Tensor:
         """Apply the last linear layer, (..., width) -> (..., outputs)."""
@@ -267,10 +264,10 @@ class LocalImplicitFunction(nn.Module):
         else:
             looked_up = parts(self._per_cell(strip, strip.index, per_cell, bias, extra, dense=False))
         offsets, weights = parts(_side_by_side(members.offset)), parts(_side_by_side(members.weight))
-        values = [
-            self.imnet.last(_mean(self.imnet.after_first(F.linear(offset, of_offset) + part), weight))
-            for part, offset, weight in zip(looked_up, offsets, weights, strict=True)
-        ]
+        values = []
+        for part, offset, weight in zip(looked_up, offsets, weights, strict=True):
+            hidden = self.imnet.after_first(F.linear(offset.flatten(0, 2), of_offset) + part.flatten(0, 2))
+            values.append(self.imnet.last(_mean(hidden.unflatten(0, weight.shape), weight)))
         return torch.cat(values, 1)
 
     def _per_cell(

@@ -6,6 +6,7 @@ Without a GPU, tests/models/test_gpu_rules.py checks the rules that a GPU has.
 import copy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,9 @@ from sair.commands.conformance import samples
 from sair.common import runtime
 from sair.methods.build import build
 from sair.methods.spec import load_spec, method_names
+from sair.models.encoders import AppEncoder
 from sair.training import loop
+from sair.training.recorded import RecordedSteps
 from sair.weights.networks import Vgg16Features
 
 DEVICE = "cuda"
@@ -102,6 +105,47 @@ def test_bfloat16_has_nearly_the_loss_of_float32(name, method_of, vgg):
         losses.append(train(method, DEVICE, precision, 0.5))
     for key, value in losses[0].items():
         assert losses[1][key] == pytest.approx(value, rel=0.05)
+
+
+def test_merged_convolutions_equal_single_ones():
+    layers = seeded(AppEncoder(8, 1), 3).to(DEVICE)
+    images, masks = (x.to(DEVICE) for x in samples(2))
+    results = []
+    with torch.autocast(DEVICE, torch.bfloat16):
+        for forward in (layers.layers.forward, partial(torch.nn.Sequential.forward, layers.layers)):
+            layers.layers.forward = forward
+            output = layers(images * (1 - masks), masks)
+            results.append([output, *torch.autograd.grad(output.float().square().sum(), list(layers.parameters()))])
+            torch.clear_autocast_cache()
+    for found, expected in zip(*results, strict=True):
+        assert (found.float() - expected.float()).norm() < 0.02 * expected.float().norm()
+
+
+def test_recorded_steps_give_the_same_weights(method_of):
+    states = []
+    for recorded in (False, True):
+        method, _ = method_of("sair")
+        optimizers = loop.prepare(method.train().to(DEVICE))
+
+        def apply(name, loss, optimizers=optimizers):
+            optimizers[name].zero_grad(set_to_none=True)
+            loss.backward()
+            optimizers[name].step()
+            torch.clear_autocast_cache()
+
+        steps = RecordedSteps(method.training_step, apply, optimizers.values())
+        if not recorded:
+            steps._taken = -100  # never recorded
+        with runtime.autocast("bf16", torch.device(DEVICE)):
+            for number in range(8):
+                torch.manual_seed(number)
+                images, masks = (x.to(DEVICE).roll(number, -1) for x in samples(2))
+                losses = []
+                steps({"images": images, "masks": masks}, lambda name, loss, losses=losses: losses.append(float(loss)))
+        states.append([losses, {name: value.cpu() for name, value in method.state_dict().items()}])
+    assert states[0][0] == states[1][0]
+    for name, value in states[0][1].items():
+        assert torch.equal(value, states[1][1][name]), name
 
 
 def test_a_killed_training_gives_the_same_weights(method_of, config, frozen_split, tmp_path, monkeypatch):
