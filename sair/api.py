@@ -116,9 +116,10 @@ def compare(
             counts, for methods that are not trained.
 
     Returns:
-        One row per bucket and measure: difference (variant minus reference), low and high (95 % interval), p, n,
-        clusters, adjusted_p, outcome (``improved``, ``worse`` or ``no difference``) and, for ``no difference``, the
-        reason.
+        One row per bucket and measure: difference (variant minus reference); low, high, p and adjusted_p of these
+        weights (over images); n, clusters; method_low, method_high and method_p of these methods (over trainings and
+        images); the probabilities chance_better, chance_equivalent and chance_worse; outcome (``improved``, ``worse``
+        or ``no difference``) and, for ``no difference``, the reason.
 
     Raises:
         InputError: the scores are of different images, or have no measure in common.
@@ -126,10 +127,7 @@ def compare(
     with tempfile.TemporaryDirectory() as folder:
         before, after = (_as_file(scores, Path(folder, name)) for name, scores in (("b", reference), ("a", variant)))
         verdicts = comparison.compare(before, after, least)
-    columns = ["bucket", "metric", *verdicts[0].difference._fields, "adjusted_p", "outcome", "reason"]
-    return pd.DataFrame([[*v[:2], *v.difference, *v[3:]] for v in verdicts], columns=columns).rename(
-        columns={"mean": "difference"}
-    )
+    return comparison.to_frame(verdicts)
 
 
 @cache

@@ -9,9 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sair.evaluation.statistics_seeds import LEVEL, Components, cluster_values, components
+
 RESAMPLES = 2000
 SIGN_FLIPS = 10_000
-LEVEL = 0.05  # of significance, after correction
 # With k clusters the smallest p of a two-sided sign-flip test is 2 / 2^k, so five cannot reach LEVEL, even uncorrected.
 FEWEST_CLUSTERS = 6
 BLOCK = 1 << 20  # numbers drawn at once, so that memory does not grow with the number of images
@@ -33,12 +34,14 @@ class Estimate(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """A mean paired difference with its 95 % interval.
+    """A mean paired difference with its 95 % interval over images, for the weights that were trained.
 
     low, high: ends of the interval.
     p: two-sided, of no difference.
     n: number of pairs.
     clusters: number of clusters that they form.
+    components: the variance that images and seeds contribute, for statements on other trainings; None with fewer than
+        two clusters.
     """
 
     mean: float
@@ -47,6 +50,12 @@ class Difference(NamedTuple):
     p: float
     n: int
     clusters: int
+    components: Components | None = None
+
+    @property
+    def numbers(self) -> tuple[float, float, float, float, int, int]:
+        """Return mean, low, high, p, n and clusters."""
+        return self[:6]
 
 
 NO_ESTIMATE = Estimate(math.nan, math.nan, math.nan, 0, 0)
@@ -75,21 +84,26 @@ def paired(a: np.ndarray, b: np.ndarray, seed: int = 0, clusters: Sequence[str] 
     """Compare two methods on the same images: the mean of ``a - b``.
 
     Args:
-        a, b: one number per image, in the same order.
+        a, b: float (images,), one number per image, in the same order; or (seeds, images). Equal numbers of seeds are
+            paired in their order.
         seed: of the resampling and of the sign flips.
         clusters: same as in ``estimate``; all images of a cluster change sign together.
 
     Returns:
-        The interval is a percentile bootstrap; p is that of a sign-flip permutation test.
+        Interval and p are those of the means over the given seeds: a percentile bootstrap and a sign-flip permutation
+        test over images. ``components`` has the variance for other trainings.
     """
-    difference = np.asarray(a, dtype=np.float64) - np.asarray(b, dtype=np.float64)
+    first, second = (np.atleast_2d(np.asarray(values, dtype=np.float64)) for values in (a, b))
+    difference = first.mean(0) - second.mean(0)
     mean, low, high, n, count = estimate(difference, seed, clusters)
     if not math.isfinite(mean) or count < 2:
         return Difference(mean, low, high, math.nan, n, count)
+    grouped = (values if clusters is None else cluster_values(values, clusters) for values in (first, second))
+    parts = components(*grouped)
     sums, _ = _by_cluster(difference, clusters)
     rng = np.random.Generator(np.random.PCG64(seed + 1))
     flipped = [rng.choice((-1.0, 1.0), (rows, count)) @ sums / n for rows in blocks(SIGN_FLIPS, count)]
-    return Difference(mean, low, high, permutation_p(mean, np.concatenate(flipped)), n, count)
+    return Difference(mean, low, high, permutation_p(mean, np.concatenate(flipped)), n, count, parts)
 
 
 def permutation_p(observed: float, permuted: np.ndarray) -> float:
@@ -142,49 +156,74 @@ NO_SPREAD = "no seed spread known"
 CHANCE = f"p >= {LEVEL}"
 TOO_MANY = f"too many comparisons for {SIGN_FLIPS:,} permutations"
 WITHIN_SPREAD = "within the seed spread"
+SEEDS_DISAGREE = "the seeds disagree"
 
 
 class Decision(NamedTuple):
     """What the rule decides for one difference.
 
     sign: 1 if it is really positive, -1 if it is really negative, 0 if neither is shown.
-    adjusted_p: corrected for the whole family.
+    adjusted_p: of the test over images, corrected for the whole family: an answer about these weights.
     reason: why nothing is decided; empty otherwise.
+    method_p: of the test over trainings and images, corrected for the whole family: an answer about these methods. nan
+        if nothing is known about other trainings.
     """
 
     sign: int
     adjusted_p: float
     reason: str
+    method_p: float = math.nan
 
 
 def decide(differences: Sequence[Difference], least: Sequence[float | None]) -> list[Decision]:
     """Decide which differences of a family are real, for bold print, verdicts on claims and regression checks.
 
-    A difference is real if its paired test, corrected by Holm for the whole family, has p below ``LEVEL`` *and* its
-    size is above the change that another training seed causes. The test alone does not account for other trainings.
+    A difference is real if two tests have p below ``LEVEL`` after Holm's correction for the whole family: the paired
+    test over images, and a t-test whose variance also has the known spread of trainings. With several seeds also the 95
+    % interval that is measured over seeds and images must exclude zero.
 
     Args:
         differences: all comparisons that are printed together.
-        least: for each, the change that another training seed alone causes (``regression.least``); None if it was
-            never measured, and then nothing is decided.
+        least: for each, the change that another training seed alone causes (``regression.least``), which 95 % of such
+            changes are below. None if it was never measured: then the second test uses the spread of the seeds, and
+            with a single seed nothing is decided.
     """
     adjusted = holm([difference.p for difference in differences])
+    over_seeds = holm([_method_p(difference, size) for difference, size in zip(differences, least, strict=True)])
     tested = [difference.clusters for difference in differences if not math.isnan(difference.p)]
     return [
-        _decision(difference, p, size, tested) for difference, p, size in zip(differences, adjusted, least, strict=True)
+        _decision(difference, p, method_p, tested)
+        for difference, p, method_p in zip(differences, adjusted, over_seeds, strict=True)
     ]
 
 
-def _decision(difference: Difference, p: float, least: float | None, tested: Sequence[int]) -> Decision:
+def _method_p(difference: Difference, least: float | None) -> float:
+    parts = difference.components
+    if parts is None:
+        return math.nan
+    return parts.distribution(None).p if least is None else parts.assuming(least).p
+
+
+def _decision(difference: Difference, p: float, method_p: float, tested: Sequence[int]) -> Decision:
     # p has a floor, however large the difference is. Holm multiplies it at least by the number of tests whose floor is
     # not lower.
     rivals = sum(clusters <= difference.clusters for clusters in tested)
     if math.isnan(p) or (p >= LEVEL and rivals * 2.0 ** (1 - difference.clusters) >= LEVEL):
-        return Decision(0, p, UNTESTED)
-    if least is None:
-        return Decision(0, p, NO_SPREAD)
-    if p >= LEVEL:
-        return Decision(0, p, TOO_MANY if rivals / (SIGN_FLIPS + 1) >= LEVEL else CHANCE)
-    if not abs(difference.mean) > least:
-        return Decision(0, p, WITHIN_SPREAD)
-    return Decision(1 if difference.mean > 0 else -1, p, "")
+        reason = UNTESTED
+    elif math.isnan(method_p):
+        reason = NO_SPREAD
+    elif p >= LEVEL:
+        reason = TOO_MANY if rivals / (SIGN_FLIPS + 1) >= LEVEL else CHANCE
+    elif method_p >= LEVEL:
+        reason = WITHIN_SPREAD
+    elif _disagree(difference):
+        reason = SEEDS_DISAGREE
+    else:
+        return Decision(1 if difference.mean > 0 else -1, p, "", method_p)
+    return Decision(0, p, reason, method_p)
+
+
+def _disagree(difference: Difference) -> bool:
+    """Return whether the 95 % interval that several seeds give contains zero; False for a single seed."""
+    measured = difference.components and difference.components.measured
+    return measured is not None and measured.p >= LEVEL

@@ -18,26 +18,33 @@ from sair.common.tabular import ANY, TEXT, read_csv
 from sair.data.buckets import ALL, holes
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_DIFFERENCE, Decision, Difference, decide
+from sair.evaluation.statistics_seeds import NO_OUTLOOK
 from sair.reporting import notes
 from sair.reporting.inputs import SEGMENTATION, ClaimsInputs, Files, Layout, layout
 from sair.reporting.measured import (
     Key,
     least_of,
-    quality_differences,
-    read_overlaps,
-    read_scores,
     same_images,
-    segmentation_differences,
 )
 from sair.reporting.paper import claimed
 from sair.reporting.rows import AGAIN, check_metrics, claimants
+from sair.reporting.runs import (
+    quality_differences,
+    read_runs,
+    read_segmented,
+    segmentation_differences,
+)
+from sair.reporting.standings import CHANCES
 
 COLUMNS = [
     *("table", "dataset", "better", "worse", "method", "against", "bucket", "metric"),
     *("claimed", "difference", "low", "high", "p", "adjusted_p", "n", "clusters", "verdict", "reason"),
-    "stated",
+    *("stated", "method_low", "method_high", "method_p", *CHANCES),
 ]
-NUMBERS = ("claimed", "difference", "low", "high", "p", "adjusted_p", "n", "clusters", "stated")
+NUMBERS = (
+    *("claimed", "difference", "low", "high", "p", "adjusted_p", "n", "clusters", "stated"),
+    *("method_low", "method_high", "method_p", *CHANCES),
+)
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 CONTRADICTED = "contradicted by the paper"
 CLIP = "clip"  # the dense CLIP, which is not a method, represents the paper's row without SIR
@@ -103,13 +110,14 @@ def write_claims(
     judged = [claim for claim in claims if claim.judged]
     family = decide([claim.difference for claim in judged], [least_of(claim.metric, least) for claim in judged])
     decisions = {id(claim): decision for claim, decision in zip(judged, family, strict=True)}
-    frame = pd.DataFrame([_line(claim, decisions.get(id(claim))) for claim in claims], columns=COLUMNS)
+    frame = pd.DataFrame([_line(claim, decisions.get(id(claim)), least) for claim in claims], columns=COLUMNS)
     write_csv(frame, output.csv)
     opposed = np.array([claim.contradicted for claim in claims], bool)
-    rule = notes.rule(len(judged), "this page", list(dict.fromkeys(claim.metric for claim in judged)), least)
+    several = len(config["seeds"]) > 1
+    rule = notes.rule(len(judged), "this page", list(dict.fromkeys(claim.metric for claim in judged)), least, several)
     terms = [
         *(f"The paper against itself, {slip}" for slip in _slips(inputs, config)),
-        *_summary(frame, int(opposed.sum()), rule),
+        *_summary(frame, int(opposed.sum()), rule, several),
         *_trained(config, methods),
     ]
     write_text(output.markdown, _page(frame, opposed, terms))
@@ -149,10 +157,10 @@ def _claims(shown: Layout, inputs: ClaimsInputs, methods: Mapping[str, Mapping[s
 
 def _scored(files: Files, metrics: Sequence[str]) -> Differences:
     """Return the function that compares the scores of two methods."""
-    read = cache(lambda name: read_scores(files[name], metrics))  # most orderings have the same first row
+    read = cache(lambda name: read_runs(files[name], metrics))  # most orderings have the same first row
 
     def differences(method: str, against: str, columns: Sequence[Key]) -> dict[Key, Difference]:
-        same_images({files[name][0]: read(name) for name in (method, against)})
+        same_images({files[name][0]: read(name).mean for name in (method, against)})
         return quality_differences(read(method), read(against), columns)
 
     return differences
@@ -163,18 +171,22 @@ def _segmented(files: Files, clip: str | None) -> Differences:
     assert clip is not None, "claims about segmentation need the dense CLIP"
 
     def differences(method: str, against: str, columns: Sequence[Key]) -> dict[Key, Difference]:
-        rival = read_overlaps(clip, "masked") if against == CLIP else read_overlaps(files[against], "completed")
-        return segmentation_differences(read_overlaps(files[method], "completed"), rival, columns)
+        rival = read_segmented(clip, "masked") if against == CLIP else read_segmented(files[against], "completed")
+        return segmentation_differences(read_segmented(files[method], "completed"), rival, columns)
 
     return differences
 
 
-def _line(claim: Claim, decision: Decision | None) -> list[Any]:
+def _line(claim: Claim, decision: Decision | None, least: Mapping[str, float]) -> list[Any]:
     """Return a claim's line of the CSV."""
-    mean, low, high, p, n, clusters = claim.difference
+    mean, low, high, p, n, clusters = claim.difference.numbers
     adjusted, reason = (decision.adjusted_p, decision.reason) if decision else (math.nan, "")
     numbers = mean, low, high, p, adjusted, n, clusters, verdict(claim, decision), reason
-    return [*claim[:8], claim.printed, *numbers, claim.stated]
+    parts, size = claim.difference.components, least_of(claim.metric, least)
+    interval = parts.distribution(size).interval if parts else (math.nan, math.nan)
+    outlook = parts.outlook(size, METRICS[claim.metric].higher_is_better) if parts else NO_OUTLOOK
+    over_seeds = *interval, decision.method_p if decision else math.nan, *outlook
+    return [*claim[:8], claim.printed, *numbers, claim.stated, *over_seeds]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -187,7 +199,7 @@ def _slips(inputs: ClaimsInputs, config: Mapping[str, Any]) -> Iterator[str]:
         yield from (f"`{table}`: {slip}" for slip in layout(config, table).claims.get("slips", []))
 
 
-def _summary(frame: pd.DataFrame, opposed: int, rule: str) -> Iterator[str]:
+def _summary(frame: pd.DataFrame, opposed: int, rule: str, several: bool) -> Iterator[str]:
     """Yield how many claims hold, what that means, and on which images they were judged."""
     counts = frame.verdict.value_counts()
     reasons = frame.reason[frame.verdict == UNDECIDED].value_counts()
@@ -203,8 +215,8 @@ def _summary(frame: pd.DataFrame, opposed: int, rule: str) -> Iterator[str]:
         f"holds, or does not hold, if {rule}."
     )
     yield (
-        "Differences are the first minus the second (an image counts once where all mask ratios are together), with "
-        "a 95 % bootstrap interval."
+        "Differences are the first minus the second (an image counts once where all mask ratios are together). "
+        f"{notes.intervals(several)}"
     )
     for name, part in frame[frame.n > 0].groupby("dataset", sort=False):
         n, clusters = part.n.max(), part.clusters.max()

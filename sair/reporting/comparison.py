@@ -16,17 +16,21 @@ from sair.evaluation.conventions import all_measures
 from sair.evaluation.metrics.of_images import ALL_MEASURES
 from sair.evaluation.metrics.registry import JUDGED, METRICS
 from sair.evaluation.score import KEYS
-from sair.evaluation.statistics import Difference, decide
+from sair.evaluation.statistics import Decision, Difference, decide
+from sair.evaluation.statistics_seeds import NO_OUTLOOK, Outlook
 from sair.reporting import notes
 from sair.reporting.measured import (
+    Key,
     family_of,
     least_in_unit,
+    least_of,
+    mean_of_seeds,
     means,
     measures_of,
-    quality_differences,
-    read_scores,
     same_images,
 )
+from sair.reporting.runs import Runs, quality_differences, quality_shares, read_runs
+from sair.reporting.standings import CHANCES
 
 IMPROVED, WORSE, SAME = "improved", "worse", "no difference"
 
@@ -34,10 +38,13 @@ IMPROVED, WORSE, SAME = "improved", "worse", "no difference"
 class Verdict(NamedTuple):
     """The outcome for one measure in one bucket.
 
-    difference: ``variant`` minus ``reference``.
-    adjusted_p: corrected for all comparisons of the check.
+    difference: ``variant`` minus ``reference``, with interval and p over images.
+    adjusted_p: that p, corrected for all comparisons of the check.
     outcome: ``improved``, ``worse`` or ``no difference``.
     reason: why there is no difference; empty otherwise.
+    method_low, method_high: ends of the 95 % interval over trainings and images; nan if no spread of seeds is known.
+    method_p: p over trainings and images, corrected like ``adjusted_p``.
+    outlook: probabilities that the variant is better, equivalent or worse.
     """
 
     bucket: str
@@ -46,6 +53,17 @@ class Verdict(NamedTuple):
     adjusted_p: float
     outcome: str
     reason: str
+    method_low: float
+    method_high: float
+    method_p: float
+    outlook: Outlook
+
+
+NUMBERS = [
+    *("difference", "low", "high", "p", "n", "clusters", "adjusted_p"),
+    *("method_low", "method_high", "method_p", *CHANCES),
+]
+COLUMNS = ["bucket", "metric", *NUMBERS, "outcome", "reason"]
 
 
 def compare(
@@ -64,37 +82,52 @@ def compare(
         InputError: a file is not a score file or has an unknown column; the two scored different images or measures.
     """
     names = {"reference": _name(reference), "variant": _name(variant)}
-    first, second = read_scores(reference), read_scores(variant)
+    first, second = read_runs(reference), read_runs(variant)
     for paths in (reference, variant):
         _check_headers(paths)
-    if (first.bucket == "").all() != (second.bucket == "").all():
+    if (first.mean.bucket == "").all() != (second.mean.bucket == "").all():
         # One was scored without masks, so only whole images can be compared.
         first, second = (
-            _without_buckets(frame, name) for frame, name in zip((first, second), names.values(), strict=True)
+            _without_buckets(runs, name) for runs, name in zip((first, second), names.values(), strict=True)
         )
     if names["reference"] == names["variant"]:
         names["variant"] += " (variant)"
-    same_images({names["variant"]: second, names["reference"]: first})
-    shared = [metric for metric in measures_of(first) if metric in measures_of(second)]
+    same_images({names["variant"]: second.mean, names["reference"]: first.mean})
+    shared = [metric for metric in measures_of(first.mean) if metric in measures_of(second.mean)]
     # Of the workflow's scores, use those that tables print; hole-only and raw ones would only reduce the power.
     printed = [metric for metric in shared if metric in METRICS] or shared
     if not printed:
         raise InputError(f"{names['variant']} and {names['reference']} have no measure in common.")
-    buckets = [bucket for bucket in dict.fromkeys(first.bucket) if bucket]
+    buckets = [bucket for bucket in dict.fromkeys(first.mean.bucket) if bucket]
     columns = [(bucket, metric) for bucket in [*buckets, ALL] for metric in printed]
     differences = quality_differences(second, first, columns)
     columns = [key for key in columns if differences[key].n]  # LPIPS does not exist for small images
     if not columns:
         raise InputError(f"{names['variant']} and {names['reference']}: no image has a number in both.")
-    known = means(first)
-    decisions = decide(
-        [differences[key] for key in columns],
-        [0.0 if least is None else least_in_unit(key, least, known) for key in columns],
-    )
+    known = means(first.mean)
+    sizes = [0.0 if least is None else least_in_unit(key, least, known) for key in columns]
+    decisions = decide([differences[key] for key in columns], sizes)
     return [
-        Verdict(*key, differences[key], decision.adjusted_p, _outcome(key[1], decision.sign), decision.reason)
-        for key, decision in zip(columns, decisions, strict=True)
+        _verdict(key, differences[key], decision, size)
+        for key, decision, size in zip(columns, decisions, sizes, strict=True)
     ]
+
+
+def _verdict(key: Key, difference: Difference, decision: Decision, least: float | None) -> Verdict:
+    parts = difference.components
+    low, high = parts.distribution(least).interval if parts else (math.nan, math.nan)
+    outlook = parts.outlook(least, METRICS[family_of(key[1])].higher_is_better) if parts else NO_OUTLOOK
+    found = _outcome(key[1], decision.sign)
+    return Verdict(*key, difference, decision.adjusted_p, found, decision.reason, low, high, decision.method_p, outlook)
+
+
+def to_frame(verdicts: Sequence[Verdict]) -> pd.DataFrame:
+    """Return the verdicts as a table with the columns ``COLUMNS``, one row each."""
+    rows = [
+        [*v[:2], *v.difference.numbers, v.adjusted_p, v.method_low, v.method_high, v.method_p, *v.outlook, *v[4:6]]
+        for v in verdicts
+    ]
+    return pd.DataFrame(rows, columns=COLUMNS)
 
 
 def parse_least(words: Sequence[str]) -> dict[str, float]:
@@ -133,13 +166,14 @@ def _name(paths: str | Path | Sequence[str | Path]) -> str:
     return str(paths if isinstance(paths, str | Path) else paths[0])
 
 
-def _without_buckets(scores: pd.DataFrame, name: str) -> pd.DataFrame:
-    if scores.id.duplicated().any():
+def _without_buckets(runs: Runs, name: str) -> Runs:
+    if runs.mean.id.duplicated().any():
         raise InputError(
             f"{name}: scores images under several masks each, and the other file was scored without masks. "
             "Score that file with the same masks."
         )
-    return scores.assign(bucket="").drop(columns="ratio", errors="ignore")
+    seeds = [frame.assign(bucket="").drop(columns="ratio", errors="ignore") for frame in runs.seeds]
+    return Runs(seeds, mean_of_seeds(seeds))
 
 
 def _outcome(metric: str, sign: int) -> str:
@@ -153,25 +187,30 @@ def to_text(verdicts: Sequence[Verdict]) -> str:
     rows = []
     for v in verdicts:
         digits = METRICS[family_of(v.metric)].decimals + 1
-        interval = f"[{v.difference.low:+.{digits}f}, {v.difference.high:+.{digits}f}]"
-        bucket = "all" if v.bucket == ALL else holes(v.bucket)
         rows.append(
             [
-                bucket,
+                "all" if v.bucket == ALL else holes(v.bucket),
                 METRICS[v.metric].label if v.metric in METRICS else v.metric,
                 f"{v.difference.mean:+.{digits}f}",
-                "-" if math.isnan(v.difference.low) else interval,
+                _interval(v.difference.low, v.difference.high, digits),
                 "-" if math.isnan(v.adjusted_p) else f"{v.adjusted_p:.4f}",
+                _interval(v.method_low, v.method_high, digits),
+                "-" if math.isnan(v.method_p) else f"{v.method_p:.4f}",
+                "-" if math.isnan(v.outlook.better) else " / ".join(f"{value:.2f}" for value in v.outlook),
                 v.difference.n,
                 v.outcome + (f" ({v.reason})" if v.reason else ""),
             ]
         )
-    return tabulate(
-        rows,
-        ["holes", "measure", "difference", "95 % interval", "p (Holm)", "n", "outcome"],
-        disable_numparse=True,
-        colalign=("left", "left", "right", "right", "right", "right", "left"),
-    )
+    headers = [
+        *("holes", "measure", "difference", "these weights", "p (Holm)", "these methods", "p (Holm)"),
+        *("better / equivalent / worse", "n", "outcome"),
+    ]
+    align = ("left", "left", *["right"] * 7, "left")
+    return tabulate(rows, headers, disable_numparse=True, colalign=align)
+
+
+def _interval(low: float, high: float, digits: int) -> str:
+    return "-" if math.isnan(low) else f"[{low:+.{digits}f}, {high:+.{digits}f}]"
 
 
 def terms(
@@ -186,15 +225,20 @@ def terms(
         reference, variant, least: same as in ``compare``.
         verdicts: the result of ``compare``.
     """
-    named = {"reference": reference, "variant": variant}
-    seeds = {who: 1 if isinstance(paths, str | Path) else len(paths) for who, paths in named.items()}
-    perfect = notes.perfect({who: read_scores(paths) for who, paths in named.items()})
+    runs = {"reference": read_runs(reference), "variant": read_runs(variant)}
+    seeds = {who: len(found.seeds) for who, found in runs.items()}
+    perfect = notes.perfect({who: found.mean for who, found in runs.items()})
     n, clusters = max((v.difference.n, v.difference.clusters) for v in verdicts)
     metrics = list(dict.fromkeys(family_of(v.metric) for v in verdicts))
+    size = least_of(verdicts[0].metric, least)
+    found = quality_shares(runs["variant"], runs["reference"], verdicts[0].metric, size)
+    label = METRICS[family_of(verdicts[0].metric)].label
     return [
-        f"Difference: variant minus reference, paired by image, 95 % bootstrap interval. At most n = {n} images "
-        f"together.{notes.clusters(n, clusters)} Seeds: {seeds['variant']} of the variant, "
-        f"{seeds['reference']} of the reference.",
-        f"Improved or worse: {notes.rule(len(verdicts), 'this check', metrics, least)}.",
+        f"Difference: variant minus reference, paired by image. At most n = {n} images together."
+        f"{notes.clusters(n, clusters)} Seeds: {seeds['variant']} of the variant, {seeds['reference']} of the "
+        "reference.",
+        notes.intervals(max(seeds.values()) > 1),
+        f"Improved or worse: {notes.rule(len(verdicts), 'this check', metrics, least, max(seeds.values()) > 1)}.",
+        *([notes.shares(found, f"the difference in {label} over all holes", max(seeds.values()) > 1)] if found else []),
         *([perfect] if perfect else []),
     ]

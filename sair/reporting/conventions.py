@@ -27,11 +27,10 @@ from sair.reporting.measured import (
     Key,
     least_in_unit,
     quality,
-    quality_differences,
-    read_scores,
     same_images,
 )
 from sair.reporting.rows import Row, collect
+from sair.reporting.runs import Runs, quality_differences, read_runs
 
 FAMILIES = tuple(CONVENTIONS[OURS].measures)
 COLUMNS = [
@@ -142,7 +141,7 @@ class Scored(NamedTuple):
 
 
 def measure_gains(
-    pairs: Sequence[Pair], frames: Mapping[str, pd.DataFrame], rows: Sequence[Row], least: Mapping[str, float]
+    pairs: Sequence[Pair], runs: Mapping[str, Runs], rows: Sequence[Row], least: Mapping[str, float]
 ) -> Gains:
     """Return the paired differences of the pairs in every cell, judged as one family.
 
@@ -150,7 +149,7 @@ def measure_gains(
 
     Args:
         pairs: methods, the first minus the second.
-        frames: scores of every method.
+        runs: scores of every method.
         rows: lines of the table.
         least: by metric, the change that another training seed alone causes, in our convention.
     """
@@ -158,7 +157,7 @@ def measure_gains(
     found = {
         (pair, key): difference
         for pair in pairs
-        for key, difference in quality_differences(frames[pair[0]], frames[pair[1]], cells[pair[0]]).items()
+        for key, difference in quality_differences(runs[pair[0]], runs[pair[1]], cells[pair[0]]).items()
     }
     known = {name: {key: cell.mean for key, cell in own.items()} for name, own in cells.items()}
     decisions = decide(list(found.values()), [least_in_unit(key, least, known[pair[1]]) for pair, key in found])
@@ -198,7 +197,7 @@ def _lines(scored: Scored, bucket: str, column: Column) -> Iterator[tuple[Pair, 
         yield (row.method, ""), (mean, low, high, math.nan, n, clusters, place.get(row.method))
     for (pair, at), gain in scored.gains.items():
         if at == key:
-            yield pair, (*gain.difference, None)
+            yield pair, (*gain.difference.numbers, None)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -336,7 +335,8 @@ def write_conventions(
     pairs = [(first, second) for first, second in config["conventions"]["pairs"]]
     buckets = bucket_names(config, shown.dataset)
     columns = all_columns()
-    frames = {name: read_scores(paths, [column.name for column in columns]) for name, paths in inputs.measured.items()}
+    runs = {name: read_runs(paths, [column.name for column in columns]) for name, paths in inputs.measured.items()}
+    frames = {name: found.mean for name, found in runs.items()}
     same_images(frames)
     scored_in = set(next(iter(frames.values())).bucket)
     if missing := [bucket for bucket in buckets if bucket not in scored_in]:
@@ -348,7 +348,7 @@ def write_conventions(
     seeds = {name: len(paths) for name, paths in inputs.measured.items()}
     rows = [row for row in collect(shown, methods, measured, seeds) if row.method]
     least = config["regression"]["least"]
-    scored = Scored(rows, measure_gains(pairs, frames, rows, least), columns)
+    scored = Scored(rows, measure_gains(pairs, runs, rows, least), columns)
     sample = next(iter(frames.values()))
     n, clusters = sample.groupby("bucket").id.count().max(), sample.cluster.nunique()
     terms = [
@@ -361,7 +361,8 @@ def write_conventions(
     if perfect := notes.perfect({row.label: frames[row.method] for row in rows}, apart):
         terms.append(perfect)
     write_csv(to_frame(scored, [*buckets, ALL]), output.csv)
-    rule = notes.rule(len(scored.gains), "this page", FAMILIES, least)
+    several = any(len(found.seeds) > 1 for found in runs.values())
+    rule = notes.rule(len(scored.gains), "this page", FAMILIES, least, several)
     write_text(output.markdown, to_markdown(scored, pairs, buckets, terms, rule))
 
 

@@ -1,9 +1,9 @@
-"""Read scores from disk and turn them into estimates by (bucket, metric) and paired differences of methods."""
+"""Read scores from disk and turn them into estimates by (bucket, metric)."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,10 @@ from sair.common.errors import InputError
 from sair.common.tabular import ANY, FINITE, TEXT, Number, read_csv
 from sair.data.buckets import ALL
 from sair.evaluation.conventions import CONVENTIONS, OURS, all_measures, column_name, kind
-from sair.evaluation.metrics.miou import REGIONS, SEGMENTATION_COLUMNS, mean_iou, mean_iou_difference
+from sair.evaluation.metrics.miou import REGIONS, SEGMENTATION_COLUMNS, mean_iou
 from sair.evaluation.metrics.of_images import ALL_MEASURES, ALWAYS, MEASURES
 from sair.evaluation.metrics.registry import METRICS
-from sair.evaluation.statistics import Difference, Estimate, estimate, paired
+from sair.evaluation.statistics import Estimate, estimate
 
 REGION = dict(zip(("miou", "miou_hole"), REGIONS, strict=True))
 Key = tuple[str, str]  # bucket, metric
@@ -85,21 +85,40 @@ def read_scores(paths: str | Path | Sequence[str | Path], required: Sequence[str
     Raises:
         InputError: a file is missing or not a score file; seeds that scored different images.
     """
+    return mean_of_seeds(read_seeds(paths, required))
+
+
+def read_seeds(paths: str | Path | Sequence[str | Path], required: Sequence[str] = ()) -> list[pd.DataFrame]:
+    """Read the scores of one method, one frame per seed; arguments and errors same as in ``read_scores``.
+
+    Returns:
+        id, bucket, cluster, ratio if it is known, and the measures; the same images in the same order in each frame.
+    """
     paths = [paths] if isinstance(paths, str | Path) else list(paths)
     frames = [_read_seed(path, required) for path in paths]
-    mean = frames[0]
+    first = frames[0]
     for path, frame in zip(paths, frames, strict=True):
-        if not frame[["bucket", "id"]].equals(mean[["bucket", "id"]]):
+        if not frame[["bucket", "id"]].equals(first[["bucket", "id"]]):
             raise InputError(f"{path}: scores other images than {paths[0]}. Delete the older one and run again.")
-        if not frame.cluster.equals(mean.cluster):
+        if not frame.cluster.equals(first.cluster):
             raise InputError(f"{path}: names other clusters than {paths[0]}. Delete the older one and run again.")
-    measures = measures_of(mean)
+    return frames
+
+
+def mean_of_seeds(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return the scores of one method averaged over its seeds, same as ``read_scores`` returns them.
+
+    Args:
+        frames: one per seed (``read_seeds``).
+    """
+    first = frames[0]
+    measures = measures_of(first)
     infinite = [np.isinf(frame[measures]) for frame in frames]
     values = sum(capped(frame)[measures] for frame in frames) / len(frames)
     values = values.mask(np.logical_and.reduce(infinite), math.inf)
     perfect = sum(part.any(axis=1).astype(int) for part in infinite)
-    kept = [name for name in ("id", "bucket", "cluster", "ratio") if name in mean]
-    return pd.concat([mean[kept], values, perfect.rename("perfect")], axis=1)
+    kept = [name for name in ("id", "bucket", "cluster", "ratio") if name in first]
+    return pd.concat([first[kept], values, perfect.rename("perfect")], axis=1)
 
 
 def read_stored(path: str | Path, required: Sequence[str] = ()) -> pd.DataFrame:
@@ -192,14 +211,16 @@ def _infinite(scores: pd.DataFrame) -> set[Key]:
     }
 
 
-def seed_spread(paths: Sequence[str | Path]) -> dict[Key, float]:
-    """Return the standard deviation over seeds of one method's means, by (bucket, metric); {} for a single seed."""
-    return _spread([means(read_scores(path)) for path in paths])
+def seed_spread(seeds: Sequence[pd.DataFrame]) -> dict[Key, float]:
+    """Return the standard deviation over seeds of one method's means, by (bucket, metric); {} for a single seed.
+
+    Args:
+        seeds: scores, one frame per seed (``read_seeds``).
+    """
+    return _spread([means(frame) for frame in seeds]) if len(seeds) > 1 else {}
 
 
 def _spread(seeds: Sequence[Mapping[Key, float]]) -> dict[Key, float]:
-    if len(seeds) < 2:
-        return {}
     with np.errstate(invalid="ignore"):  # infinite means, of images without an error, have no spread
         return {key: float(np.std([found[key] for found in seeds], ddof=1)) for key in seeds[0]}
 
@@ -233,31 +254,6 @@ def same_images(scores: Mapping[str, pd.DataFrame]) -> None:
             )
 
 
-def quality_differences(a: pd.DataFrame, b: pd.DataFrame, keys: Iterable[Key]) -> dict[Key, Difference]:
-    """Return paired differences of two methods' scores, ``a`` minus ``b``."""
-    both = capped(a).merge(capped(b), on=["bucket", "id"], suffixes=("_a", "_b"))
-    both["cluster"] = _common_clusters(both)
-    found = {}
-    for bucket, metric in keys:
-        columns = [f"{metric}_a", f"{metric}_b"]
-        part = both if bucket == ALL else both[both.bucket == bucket]
-        part = part.dropna(subset=columns)
-        if bucket == ALL:  # an image counts once
-            images = part.groupby("id")
-            part = images[columns].mean().assign(cluster=images.cluster.first())
-        first, second = (part[column].to_numpy() for column in columns)
-        found[bucket, metric] = paired(first, second, clusters=part.cluster)
-    return found
-
-
-def _common_clusters(both: pd.DataFrame) -> pd.Series:
-    """Return the clusters of two files' common images; a file without clusters takes those of the other."""
-    declared = [column for column in (both.cluster_a, both.cluster_b) if (column != both.id).any()]
-    if len(declared) == 2 and not declared[0].equals(declared[1]):
-        raise InputError("the two files put images into different clusters. Compare runs of one manifest.")
-    return declared[0] if declared else both.id
-
-
 # --------------------------------------------------------------------------------------------------------------------
 # FID, KID and segmentation
 
@@ -281,8 +277,8 @@ def distances(paths: Sequence[str | Path]) -> dict[Key, Estimate]:
     return found
 
 
-def read_overlaps(paths: str | Path | Sequence[str | Path], features: str) -> pd.DataFrame:
-    """Read one read-out's overlaps with the true regions (``sair.inference.segmentation``), averaged over its seeds.
+def read_overlaps(paths: str | Path | Sequence[str | Path], features: str) -> list[pd.DataFrame]:
+    """Read one read-out's overlaps with the true regions (``sair.inference.segmentation``), one frame per seed.
 
     Args:
         paths: segmentation.csv of a semantic encoder, or those of a method, one per seed.
@@ -300,14 +296,24 @@ def read_overlaps(paths: str | Path | Sequence[str | Path], features: str) -> pd
         if "cluster" not in frame:
             frame["cluster"] = frame.id
         frames.append(frame[frame.features == features])
-    if len(frames) == 1:
-        return frames[0]
     images = [set(zip(frame.bucket, frame.id, strict=True)) for frame in frames]
     for path, own in zip(paths, images, strict=True):
         if own != images[0]:
             raise InputError(f"{path}: segments other images than {paths[0]}. Delete the older one and run again.")
+    return frames
+
+
+def mean_of_overlaps(frames: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Return overlaps averaged over seeds.
+
+    Args:
+        frames: one per seed (``read_overlaps``).
+    """
+    if len(frames) == 1:
+        return frames[0]
+    numbers = ["intersection", "union"]
     keys = [name for name in SEGMENTATION_COLUMNS if name not in numbers]
-    total = pd.concat(frames).groupby(keys, sort=False, as_index=False)[list(numbers)].sum()
+    total = pd.concat(frames).groupby(keys, sort=False, as_index=False)[numbers].sum()
     return total.assign(**{name: total[name] / len(frames) for name in numbers})
 
 
@@ -323,20 +329,12 @@ def segmentation(overlaps: pd.DataFrame) -> dict[Key, Estimate]:
     }
 
 
-def segmentation_spread(paths: Sequence[str | Path], features: str) -> dict[Key, float]:
-    """Return the standard deviation over seeds of one read-out's mIoU, by (bucket, metric); {} for a single seed."""
-    if len(paths) < 2:
+def segmentation_spread(seeds: Sequence[pd.DataFrame]) -> dict[Key, float]:
+    """Return the standard deviation over seeds of one read-out's mIoU, by (bucket, metric); {} for a single seed.
+
+    Args:
+        seeds: overlaps, one frame per seed (``read_overlaps``).
+    """
+    if len(seeds) < 2:
         return {}
-    seeds = [segmentation(read_overlaps(path, features)) for path in paths]
-    return _spread([{key: found.mean for key, found in seed.items()} for seed in seeds])
-
-
-def segmentation_differences(a: pd.DataFrame, b: pd.DataFrame, keys: Iterable[Key]) -> dict[Key, Difference]:
-    """Return paired differences of two read-outs' mIoU, ``a`` minus ``b``."""
-    found = {}
-    for bucket, metric in keys:
-        regions = (part[part.region == REGION[metric]] for part in (a, b))
-        found[bucket, metric] = mean_iou_difference(
-            *(part if bucket == ALL else part[part.bucket == bucket] for part in regions)
-        )
-    return found
+    return _spread([{key: found.mean for key, found in segmentation(seed).items()} for seed in seeds])

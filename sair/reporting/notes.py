@@ -10,32 +10,38 @@ import pandas as pd
 
 from sair.evaluation.metrics.psnr import PSNR_CAP
 from sair.evaluation.metrics.registry import METRICS
-from sair.evaluation.statistics import FEWEST_CLUSTERS, LEVEL, Decision
+from sair.evaluation.statistics import FEWEST_CLUSTERS, Decision
+from sair.evaluation.statistics_seeds import LEVEL, Shares
 from sair.reporting.measured import family_of, least_of
 
 
-def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]) -> str:
-    """State when a difference counts: both conditions of ``decide``, with their numbers.
+def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float], several: bool) -> str:
+    """State when a difference counts: the conditions of ``decide``, with their numbers.
 
     Args:
         count: number of comparisons in Holm's correction.
         of: the place of these comparisons, such as ``this table``.
         metrics: the measures that are judged.
         least: by metric, the change that another training seed alone causes.
+        several: whether a compared method has several seeds.
     """
     known = [name for name in dict.fromkeys(metrics) if least_of(name, least) is not None]
     sizes = ", ".join(f"{least_of(name, least):g}{METRICS[name].after} in {METRICS[name].label}" for name in known)
     tests = {"swaps for mIoU" if family_of(name) == "miou" else "sign flips" for name in metrics}
     text = (
-        f"p < {LEVEL} in a test paired by image (random {' or '.join(sorted(tests))}) after Holm's correction for all "
-        f"{count} comparisons of {of}, and a difference larger than another training seed alone causes "
-        f"(`regression.least`: {sizes or 'not given'}"
+        f"p < {LEVEL} in a test paired by image (random {' or '.join(sorted(tests))}) and in a t-test that adds the "
+        "change which another training seed alone causes, both after Holm's correction for all "
+        f"{count} comparisons of {of} (that change, `regression.least`: {sizes or 'not given'}"
     )
     if unknown := dict.fromkeys(family_of(name) for name in metrics if name not in known):
         names = ", ".join(METRICS[name].label for name in unknown)
         keys = ", ".join(f"`regression.least.{name}`" for name in unknown)
-        text += f"; no seed spread measured for {names}, so nothing is decided there: set {keys}"
-    return f"{text})"
+        else_ = "the spread of the seeds is used" if several else "nothing is decided there"
+        text += f"; no seed spread measured for {names}, so {else_}: set {keys}"
+    text += ")"
+    if several:
+        text += ", if the 95 % interval that is measured over seeds and images excludes zero"
+    return text
 
 
 def reasons(decisions: Iterable[Decision]) -> str:
@@ -77,17 +83,51 @@ def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]], spread: b
     """
     if len(used) == 1:
         return (
-            f"One training seed ({used[0]}): intervals and tests are over images only. Only "
-            "`regression.least` covers variation between trainings; to detect a smaller gain, use several `seeds`."
+            f"One training seed ({used[0]}): the numbers are of these weights. They do not show how another training "
+            "of the same methods would come out. Statements on methods take the spread of trainings from "
+            "`regression.least`, which was measured elsewhere: if it is larger here, too much is decided. To detect a "
+            "smaller gain, and to measure the spread, use several `seeds`."
         )
-    text = (
-        f"Mean over the training seeds {', '.join(map(str, used))}, first averaged per image. Intervals and tests are "
-        "over images"
-    ) + ("; ±: standard deviation of the means over seeds." if spread else ".")
+    text = f"Mean over the training seeds {', '.join(map(str, used))}, first averaged per image" + (
+        "; ±: standard deviation of the means over seeds." if spread else "."
+    )
     if any(spec.get("semantics") for spec in methods):
         text += " Semantic encoders were trained once (seed 0): the effect of training them again is "
         text += "not in ±." if spread else "in no number here."
     return text
+
+
+def intervals(several: bool) -> str:
+    """State what the two kinds of 95 % intervals and tests are about.
+
+    Args:
+        several: whether a compared method has several seeds.
+    """
+    source = (
+        "a t interval over seeds and images, seeds paired between methods"
+        if several
+        else "a t interval over images and the known spread of seeds"
+    )
+    return (
+        "Intervals (95 %) of these weights: bootstrap over images. Of these methods, that is of other trainings, too: "
+        f"{source}. Better, equivalent, worse: the probabilities by the latter; equivalent is a difference up to "
+        "`regression.least`."
+    )
+
+
+def shares(found: Shares, of: str, several: bool) -> str:
+    """State what the variance of a mean difference is due to.
+
+    Args:
+        found: the shares.
+        of: the difference, such as ``the difference in PSNR``.
+        several: whether the spread of seeds was measured here, and not taken from ``regression.least``.
+    """
+    parts = [f"seeds {found.seeds:.0%}", f"images {found.images:.0%}", f"masks {found.masks:.0%}"]
+    if several:
+        parts.append(f"what a training does to single images {found.rest:.0%}")
+    source = "" if several else " (the seeds' by `regression.least`)"
+    return f"The variance of {of} is due to: {', '.join(parts)}{source}."
 
 
 def departures(methods: Iterable[Mapping[str, Any]]) -> str:

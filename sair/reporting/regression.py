@@ -25,7 +25,18 @@ from sair.data.buckets import holes
 from sair.data.manifest import manifest_hash, read_manifest, read_pair
 from sair.evaluation.metrics.of_images import COMPUTED
 from sair.provenance import records as provenance
-from sair.reporting.comparison import IMPROVED, SAME, WORSE, Verdict, compare, terms, to_text
+from sair.reporting.comparison import (
+    COLUMNS,
+    IMPROVED,
+    NUMBERS,
+    SAME,
+    WORSE,
+    Verdict,
+    compare,
+    terms,
+    to_frame,
+    to_text,
+)
 from sair.reporting.figures import HOLE_COLOUR, draw_grid
 from sair.reporting.measured import capped, read_scores
 from sair.reporting.reference import FACTS, counterpart, facts_file, score_files
@@ -124,18 +135,14 @@ def write_regression_report(
     against = counterpart(candidates, reference)
     theirs = [str(path) for path in score_files(reference, against)]
     verdicts = compare(theirs, scores, least)
-    write_csv(pd.DataFrame([[*v[:2], *v.difference, *v[3:]] for v in verdicts], columns=list(_COLUMNS)), output.csv)
+    write_csv(to_frame(verdicts), output.csv)
     moved = _moved(read_scores(theirs), read_scores(scores))
     write_png(output.grid, _grid(moved, manifest, _predictions(variant, against, Path(scores[0]).parent)))
     notes = terms(theirs, scores, verdicts, least)
     write_text(output.markdown, _page(variant, against, verdicts, facts, moved, Path(output.grid).name, notes))
 
 
-_COLUMNS = {
-    **dict.fromkeys(("bucket", "metric"), TEXT),
-    **dict.fromkeys(("difference", "low", "high", "p", "n", "clusters", "adjusted_p"), ANY),
-    **dict.fromkeys(("outcome", "reason"), TEXT),
-}
+_COLUMNS = {column: ANY if column in NUMBERS else TEXT for column in COLUMNS}
 
 
 def outcome(outcomes: Collection[str]) -> str:

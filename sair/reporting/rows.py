@@ -19,13 +19,18 @@ from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estima
 from sair.reporting.inputs import Layout
 from sair.reporting.measured import Key, least_of
 from sair.reporting.paper import claimed
+from sair.reporting.standings import CHANCES, NO_STANDING, Standing
 
 NOT_IMPLEMENTED = "not in this table yet"
 COLUMNS = [
     *("method", "label", "group", "bucket", "metric"),
     *("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper", "lead", "reason"),
+    *("method_low", "method_high", "rank_low", "rank_high", *CHANCES, "by_seed"),
 ]
-NUMBERS = ("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper")
+NUMBERS = (
+    *("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper"),
+    *("method_low", "method_high", "rank_low", "rank_high", *CHANCES),
+)
 BEST, TIED = "best", "tied"
 AGAIN = "Delete it and run again."
 
@@ -121,6 +126,7 @@ def to_frame(
     columns: Sequence[Key],
     marks: Mapping[Key, Mapping[str, str]],
     reasons: Mapping[str, str],
+    places: Mapping[tuple[str, Key], Standing],
 ) -> pd.DataFrame:
     """Return the CSV: one line per (method, bucket, metric); ``lead`` marks the best in printed columns.
 
@@ -129,6 +135,7 @@ def to_frame(
         columns: the columns to store.
         marks: who leads each printed column (``Leaders.marks``).
         reasons: by metric, why it is missing, or a caveat.
+        places: of each method in each column (``standings``).
     """
     lines = []
     for row in rows:
@@ -136,7 +143,9 @@ def to_frame(
             claim, lead = row.paper.get(key, math.nan), marks.get(key, {}).get(row.method, "")
             reason = row.reason or reasons.get(key[1], "")
             spread = row.spread.get(key, math.nan)
-            lines.append([*row[:3], *key, *row.cells.get(key, NO_ESTIMATE), row.seeds, spread, claim, lead, reason])
+            place = places.get((row.method, key), NO_STANDING)
+            cell = row.cells.get(key, NO_ESTIMATE)
+            lines.append([*row[:3], *key, *cell, row.seeds, spread, claim, lead, reason, *place.cells])
     return pd.DataFrame(lines, columns=COLUMNS)
 
 

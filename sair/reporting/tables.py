@@ -32,21 +32,31 @@ from sair.reporting.inputs import (
     layout,
     optional_metrics,
 )
-from sair.reporting.markup import markdown_table, to_latex, to_markdown
+from sair.reporting.markup import in_markdown, markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
     Key,
     distances,
+    least_of,
+    mean_of_overlaps,
     quality,
-    quality_differences,
     read_overlaps,
-    read_scores,
     same_images,
     seed_spread,
     segmentation,
-    segmentation_differences,
     segmentation_spread,
 )
 from sair.reporting.rows import Leaders, Row, Shape, collect, leaders, to_frame
+from sair.reporting.runs import (
+    Runs,
+    quality_differences,
+    quality_shares,
+    quality_values,
+    read_runs,
+    read_segmented,
+    segmentation_differences,
+    segmentation_values,
+)
+from sair.reporting.standings import Values, rank_table, spread_note, standings
 from sair.weights.sources import entry
 
 NO_INCEPTION = (
@@ -66,21 +76,33 @@ class _Lines:
 
     Attributes:
         rows: the table's lines.
-        frames: method -> scores or overlaps.
-        compare: the paired differences of two methods' frames, by column.
+        runs: method -> scores or overlaps.
+        compare: the paired differences of two methods, by column.
+        values: method -> column -> one number per seed and cluster.
         stored: all columns of the CSV.
     """
 
     rows: Sequence[Row]
-    frames: Mapping[str, pd.DataFrame]
-    compare: Callable[[pd.DataFrame, pd.DataFrame, list[Key]], dict[Key, Difference]]
+    runs: Mapping[str, Runs]
+    compare: Callable[[Runs, Runs, list[Key]], dict[Key, Difference]]
+    values: Values
     stored: Shape
+
+    @property
+    def competing(self) -> dict[str, str]:
+        """Return the labels of the methods that compete, in the table's order."""
+        return {row.method: row.label for row in self.rows if row.method and row.group != "control"}
+
+    @property
+    def several(self) -> bool:
+        """Return whether a method that competes has several seeds."""
+        return any(len(self.runs[method].seeds) > 1 for method in self.competing)
 
     def leaders(self, columns: Sequence[Key], least: Mapping[str, float]) -> Leaders:
         """Return who leads each column, with the comparisons behind it."""
 
         def compare(first: str, second: str, key: Key) -> Difference:
-            return self.compare(self.frames[first], self.frames[second], [key])[key]
+            return self.compare(self.runs[first], self.runs[second], [key])[key]
 
         return leaders(self.rows, columns, compare, least)
 
@@ -118,18 +140,23 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
     marked = lines.leaders(shape.columns, least)
     terms = list(_terms(shown, inputs, config, methods, lines.rows))
     files = {row.label: inputs.measured[row.method] for row in lines.rows if row.method in inputs.measured}
-    terms += [*conditions.notes(files), _explain(table, marked, shape.metrics, least)]
+    places = standings(lines.values, shape.columns, list(lines.competing), least)
+    terms += [*conditions.notes(files), _explain(table, marked, shape.metrics, least, lines.several)]
+    terms += spread_note(lines.values, shape.columns, list(lines.competing), least)
     found = _Distances()
     if shown.measure == QUALITY:
-        terms += _perfect(lines)
+        terms += [*_shares(lines, shape, least), *_perfect(lines)]
         found = _distances(lines.rows, shape.buckets, config["fid"])
         terms.append(found.note)
     title = f"{'Inpainting on' if shown.measure == QUALITY else 'Segmentation of masked images of'} {shown.dataset}"
-    write_csv(to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons), output.csv)
+    write_csv(to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons, places), output.csv)
     write_text(output.latex, to_latex(title, lines.rows, shape, marked.marks, terms))
     images = _images(inputs.figures, Path(output.markdown).parent, config["seeds"][0])
     page = markdown_table(lines.rows, shape, marked.marks)
-    write_text(output.markdown, to_markdown(f"{shown.title}: {title}", f"{page}\n\n{found.table}", terms, images))
+    labels = {method: in_markdown(label) for method, label in lines.competing.items()}
+    ranks = rank_table(places, labels, shape.columns, shape.metrics[0])
+    body = f"{page}\n\n{found.table}{ranks}"
+    write_text(output.markdown, to_markdown(f"{shown.title}: {title}", body, terms, images))
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -139,16 +166,18 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
 def _measure_quality(shown: Layout, inputs: TableInputs, config: Mapping[str, Any], methods: Specs) -> _Lines:
     """Return the lines of a table of quality, from scores and, if they were computed, from FID and KID."""
     measures = columns_with(optional_metrics(config))
-    frames = {name: read_scores(paths, measures) for name, paths in inputs.measured.items()}
-    same_images({inputs.measured[name][0]: frame for name, frame in frames.items()})
-    measured = {name: quality(frame) for name, frame in frames.items()}
+    runs = {name: read_runs(paths, measures) for name, paths in inputs.measured.items()}
+    same_images({inputs.measured[name][0]: found.mean for name, found in runs.items()})
+    measured = {name: quality(found.mean) for name, found in runs.items()}
     for name, paths in inputs.distances.items():
-        measured[name] |= _with_clusters(distances(paths), frames[name])
+        measured[name] |= _with_clusters(distances(paths), runs[name].mean)
     seeds = {name: len(paths) for name, paths in inputs.measured.items()}
     rows = collect(shown, methods, measured, seeds)
-    rows = [row._replace(spread=seed_spread(inputs.measured.get(row.method, ()))) for row in rows]
+    rows = [row._replace(spread=seed_spread(runs[row.method].seeds)) if row.method else row for row in rows]
     stored = Shape([*bucket_names(config, shown.dataset), ALL], [*measures, *SET_METRICS])
-    return _Lines(rows, frames, quality_differences, stored)
+    scored = Shape(stored.buckets, measures).columns
+    values = {name: quality_values(found, scored) for name, found in runs.items()}
+    return _Lines(rows, runs, quality_differences, values, stored)
 
 
 def _with_clusters(found: dict[Key, Estimate], scores: pd.DataFrame) -> dict[Key, Estimate]:
@@ -168,19 +197,15 @@ def _measure_segmentation(shown: Layout, inputs: TableInputs, config: Mapping[st
         "clip": {"label": "CLIP Encoder", "tables": {shown.name: "CLIP Encoder"}},
         "clip_complete": {"label": "CLIP Encoder, complete images", "tables": {shown.name: None}, "control": True},
     }
-    frames = {"clip": read_overlaps(inputs.clip, "masked"), "clip_complete": read_overlaps(inputs.clip, "complete")}
-    frames |= {name: read_overlaps(paths, "completed") for name, paths in inputs.measured.items()}
-    measured = {name: segmentation(frame) for name, frame in frames.items()}
+    runs = {"clip": read_segmented(inputs.clip, "masked"), "clip_complete": read_segmented(inputs.clip, "complete")}
+    runs |= {name: read_segmented(paths, "completed") for name, paths in inputs.measured.items()}
+    measured = {name: segmentation(found.mean) for name, found in runs.items()}
     seeds = dict.fromkeys(plain, 1) | {name: len(paths) for name, paths in inputs.measured.items()}
     rows = collect(shown, plain | dict(methods), measured, seeds)
-    spread = {name: segmentation_spread(paths, "completed") for name, paths in inputs.measured.items()}
-    rows = [row._replace(spread=spread.get(row.method, {})) for row in rows]
-    return _Lines(
-        rows,
-        frames,
-        segmentation_differences,
-        Shape([ALL, *bucket_names(config, shown.dataset)], PRINTED[SEGMENTATION]),
-    )
+    rows = [row._replace(spread=segmentation_spread(runs[row.method].seeds)) if row.method else row for row in rows]
+    values = {name: segmentation_values(found, measured[name]) for name, found in runs.items()}
+    stored = Shape([ALL, *bucket_names(config, shown.dataset)], PRINTED[SEGMENTATION])
+    return _Lines(rows, runs, segmentation_differences, values, stored)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -213,7 +238,7 @@ def _terms(
             missing.setdefault(row.reason, []).append(row.label)
     yield from (f"–: {reason} ({', '.join(labels)})." for reason, labels in missing.items())
     if inputs.clip is not None:
-        complete = segmentation(read_overlaps(inputs.clip, "complete"))[ALL, "miou"]
+        complete = segmentation(mean_of_overlaps(read_overlaps(inputs.clip, "complete")))[ALL, "miou"]
         yield (
             f"Semantics: the dense CLIP segments {complete.n} complete test images of "
             f"`{config['semantics']['dataset']}` by class names with mIoU {complete.mean:.2f}."
@@ -269,23 +294,39 @@ def _budget(training: Mapping[str, Any]) -> str:
     return f"{length} of batch {training['batch']}"
 
 
-def _explain(table: str, marked: Leaders, metrics: Sequence[str], least: Mapping[str, float]) -> str:
+def _explain(table: str, marked: Leaders, metrics: Sequence[str], least: Mapping[str, float], several: bool) -> str:
     """Explain the marks of a table, and why tied methods are tied."""
     decisions = list(marked.decisions.values())
-    stored = f"Intervals, every bucket and measure: {table}.csv."
+    stored = f"Intervals, every bucket and measure: {table}.csv. {notes.intervals(several)}"
     if not decisions:
         return f"No two methods compete (controls do not), so nothing is marked. {stored}"
+    rule = notes.rule(len(decisions), "this table", metrics, least, several)
     return (
-        f"Bold: better than every other method, that is {notes.rule(len(decisions), 'this table', metrics, least)}. "
+        f"Bold: better than every other method, that is {rule}. "
         "Underlined: the best and the methods that this rule does not distinguish from it. Of the comparisons with a "
         f"column's best, {notes.reasons(decisions)}. Controls do not compete. {stored}"
     )
 
 
+def _shares(lines: _Lines, shape: Shape, least: Mapping[str, float]) -> Iterator[str]:
+    """Yield what the variance of the difference between the best two methods is due to, by the first metric."""
+    metric = shape.metrics[0]
+    sign = 1 if METRICS[metric].higher_is_better else -1
+    means = {row.method: sign * row.cells[ALL, metric].mean for row in lines.rows if row.method in lines.competing}
+    best = sorted((name for name in means if math.isfinite(means[name])), key=lambda name: -means[name])[:2]
+    if len(best) < 2:
+        return
+    found = quality_shares(lines.runs[best[0]], lines.runs[best[1]], metric, least_of(metric, least))
+    if found:
+        labels = " and ".join(lines.competing[name] for name in best)
+        of = f"the difference between {labels}, {METRICS[metric].label} over all holes"
+        yield notes.shares(found, of, lines.several)
+
+
 def _perfect(lines: _Lines) -> list[str]:
     """Return the note on images that were filled without an error, if there are any."""
     controls = [row.label for row in lines.rows if row.group == "control"]
-    note = notes.perfect({row.label: lines.frames[row.method] for row in lines.rows if row.method}, controls)
+    note = notes.perfect({row.label: lines.runs[row.method].mean for row in lines.rows if row.method}, controls)
     return [note] if note else []
 
 

@@ -18,8 +18,16 @@ from sair.evaluation.statistics import (
     estimate,
     paired,
 )
+from sair.evaluation.statistics_seeds import Components
 
-SURE = Difference(0.5, 0.4, 0.6, 0.0001, 100, 100)
+
+def difference(mean=0.5, error=0.05, p=0.0001, clusters=100):
+    """Return a difference of two methods that were trained once."""
+    parts = Components(mean, error**2, clusters - 1, error**2, math.nan, 0, (1, 1))
+    return Difference(mean, mean - 2 * error, mean + 2 * error, p, 100, clusters, parts)
+
+
+SURE = difference()
 
 
 def signs(*differences, least=0.2):
@@ -27,12 +35,11 @@ def signs(*differences, least=0.2):
 
 
 def test_both_conditions_are_needed():
-    small = SURE._replace(mean=0.1, low=0.05, high=0.15)
-    unsure = SURE._replace(low=-0.1, p=0.2)
-    found = decide([SURE, SURE._replace(mean=-0.5), small, unsure], [0.2] * 4)
+    found = decide([SURE, difference(-0.5), difference(0.1, 0.02), difference(p=0.2)], [0.2] * 4)
     assert [decision.sign for decision in found] == [1, -1, 0, 0]
     assert [decision.reason for decision in found] == ["", "", WITHIN_SPREAD, CHANCE]
-    assert signs(SURE._replace(mean=0.2)) == [0], "the size that another seed moves is not above it"
+    assert signs(difference(0.2, 0.001)) == [0], "the size that another seed moves is not above it"
+    assert signs(difference(0.21, 0.001)) == [1], "a larger one is"
 
 
 def test_a_measure_without_a_seed_spread_is_not_decided():
@@ -80,7 +87,7 @@ def test_few_clusters_decide_nothing_however_many_images():
 
 def test_more_comparisons_need_more_clusters():
     """Seven photographs have a smallest p of 2 / 2^7: a family of four decides nothing, however large a gain."""
-    seven = SURE._replace(p=2 / 2**7, clusters=7)
+    seven = difference(p=2 / 2**7, clusters=7)
     assert {decision.reason for decision in decide([seven] * 3, [0.2] * 3)} == {""}
     assert {decision.reason for decision in decide([seven] * 4, [0.2] * 4)} == {UNTESTED}
     # Comparisons of another data set, which are decided before, do not count against it; its own chance is a chance.
@@ -93,7 +100,9 @@ def test_where_every_image_is_its_own_cluster_nothing_changes():
     rng = np.random.default_rng(0)
     a, b = rng.normal(30, 4, (2, 40))
     names = [f"p{k}" for k in range(40)]
-    assert estimate(a, clusters=names) == estimate(a) and paired(a, b, clusters=names) == paired(a, b)
+    assert estimate(a, clusters=names) == estimate(a)
+    first, second = paired(a, b, clusters=names), paired(a, b)
+    assert first.numbers == second.numbers and first.components.images == pytest.approx(second.components.images)
 
 
 def test_the_mean_is_over_images_and_the_interval_over_clusters():

@@ -9,7 +9,7 @@ import pytest
 from helpers.measured import BUCKETS, IMAGES, judge, method, overlaps, scores
 
 from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.statistics import NO_SPREAD, Decision, Difference
+from sair.evaluation.statistics import NO_SPREAD, SEEDS_DISAGREE, WITHIN_SPREAD, Decision, Difference
 from sair.reporting.claims import CONTRADICTED, FAILS, HOLDS, NOT_RUN, UNDECIDED, Claim, verdict, write_claims
 from sair.reporting.inputs import ClaimsInputs
 
@@ -119,8 +119,12 @@ def test_segmentation_claims_use_every_seed_and_both_claimants(config, tmp_path)
     methods = {name: {"label": name, "tables": {"table5": "CLIP Encoder + SIR"}} for name in files}
     frame, _ = judge(config, tmp_path, methods, files, "table5")
     assert frame.difference.tolist() == pytest.approx([(4 + 12) / 2 / 20 - 5 / 20, 3 / 20 - 5 / 20])
-    assert set(frame.verdict) == {UNDECIDED} and set(frame.reason) == {NO_SPREAD}
+    # Without a known spread two seeds that differ decide nothing by themselves, and a single one cannot.
+    assert set(frame.verdict) == {UNDECIDED} and frame.reason.tolist() == [WITHIN_SPREAD, NO_SPREAD]
     config = config | {"regression": config["regression"] | {"least": {"miou": 0.05}}}
+    frame, _ = judge(config, tmp_path, methods, files, "table5")
+    assert frame.verdict.tolist() == [UNDECIDED, FAILS] and frame.reason[0] == SEEDS_DISAGREE
+    files["sair"] = [overlaps(tmp_path / f"{s}.csv", ["completed"], [right]) for s, right in enumerate((8, 8))]
     frame, _ = judge(config, tmp_path, methods, files, "table5")
     assert frame.verdict.tolist() == [HOLDS, FAILS]
 

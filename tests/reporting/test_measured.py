@@ -7,7 +7,7 @@ import pytest
 from helpers.measured import IMAGES, overlaps, scores
 
 from sair.common.errors import InputError
-from sair.reporting.measured import quality, read_overlaps, read_scores, segmentation
+from sair.reporting.measured import mean_of_overlaps, quality, read_overlaps, read_scores, segmentation
 
 
 def test_seeds_that_scored_other_images_are_refused(tmp_path):
@@ -20,8 +20,8 @@ def test_seeds_that_scored_other_images_are_refused(tmp_path):
 
 def test_overlaps_of_seeds_are_averaged_by_image(tmp_path):
     first, second = (overlaps(tmp_path / f"{k}.csv", ["completed"], [right]) for k, right in enumerate((4, 10)))
-    both = read_overlaps([first, second], "completed")
-    assert len(both) == len(read_overlaps(first, "completed"))
+    both = mean_of_overlaps(read_overlaps([first, second], "completed"))
+    assert len(both) == len(read_overlaps(first, "completed")[0])
     assert segmentation(both)["all", "miou"].mean == pytest.approx((4 + 10) / 2 / 20 + 1 / 20)
     pd.read_csv(first, dtype=str).query("id != 'p3'").to_csv(first, index=False)
     with pytest.raises(InputError, match="segments other images than"):
