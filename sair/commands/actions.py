@@ -129,10 +129,10 @@ def run_doctor(options: argparse.Namespace) -> int:
     """Print what a config needs; return 1 if anything is missing."""
     from tabulate import tabulate
 
-    from sair.commands.doctor import OK, examine
+    from sair.commands.doctor import OK, detectable, examine
 
     project = _project(options.configfile)
-    findings = list(examine(project.config, project.encoders))
+    findings = [*examine(project.config, project.encoders), *detectable(project)]
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 28, 80]))
     return 0 if all(finding.state == OK for finding in findings) else 1
 

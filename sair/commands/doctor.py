@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
@@ -14,8 +14,12 @@ from sair.common.errors import InputError
 from sair.data.checks import Check, MissingError, dataset_checks, mask_checks
 from sair.data.freeze import finished, refuse_trained_on
 from sair.reporting.inputs import optional_weights
+from sair.reporting.planned import planned_tables
 from sair.weights import resolve
 from sair.weights.sources import ALWAYS, check, entry, how_to_get, local, name_of
+
+if TYPE_CHECKING:
+    from sair.pipeline.project import Project
 
 OK, MISSING, WRONG = "ok", "missing", "wrong"
 FINISHED = 2000  # up to this many images, a set is also read and compared as a whole; larger sets only by the run
@@ -55,6 +59,16 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
     for name, spec in encoders.items():
         if spec["parameters"].get("pretrained"):
             yield _pretrained(f"weights {name}", spec["parameters"])
+
+
+def detectable(project: Project) -> Iterator[Finding]:
+    """Yield which differences the tables of a config could show, before anything is trained."""
+    tables = {name: project.specifications(name) for name in project.config["tables"]}
+    try:
+        for planned in planned_tables(project.config, tables):
+            yield Finding(OK, f"{planned.title}, differences", str(planned))
+    except InputError as error:
+        yield Finding(WRONG, "regression.reference", str(error))
 
 
 def _datasets(specs: dict[str, dict[str, Any]], config: dict[str, Any], trained: bool) -> Iterator[Finding]:

@@ -33,14 +33,15 @@ def smallest_difference(design: Design, least: float, image_spread: float) -> fl
         image_spread: standard deviation over images of the paired difference of two methods.
 
     Returns:
-        In the unit of ``least``; infinite for fewer than two images.
+        In the unit of ``least``; infinite if so few images decide nothing.
     """
     import numpy as np
     from scipy import special
 
     from sair.evaluation.statistics_seeds import BOUND, LEVEL
 
-    if design.images < 2:
+    # The smallest p of a two-sided sign-flip test of n images is 2 / 2^n.
+    if design.images < 2 or design.family * 2.0 ** (1 - design.images) >= LEVEL:
         return math.inf
     seeds, images = (least / BOUND) ** 2 / design.seeds, image_spread**2 / design.images
     error = math.sqrt(seeds + images)

@@ -7,6 +7,7 @@ be refused by the lock, or write at the same time as an old job.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import sys
 import threading
@@ -45,6 +46,22 @@ def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Pr
         for file in files:
             read_mapping(file)
         return Project(config, schema, list(files))
+
+
+def foresee(project: Project) -> None:
+    """Print at a dry run which differences the tables could show. Snakemake calls no hook there, so its options tell.
+
+    Args:
+        project: what ``plan`` returned.
+    """
+    if not any(re.fullmatch(r"-[a-zA-Z]*n[a-zA-Z]*|--dry-?run", word) for word in sys.argv[1:]):
+        return
+    from sair.reporting.planned import REMEDY, planned_tables
+
+    with one_line():
+        tables = {name: project.specifications(name) for name in project.config["tables"]}
+        found = [f"{planned.title}: {planned}." for planned in planned_tables(project.config, tables)]
+    print(*found, *([REMEDY] if found else []), sep="\n", file=sys.stderr)
 
 
 def share_gpus(project: Project, workflow: Any) -> GpuNeeds:

@@ -167,6 +167,7 @@ def test_a_design_detects_less_the_smaller_it_is():
     assert smallest_difference(Design(3, 20, 12), LEAST, 0.5) > found[1]
     assert smallest_difference(Design(3, 100, 84), LEAST, 0.5) >= found[1]
     assert smallest_difference(Design(1, 1, 1), LEAST, 0.5) == math.inf
+    assert smallest_difference(Design(3, 7, 12), LEAST, 0.5) == math.inf, "seven photographs decide nothing"
     assert smallest_difference(Design(1, 100, 1), 0.0, 0.0) == 0
 
 
