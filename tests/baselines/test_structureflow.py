@@ -25,7 +25,7 @@ from baselines.structureflow import (
     structure_images,
 )
 from baselines.structureflow.losses import sampling_correctness
-from baselines.structureflow.model import add_spectral_norm
+from baselines.structureflow.model import LayerNorm, add_spectral_norm
 from sair.commands.conformance import samples
 from sair.common.errors import InputError
 
@@ -106,6 +106,20 @@ def test_networks_equal_the_authors(case, networks):
         assert_golden(found, case[wanted])
     for found, wanted in zip(answers, case["dis"], strict=True):
         assert_golden(found, wanted)
+
+
+def test_a_gpu_s_normalisation_equals_a_cpu_s():
+    layer = LayerNorm(6)
+    with torch.no_grad():
+        layer.weight.uniform_()
+        layer.bias.uniform_()
+    x = torch.randn(3, 6, 20, 17).mul(5).add(2).requires_grad_()
+    results = []
+    for normalise in (layer.forward, layer._by_moments):
+        output = normalise(x)
+        results.append([output.detach(), *torch.autograd.grad(output.pow(3).sum(), [x, *layer.parameters()])])
+    for expected, found in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_correctness_equals_the_authors():

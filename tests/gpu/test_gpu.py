@@ -17,6 +17,7 @@ from helpers.parity import seeded
 from sair.commands.conformance import samples
 from sair.common import runtime
 from sair.methods.build import build
+from sair.methods.readiness import lacking
 from sair.methods.spec import load_spec, method_names
 from sair.models.encoders import AppEncoder
 from sair.training import loop
@@ -38,6 +39,8 @@ def method_of(config):
 
     def make(name):
         spec = load_spec(name, "config/methods", "mini", config["training"])
+        if missing := lacking(spec):
+            pytest.skip(missing[0])
         if spec["semantics"]:
             encoder = build(load_spec(spec["semantics"], "config/semantics", "mini", config["training"]))
             spec["parameters"]["semantic"] = encoder.description
