@@ -25,7 +25,7 @@ TABLES = {  # checkpoints name classes, so the lowest layer that reads checkpoin
 EXAMPLES_AND_DATA = {
     ("sair/methods/loading.py", "sair.models.clip:CLIP"),  # an example in an error message
     ("sair/methods/spec.py", "baselines.lama:LaMa"),  # another one
-    ("sair/weights/sources.py", "baselines"),  # the folder of the cards that list the authors' files
+    ("sair/weights/cards.py", "baselines"),  # the folder of the cards that list the authors' files
     ("sair/provenance/code.py", "sair.pipeline.job"),  # the frame of every script, whose code does not count
 }
 

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sair.common.errors import InputError
 from sair.common.files import read_mapping
@@ -49,6 +49,33 @@ def _refuse_beside_checkpoint(options: argparse.Namespace) -> None:
             raise InputError(
                 f"--{name}: has no effect with --checkpoint, which names its own method. Leave out one of the two."
             )
+
+
+def run_evaluate(options: argparse.Namespace) -> int:
+    """Evaluate released checkpoints; return 1 if a method that was asked for is not in the table."""
+    from sair.commands.evaluate import TABLE, Request, listing, plan, run
+
+    if options.cores is not None and options.cores < 1:
+        raise InputError(f"--cores {options.cores}: expected at least 1. Leave it out to use all cores.")
+    names = [name.strip() for part in options.methods or () for name in part.split(",") if name.strip()]
+    chosen = plan(
+        Request(
+            options.images, options.masks, options.output, tuple(dict.fromkeys(names)), options.hole, options.size,
+            options.limit, options.draw, tuple(options.configfile),
+        )
+    )  # fmt: skip
+    print(f"Evaluates {', '.join(chosen.ready)} on {chosen.about}.")
+    if chosen.missing:
+        print("Left out, because something is missing:", *listing(chosen.missing), sep="\n")
+    sys.stdout.flush()
+    failed = run(chosen, options.cores)
+    table = Path(chosen.project.results) / f"{TABLE}.md"
+    print(*(line for line in table.read_text(encoding="utf-8").splitlines() if line.startswith("|")), sep="\n")
+    if failed:
+        print(f"error: failed, and left out: {', '.join(failed)}. The errors are above.", file=sys.stderr)
+    print(f"{table}, {table.with_suffix('.csv')}, {table.with_name('report.html')}: written.")
+    print(f"To check them: sair verify --configfile {chosen.file}")
+    return 1 if failed or (names and chosen.missing) else 0
 
 
 def run_score(options: argparse.Namespace) -> None:
@@ -132,9 +159,15 @@ def run_doctor(options: argparse.Namespace) -> int:
     from sair.commands.doctor import OK, detectable, examine
 
     project = _project(options.configfile)
-    findings = [*examine(project.config, project.encoders), *detectable(project)]
+    findings = [*examine(project.config, project.encoders, _of_tables(project)), *detectable(project)]
     print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 28, 80]))
     return 0 if all(finding.state == OK for finding in findings) else 1
+
+
+def _of_tables(project: Project) -> list[dict[str, Any]]:
+    """Return the specifications of all methods in a table, each once."""
+    names = dict.fromkeys(name for table in project.config["tables"] for name in project.rows(table))
+    return [project.method(name) for name in names]
 
 
 def run_weights_list(options: argparse.Namespace) -> None:

@@ -95,6 +95,8 @@ def _parser() -> argparse.ArgumentParser:
     inpaint.add_argument("--scale", type=float, default=1.0, help="enlarge the result, for example by 2.5 (default: 1)")
     inpaint.set_defaults(run=actions.run_inpaint)
 
+    _add_evaluate(commands)
+
     score = _command(
         commands, "score", help="compare a folder of predictions with a folder of ground truth images, paired by name"
     )
@@ -204,6 +206,41 @@ def _parser() -> argparse.ArgumentParser:
 def _command(commands: Any, name: str, help: str, **more: Any) -> argparse.ArgumentParser:
     """Add a command; its own help page begins with the sentence that the list of commands shows."""
     return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", **more)
+
+
+def _add_evaluate(commands: Any) -> None:
+    evaluate = _command(
+        commands,
+        "evaluate",
+        help="compare methods with released weights on your images and masks: a table and a report, without training",
+        epilog="Example: sair evaluate --images photos --masks masks --methods lama_big,migan -o results/mine. Exit "
+        "status: 1 if a method that --methods names is not in the table.",
+    )
+    evaluate.add_argument("--images", required=True, metavar="FOLDER", help="folder of images, of any sizes")
+    evaluate.add_argument(
+        "--masks",
+        required=True,
+        metavar="PATH",
+        help="folder of masks, or one mask for all images. Masks with the images' names belong to them; of others, "
+        "each image gets one of every hole ratio. Or families of published masks, such as lama_thin,lama_thick",
+    )
+    evaluate.add_argument(
+        "--methods", action="append", metavar="NAME,...", help="methods (default: those of config/published.yaml)"
+    )
+    evaluate.add_argument("-o", "--output", required=True, metavar="FOLDER", help="folder of the results")
+    evaluate.add_argument(
+        "--hole", choices=tuple(HOLES), default="white", help="what marks the hole in the masks (default: white)"
+    )
+    evaluate.add_argument(
+        "--size", type=int, metavar="N", help="side in pixels to which images are cropped and reduced (default: 256)"
+    )
+    evaluate.add_argument("--limit", type=int, metavar="N", help="only the first N images, for a quick look")
+    evaluate.add_argument(
+        "--draw", action="store_true", help="draw masks from the folder even if they have the images' names"
+    )
+    evaluate.add_argument("--cores", type=int, metavar="N", help="jobs at once (default: all cores)")
+    _takes_config(evaluate)
+    evaluate.set_defaults(run=actions.run_evaluate)
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pandas as pd
 
+from sair.commands.missing import missing_parts
 from sair.common.errors import InputError
 from sair.data.checks import Check, MissingError, dataset_checks, mask_checks
 from sair.data.freeze import finished, refuse_trained_on
@@ -33,12 +34,16 @@ class Finding(NamedTuple):
     description: str
 
 
-def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iterator[Finding]:
+def examine(
+    config: dict[str, Any], encoders: dict[str, dict[str, Any]], methods: Iterable[dict[str, Any]] = ()
+) -> Iterator[Finding]:
     """Check every set that the tables, figures and report of a config use, and the pretrained files.
 
     Args:
         config: a whole config, already checked with ``sair.pipeline.config.check_config``.
         encoders: specifications of the semantic encoders.
+        methods: specifications of the methods in tables; of those that are not trained, weights, libraries and
+            programs are looked for.
 
     Yields:
         One finding per check.
@@ -49,8 +54,9 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
     yield from _datasets({name: config["datasets"][name] for name in names}, config, trained)
     for name in dict.fromkeys(config["datasets"][name]["masks"] for name in names):
         # Check with the largest test split, which leaves the fewest masks for training.
-        count = max(spec["test"] for spec in (config["datasets"][on] for on in names) if spec["masks"] == name)
-        checks = mask_checks(config["masks"][name], config["image_size"], config["buckets"], count)
+        users = [spec for spec in (config["datasets"][on] for on in names) if spec["masks"] == name]
+        largest = max(users, key=lambda spec: spec["test"])
+        checks = mask_checks(config["masks"][name], config["image_size"], config["buckets"], largest["test"], largest)
         yield from _looked(f"masks {name}", checks)
     if config["device"] == "cuda":
         yield _try("device", _gpu)
@@ -59,6 +65,9 @@ def examine(config: dict[str, Any], encoders: dict[str, dict[str, Any]]) -> Iter
     for name, spec in encoders.items():
         if spec["parameters"].get("pretrained"):
             yield _pretrained(f"weights {name}", spec["parameters"])
+    for spec in methods:
+        if spec["training"] is None and (lines := missing_parts(spec)):
+            yield Finding(MISSING, f"method {spec['name']}", "; ".join(lines))
 
 
 def detectable(project: Project) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from sair.common.listing import list_images
 from sair.data.buckets import as_buckets
 from sair.data.clusters import clusters_of
 from sair.data.masks import MaskSet
+from sair.data.paired import check_pairs
 from sair.data.sources import classes_of, crop_side, label_file, labelled, makers, split_folder
 
 SAMPLES = 24  # images that are opened, spread evenly over a set; of masks whose order is checked, ten times as many
@@ -66,7 +67,7 @@ def check_sets(
     Raises:
         InputError: a check failed; the first fault is reported.
     """
-    for check in [*dataset_checks(dataset, size), *mask_checks(masks, size, buckets, dataset["test"])]:
+    for check in [*dataset_checks(dataset, size), *mask_checks(masks, size, buckets, dataset["test"], dataset)]:
         check.look()
 
 
@@ -188,7 +189,13 @@ def _all_labelled(spec: dict[str, Any]) -> str:
 # Mask sets
 
 
-def mask_checks(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, float]], count: int) -> Iterator[Check]:
+def mask_checks(
+    spec: dict[str, Any],
+    size: int,
+    buckets: Sequence[tuple[float, float]],
+    count: int,
+    dataset: dict[str, Any] | None = None,
+) -> Iterator[Check]:
     """Yield the checks of a mask set, in order.
 
     Args:
@@ -196,9 +203,14 @@ def mask_checks(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, 
         size: side of the frozen masks in pixels.
         buckets: hole-ratio intervals in percent.
         count: number of test images; each gets one mask of each bucket.
+        dataset: the dataset whose images masks with ``source: paired`` belong to; None: they are not compared.
     """
     if spec["source"] == "family":
         yield Check("", lambda: _families(spec, size, buckets))
+        return
+    if spec["source"] == "paired":
+        if dataset is not None:
+            yield Check("", lambda: check_pairs(dataset, spec))
         return
     if spec["source"] != "folder":
         yield Check("", lambda: f"{spec['source']}: drawn from a seed, no download needed")

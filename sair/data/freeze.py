@@ -21,6 +21,7 @@ from sair.data.buckets import as_buckets
 from sair.data.finish import finish
 from sair.data.manifest import IMAGE_COLUMNS, MANIFEST_COLUMNS, MASK_COLUMNS, read_table
 from sair.data.masks import MaskSet
+from sair.data.paired import PairedMasks
 from sair.data.sources import makers, together
 
 
@@ -151,7 +152,11 @@ def freeze_manifest(
     if trained_on is not None:
         refuse_trained_on(test, read_table(trained_on, IMAGE_COLUMNS), Path(trained_on).parent.name)
     size = read_rgb(folder / test.image.iloc[0]).shape[0]
-    mask_set = MaskSet(masks, size, as_buckets(buckets), len(test))
+    mask_set: MaskSet | PairedMasks
+    if masks["source"] == "paired":
+        mask_set = PairedMasks(masks, size, as_buckets(buckets), list(test.id))
+    else:
+        mask_set = MaskSet(masks, size, as_buckets(buckets), len(test))
     rows = []
     for label in mask_set.labels:
         pairs = zip(test.itertuples(), mask_set.test(label), strict=True)

@@ -159,7 +159,7 @@ class _MaskFolder:
         test = {path for paths in self._chosen.values() for path in paths}
         usable = [path for paths in by_bucket.values() for path in paths]
         self._training = sorted(set(usable) - test)
-        if not self._training:
+        if not self._training and self.limit:
             raise InputError(
                 f"{spec['path']}: all {len(usable)} masks are needed for the test and none is left for training. "
                 "Set `test` of the mask set to use fewer for the test (images then share masks), or add masks."

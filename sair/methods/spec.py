@@ -7,7 +7,7 @@ through nested mappings, the later ones on top:
     2. the config's ``training`` (settings of training only)
     3. the entry of ``presets`` that the config's ``preset`` names, from the file and the files that it extends
     4. the keys of the file itself, over those of the files that it extends
-    5. the config's ``methods.<name>``
+    5. the config's ``methods.<name>``; its ``weights`` are as if they were in a file that extends this one
 
 So a variant's own keys override a preset of the file that it extends. Parameters that no file can give are added later
 by ``with_parameters``. With ``weights`` there are no layers 1 and 2, and the parameters override those of the
@@ -32,7 +32,8 @@ METHODS = Path("config/methods")
 SEMANTICS = Path("config/semantics")
 UPKEEP = ("workers", "save_every", "validate_every")  # settings of training that do not affect the weights
 
-_DEFAULTS: dict[str, Any] = {"semantics": None, "over": None, "weights": None, "sees_truth": False, "control": False}
+_DEFAULTS: dict[str, Any] = {"semantics": None, "over": None, "weights": None, "card": None}
+_DEFAULTS |= {"sees_truth": False, "control": False}
 _DEFAULTS |= {"tables": {}, "parameters": {}, "training": {}, "published": {}}
 _OPTIONAL = (str, type(None))
 KEYS: dict[str, tuple[type, ...]] = {
@@ -42,6 +43,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "semantics": _OPTIONAL,
     "over": _OPTIONAL,
     "weights": _OPTIONAL,
+    "card": _OPTIONAL,
     "sees_truth": (bool,),
     "control": (bool,),
     "tables": (dict,),
@@ -50,7 +52,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "published": (dict,),
     "presets": (dict,),
 }
-PRESET_KEYS = ("parameters", "training")  # of an entry of `presets`, and of the config's `methods`
+PRESET_KEYS = ("parameters", "training")  # of an entry of `presets`; the config's `methods` also has `weights`
 # Keys that a checkpoint replaces.
 _OF_TRAINING = ("parameters", "presets", "training", "published")
 _WORDS = {str: "text", bool: "true or false", dict: "keys and values", type(None): "null"}
@@ -84,12 +86,12 @@ def load_spec(
         folder: the registry, such as ``config/methods``.
         preset: the entry of ``presets`` to merge.
         training: the config's ``training``.
-        changes: the config's ``methods``: by name, ``parameters`` and ``training``.
+        changes: the config's ``methods``: by name, ``parameters``, ``training`` and ``weights``.
 
     Returns:
-        Plain data: name, label, class, semantics, over, weights, sees_truth, control, tables, parameters, training
-        (None for a method that is not trained), published. It is stored in the checkpoint and is all that is needed to
-        build the method again.
+        Plain data: name, label, class, semantics, over, weights, card, sees_truth, control, tables, parameters,
+        training (None for a method that is not trained), published. It is stored in the checkpoint and is all that is
+        needed to build the method again.
 
     Raises:
         InputError: unknown name, key or preset, a value of the wrong type, or a file that extends itself or is over
@@ -144,7 +146,7 @@ def _load(name: str, folder: Path, preset: str, training: Layer, changes: Layer,
     if name in above:
         way = " -> ".join((*above, name))
         raise InputError(f"{path} is over itself through {way}. Remove one `over`.")
-    raw = _merged(name, folder)
+    raw = _with_weights(_merged(name, folder), changes.part(name))
     presets = raw.values.pop("presets", {})
     if presets and preset not in presets:
         raise InputError(f"{path} has no preset {preset!r}. {near(preset, presets)}")
@@ -213,6 +215,15 @@ def _merged(name: str, folder: Path) -> Layer:
         above = Layer({**merged.values, "tables": {}}, {**merged.origins, "tables": {}})
         merged = above.under(_origins(raw, folder / f"{file}.yaml", "presets"))
     return merged
+
+
+def _with_weights(raw: Layer, given: Layer) -> Layer:
+    """Lay the ``weights`` of the config's ``methods.<name>`` over a method's file, if there are any."""
+    if given.values.get("weights") is None:
+        return raw
+    kept = {key: value for key, value in raw.values.items() if key not in _OF_TRAINING}
+    weights = Layer({"weights": given.values["weights"]}, {"weights": given.origins["weights"]})
+    return Layer(kept, {key: raw.origins[key] for key in kept}).under(weights)
 
 
 def _origins(content: dict[str, Any], file: str | Path, key: str) -> Layer:

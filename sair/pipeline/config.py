@@ -65,14 +65,8 @@ def check_config(config: dict[str, Any], schema: str | Path = SCHEMA, files: Seq
 def _check(config: dict[str, Any], schema: str | Path) -> None:
     check_schema("config", config, read_schema(schema))
     as_buckets(config["buckets"])
-    for name, dataset in config["datasets"].items():
-        check_name(f"datasets.{name}.masks", dataset["masks"], config["masks"])
-        ids = len(dataset.get("parts", ())) + 1 - dataset.get("first_class", 0)
-        if "parts" in dataset and len(dataset["classes"]) != ids:
-            raise InputError(
-                f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
-                "0 where there is no part, then one for each part. Name every id."
-            )
+    for name in config["datasets"]:
+        _check_dataset(config, name)
     for name, masks in config["masks"].items():
         _check_families(name, masks)
     for name in config.get("metrics", ()):
@@ -87,6 +81,20 @@ def _check(config: dict[str, Any], schema: str | Path) -> None:
     for name in config["tables"]:
         _check_table(config, name)
     _check_semantics(config)
+
+
+def _check_dataset(config: dict[str, Any], name: str) -> None:
+    """Refuse a dataset with unknown masks, with masks that do not fit it, or with too few names of classes."""
+    dataset = config["datasets"][name]
+    check_name(f"datasets.{name}.masks", dataset["masks"], config["masks"])
+    ids = len(dataset.get("parts", ())) + 1 - dataset.get("first_class", 0)
+    if "parts" in dataset and len(dataset["classes"]) != ids:
+        raise InputError(
+            f"config, datasets.{name}.classes: {len(dataset['classes'])} names, but its `parts` make {ids} ids: "
+            "0 where there is no part, then one for each part. Name every id."
+        )
+    if config["masks"][dataset["masks"]]["source"] == "paired":
+        _check_paired(config, name)
 
 
 def _check_families(name: str, masks: Mapping[str, Any]) -> None:
@@ -104,6 +112,18 @@ def _check_families(name: str, masks: Mapping[str, Any]) -> None:
             f"config, masks.{name}.labels: only the family `{OBJECTS}` uses label maps. Add it to `family`, or remove "
             "`labels`."
         )
+
+
+def _check_paired(config: dict[str, Any], name: str) -> None:
+    """Refuse masks for each image with several buckets, or of images that are not cropped like their masks."""
+    dataset = config["datasets"][name]
+    where = f"config, datasets.{name}.masks: {dataset['masks']!r} is a mask for each image (`source: paired`)"
+    if len(config["buckets"]) > 1:
+        raise InputError(f"{where}, so there is one bucket. Write `buckets: [[0, 100]]`.")
+    strange = [key for key in ("crop", "stretch") if key in dataset]
+    if dataset["source"] != "folder" or strange:
+        key = f"`{strange[0]}`" if strange else f"`source: {dataset['source']}`"
+        raise InputError(f"{where}, but the dataset has {key}. Use a folder of images without `crop` and `stretch`.")
 
 
 def _check_table(config: dict[str, Any], name: str) -> None:

@@ -11,6 +11,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from sair.common.errors import InputError
 from sair.methods.spec import METHODS, UPKEEP, ancestors, processes
 from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, check_name, read_schema
 from sair.pipeline.registry import Registry, Spec
@@ -53,6 +54,14 @@ class Project:
         for figure in self.config["figures"].values():
             for name in figure["methods"]:
                 self.method(name)
+        for table, settings in self.config["tables"].items():
+            trained = [name for name in self.rows(table) if self.is_trained(name)]
+            if trained and self.config["datasets"][settings["dataset"]]["train"] == 0:
+                raise InputError(
+                    f"config, tables.{table}: {trained[0]} is trained, but {settings['dataset']!r} has no training "
+                    f"images (`train: 0`). Name released weights (`methods: {{{trained[0]}: {{weights: FILE}}}}`), "
+                    "raise `train`, or remove the method."
+                )
         conventions = self.config["conventions"]
         check_name("conventions.table", conventions["table"], self.tables(QUALITY))
         for name in chain.from_iterable(conventions["pairs"]):

@@ -14,11 +14,11 @@ import yaml
 
 from sair.common.errors import InputError, near
 from sair.common.files import file_sha256
+from sair.weights.cards import card_files, read_card
 
 ENVIRONMENT = "SAIR_WEIGHTS"
 DEFAULT_FOLDER = "weights"
 FOLDER = "folder of weights"
-CARDS = Path(__file__).resolve().parents[2] / "baselines"  # their card.yaml is read as data; nothing is imported
 OK, WRONG, UNKNOWN = "ok", "WRONG", "unknown"
 ALWAYS = ("alexnet", "lpips", "vgg16")  # needed by every config
 
@@ -77,8 +77,7 @@ def known() -> dict[str, Entry]:
     """Return every entry by name: those of ``known.yaml``, then the authors' checkpoints in the baselines' cards."""
     entries = yaml.safe_load(files("sair.weights").joinpath("known.yaml").read_text(encoding="utf-8"))
     found = {name: _entry(name, facts) for name, facts in entries.items()}
-    for path in sorted(CARDS.glob("*/card.yaml")):
-        card = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for card in map(read_card, card_files()):
         for name, facts in card["weights"].items():
             found[name] = _entry(name, {"licence": card["code"]["licence"], **facts, "authors": True})
     return found
@@ -232,6 +231,20 @@ def how_to_get(facts: Entry) -> str:
         else f"download by hand into {facts.name}/ of a folder of weights"
     )
     return f"{way}; from {facts.page} (terms: {facts.licence})"
+
+
+def where_from(card: str, method: str) -> list[str]:
+    """Return how to get a method's weights, one line for each entry of its card.
+
+    Args:
+        card: name of the card.
+        method: name of the method; of several entries of weights in the card, the one of that name counts.
+
+    Raises:
+        InputError: there is no such card.
+    """
+    names = list(read_card(card)["weights"])
+    return [f"{name}: {how_to_get(entry(name))}" for name in ([method] if method in names else names)]
 
 
 class FileState(NamedTuple):

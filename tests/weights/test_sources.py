@@ -6,6 +6,7 @@ from helpers.weights import CONTENT, sha256
 from sair.commands import doctor
 from sair.commands.cli import main
 from sair.weights import sources
+from sair.weights.cards import card_files, read_card
 from sair.weights.sources import File, known
 
 
@@ -64,6 +65,6 @@ def test_known_facts_are_consistent():
     assert f"/{known()['clip'].files[0].sha256}/" in known()["clip"].files[0].url
     openai = open_clip.get_pretrained_cfg("ViT-B-16-quickgelu", "openai")
     assert openai["url"] == known()["clip"].files[0].url and openai["hf_hub"] in known()["clip"].files[1].cache
-    assert {path.parent.name for path in sources.CARDS.glob("*/card.yaml")} == {
-        name.partition("_")[0] for name, facts in known().items() if facts.authors
-    }
+    listed = [name for card in map(read_card, card_files()) for name in card["weights"]]
+    assert sorted(listed) == sorted(name for name, facts in known().items() if facts.authors)
+    assert all(read_card(name)["code"]["licence"] for name in card_files())

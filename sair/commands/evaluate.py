@@ -1,0 +1,278 @@
+"""Evaluate released checkpoints on a user's images and masks: write a config, and run the ordinary workflow with it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sair.commands.missing import missing_parts
+from sair.common.errors import InputError
+from sair.common.files import read_mapping, write_text
+from sair.common.images import read_mask, stored_size
+from sair.common.listing import images_by_id
+from sair.common.progress import progress
+from sair.data.buckets import Bucket, bucket_of
+from sair.data.families.registry import NAMES, OBJECTS
+from sair.methods.origins import merge
+from sair.pipeline.config import DEFAULT, load_config
+from sair.pipeline.pages import report_inputs
+from sair.pipeline.project import Project
+from sair.weights.sources import ALWAYS, entry, how_to_get, local
+
+PUBLISHED = Path("config/published.yaml")
+TABLE, DATASET, MASKS = "evaluation", "images", "masks"  # their names in PUBLISHED
+WHOLE: list[list[float]] = [[0, 100]]  # the only bucket of masks that belong to certain images
+GRIDS = 3  # images that the grid below the table shows
+SCORING = tuple(name for name in ALWAYS if name != "vgg16")  # vgg16 is needed in training only
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for.
+
+    Attributes:
+        images: folder of images.
+        masks: folder of masks, one mask for all images, or families of published masks, separated by commas.
+        output: folder of the results.
+        methods: names of methods; empty for those of ``config/published.yaml``.
+        hole: what marks the hole in the masks (``sair.common.images.read_mask``).
+        size: side of the evaluated images in pixels; None for that of ``config/published.yaml``.
+        limit: number of images, the first ones; None for all.
+        draw: whether masks are drawn from the folder even if they have the images' names.
+        configfiles: further files that override the config, such as weights of other methods.
+    """
+
+    images: str
+    masks: str
+    output: str
+    methods: Sequence[str] = ()
+    hole: str = "white"
+    size: int | None = None
+    limit: int | None = None
+    draw: bool = False
+    configfiles: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is evaluated.
+
+    Attributes:
+        project: the plan of the workflow.
+        file: the config that was written.
+        wanted: names of the methods that the user asked for.
+        missing: method -> what it lacks and where to get it, one line each.
+        about: what is evaluated, in one sentence.
+    """
+
+    project: Project
+    file: Path
+    wanted: list[str]
+    missing: dict[str, list[str]]
+    about: str
+
+    @property
+    def ready(self) -> list[str]:
+        """Return the methods that lack nothing."""
+        return [name for name in self.wanted if name not in self.missing]
+
+
+def plan(request: Request) -> Plan:
+    """Check the images, masks and methods of a request, and write the config of its run to the output folder.
+
+    Raises:
+        InputError: a folder or a mask is wrong, a method is unknown, or none of the methods can run.
+    """
+    published = load_config([PUBLISHED, *request.configfiles])
+    config, about = _config(request, published)
+    files: list[str | Path] = [DEFAULT, PUBLISHED, *request.configfiles]
+    project = Project(config, files=files)
+    wanted = list(request.methods) or list(published["tables"][TABLE]["methods"])
+    missing = {name: lines for name in wanted if (lines := missing_parts(project.method(name)))}
+    ready = [name for name in wanted if name not in missing]
+    if not ready:
+        listed = "\n".join(listing(missing))
+        raise InputError(f"none of the methods can run on this machine:\n{listed}")
+    _refuse_without_scores()
+    config = merge(config, _rows(ready, config["datasets"][DATASET]["test"]))
+    project = Project(config, files=files)
+    file = Path(request.output) / "evaluate.yaml"
+    write_text(file, "# Written by `sair evaluate`; `sair verify` and snakemake read it.\n" + _differences(config))
+    return Plan(project, file, wanted, missing, about)
+
+
+def listing(missing: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the lines that tell a user what is missing."""
+    return [line for name, lines in missing.items() for line in (f"  {name}:", *(f"    - {line}" for line in lines))]
+
+
+def run(chosen: Plan, cores: int | None) -> list[str]:
+    """Run the workflow for a plan, and write the report; return the methods that failed.
+
+    Each method is run even if another one fails. The table is then made of those that have scores.
+
+    Args:
+        chosen: what ``plan`` returned.
+        cores: number of jobs at once; None for all cores.
+
+    Raises:
+        InputError: no method could be evaluated, or the table could not be made.
+    """
+    from sair.reporting.report import write_report
+
+    project = chosen.project
+    table = f"{project.results}/{TABLE}.md"
+    failed: list[str] = []
+    if _snakemake(chosen.file, cores, [table]) != 0:
+        failed = [name for name in chosen.ready if not _is_scored(project, name)]
+        left = [name for name in chosen.ready if name not in failed]
+        if not left or not failed:
+            raise InputError(
+                f"{project.results}: the evaluation failed; see the error above. Run it again to continue."
+            )
+        config = merge(project.config, _rows(left, project.config["datasets"][DATASET]["test"]))
+        write_text(chosen.file, _differences(config))
+        project = Project(config, files=[chosen.file])
+        if _snakemake(chosen.file, cores, [table]) != 0:
+            raise InputError(f"{table}: the table could not be made; see the error above.")
+    write_report(report_inputs(project), project.config, project.methods, f"{project.results}/report.html")
+    return failed
+
+
+def _is_scored(project: Project, name: str) -> bool:
+    folder = Path(project.run_folder(DATASET, name, project.seeds(name)[0]))
+    return (folder / "predictions").is_dir() and (folder / "scores.csv").is_file()
+
+
+def _snakemake(file: Path, cores: int | None, targets: Iterable[str]) -> int:
+    """Run the workflow quietly; jobs show their progress, and print an error in one line."""
+    words = [sys.executable, "-m", "snakemake", "--cores", str(cores or "all"), "--keep-going", "--quiet", "all"]
+    words += ["--configfile", str(file), "--", *targets]
+    try:
+        return subprocess.run(words).returncode
+    except KeyboardInterrupt:
+        raise InputError("stopped. Run the same command again to continue.") from None
+
+
+# --------------------------------------------------------------------------------------------------------------------
+# The config
+
+
+def _config(request: Request, published: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Return the whole config of a request, and a sentence on its images and masks."""
+    if request.limit is not None and request.limit < 1:
+        raise InputError(f"--limit {request.limit}: expected at least 1 image. Leave it out for all of them.")
+    size = request.size or published["image_size"]
+    images = images_by_id(request.images)
+    names = list(images)[: request.limit]
+    _refuse_small([images[name] for name in names], size)
+    masks, buckets, about = _masks(request, {name: images[name] for name in names})
+    dataset = {"source": "folder", "images": request.images, "test_images": request.images, "masks": MASKS}
+    changes: dict[str, Any] = {
+        "results": request.output.rstrip("/") or request.output,
+        "image_size": size,
+        "buckets": buckets,
+        "datasets": {DATASET: {**dataset, "train": 0, "validation": 0, "test": len(names)}},
+        "masks": {MASKS: {**masks, "train": 0}},
+    }
+    config = merge(published, changes)
+    config["datasets"][DATASET] = changes["datasets"][DATASET]
+    config["masks"][MASKS] = changes["masks"][MASKS]
+    return config, f"{len(names)} image{'s' * (len(names) != 1)} at {size} pixels, {about}"
+
+
+def _rows(methods: Sequence[str], count: int) -> dict[str, Any]:
+    """Return the parts of the config that name the methods which are shown."""
+    figure = {"dataset": DATASET, "methods": list(methods), "images": min(GRIDS, count)}
+    return {"tables": {TABLE: {"methods": list(methods)}}, "figures": {"qualitative": figure}}
+
+
+def _refuse_small(images: Sequence[Path], size: int) -> None:
+    for path in images:
+        height, width = stored_size(path)
+        if min(height, width) < size:
+            raise InputError(
+                f"{path}: {width}x{height} pixels, but images are evaluated at {size}. Give a --size of at most "
+                f"{min(height, width)}, or leave the image out."
+            )
+
+
+def _masks(request: Request, images: Mapping[str, Path]) -> tuple[dict[str, Any], list[list[float]], str]:
+    """Return the mask set of a request, its buckets, and a sentence on how masks belong to images."""
+    path = Path(request.masks).expanduser()
+    if families := _families(request):
+        buckets = load_config([PUBLISHED, *request.configfiles])["buckets"]
+        return {"source": "family", "family": families}, buckets, f"each under a mask of {', '.join(families)}"
+    paired = {"source": "paired", "path": request.masks, "hole": request.hole}
+    if path.is_file():
+        return paired, WHOLE, f"all under the mask {request.masks}"
+    found = images_by_id(path)
+    named = [name for name in images if name in found]
+    if len(named) == len(images) and not request.draw:
+        return paired, WHOLE, "each under the mask of its name"
+    if named and not request.draw:
+        lacking = next(name for name in images if name not in found)
+        raise InputError(
+            f"{request.masks}: {len(named)} of {len(images)} images have a mask of their name, but {lacking} has none. "
+            "Add it, or use --draw to give each image masks that are drawn from the folder."
+        )
+    if len(found) == 1:
+        [only] = found.values()
+        return {**paired, "path": str(only)}, WHOLE, f"all under the mask {only}"
+    buckets = _filled_buckets(found.values(), request)
+    shown = ", ".join(f"{low}-{high} %" for low, high in buckets)
+    return {**paired, "source": "folder"}, buckets, f"each under a drawn mask of every hole ratio ({shown})"
+
+
+def _families(request: Request) -> list[str]:
+    """Return the families of published masks that ``masks`` names, if it is no file or folder."""
+    names = [name.strip() for name in request.masks.split(",")]
+    return names if not Path(request.masks).expanduser().exists() and set(names) <= set(NAMES) - {OBJECTS} else []
+
+
+def _filled_buckets(masks: Iterable[Path], request: Request) -> list[list[float]]:
+    """Return the hole-ratio buckets of the config that have masks."""
+    given = load_config([PUBLISHED, *request.configfiles])["buckets"]
+    buckets = [Bucket(low, high) for low, high in given]
+    found = set()
+    for path in progress(list(masks), desc="read masks", unit="mask"):
+        mask = read_mask(path, request.hole)
+        found.add(bucket_of(int(mask.sum()), mask.size, buckets))
+    kept = [[bucket.low, bucket.high] for bucket in buckets if bucket.label in found]
+    if not kept:
+        shown = ", ".join(f"{bucket.label} %" for bucket in buckets)
+        raise InputError(
+            f"{request.masks}: no mask has a hole ratio of {shown} with --hole {request.hole}. Check the polarity, or "
+            "name masks like their images."
+        )
+    return kept
+
+
+def _differences(config: Mapping[str, Any]) -> str:
+    """Return the YAML of the keys in which a config differs from the default one."""
+    default = read_mapping(DEFAULT)
+    return yaml.safe_dump(_changed(default, config), sort_keys=False, allow_unicode=True)
+
+
+def _changed(base: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), Mapping):
+            if inner := _changed(base[key], value):
+                found[key] = inner
+        elif key not in base or base[key] != value:
+            found[key] = value
+    return found
+
+
+def _refuse_without_scores() -> None:
+    """Refuse to start without the weights of LPIPS, which every score needs."""
+    lacking = [f"{name}: {how_to_get(entry(name))}" for name in SCORING if not local(entry(name))]
+    if lacking:
+        raise InputError(f"scores need pretrained files that are not on this machine. {'; '.join(lacking)}.")

@@ -1,0 +1,169 @@
+"""Test `sair evaluate`: which masks belong to which images, what is missing, and the config of its run."""
+
+import numpy as np
+import pytest
+import yaml
+
+from sair.commands import evaluate
+from sair.commands.cli import main
+from sair.commands.evaluate import Request, plan
+from sair.commands.missing import missing_parts
+from sair.common.errors import InputError
+from sair.common.images import write_png
+from sair.data.embedded.faces import draw_face
+from sair.data.embedded.strokes import draw_strokes
+from sair.data.freeze import freeze_images, freeze_manifest
+from sair.data.manifest import read_manifest, read_pair
+from sair.methods.spec import load_spec
+from sair.pipeline.config import load_config
+from sair.pipeline.project import Project
+
+QUICK = ("mean_fill", "biharmonic")
+
+
+def draw(folder, names, size=(70, 64), masks=(), mask_size=None):
+    """Write drawn images and masks of the given names below a folder."""
+    height, width = size
+    for number, name in enumerate(names):
+        face = draw_face(number, max(size)).image[:height, :width]
+        write_png(folder / "images" / f"{name}.png", np.ascontiguousarray(face))
+    for number, name in enumerate(masks):
+        side = mask_size or max(size)
+        mask = draw_strokes(number, side, side, 20, 40)
+        mask = mask if mask_size else mask[:height, :width]
+        write_png(folder / "masks" / f"{name}.png", np.ascontiguousarray(mask).astype(np.uint8) * 255)
+    return Request(str(folder / "images"), str(folder / "masks"), str(folder / "results"), QUICK, size=64)
+
+
+def with_(request, **changes):
+    return Request(**{**request.__dict__, **changes})
+
+
+def test_masks_with_the_names_of_the_images_belong_to_them(tmp_path):
+    request = draw(tmp_path, ["a", "b/c"], masks=["b/c", "a"])
+    chosen = plan(request)
+    written = yaml.safe_load(chosen.file.read_text())
+    assert written["masks"]["masks"] == {"source": "paired", "path": request.masks, "hole": "white", "train": 0}
+    assert written["buckets"] == [[0, 100]] and written["datasets"]["images"]["test"] == 2
+    assert list(written["tables"]["evaluation"]["methods"]) == list(QUICK)
+    assert "each under the mask of its name" in chosen.about
+    again = Project(load_config([chosen.file]))
+    assert again.config == chosen.project.config, "the file alone makes the same run"
+    dataset, table = again.config["datasets"]["images"], tmp_path / "frozen/images.csv"
+    freeze_images(dataset, 64, table)
+    freeze_manifest(table, again.config["masks"]["masks"], [(0, 100)], tmp_path / "frozen/manifest.csv", tmp_path / "t")
+    rows = read_manifest(tmp_path / "frozen/manifest.csv")
+    assert [row.id for row in rows] == ["a", "b__c"]
+    expected = draw_strokes(1, 70, 70, 20, 40)[3:67, :64]  # the second mask, cropped as its image
+    assert np.array_equal(read_pair(rows[0], tmp_path / "frozen").hole, expected)
+
+
+def test_other_masks_are_drawn_for_each_image_in_the_buckets_that_have_some(tmp_path):
+    request = draw(tmp_path, ["a", "b"], masks=["1", "2", "3"], mask_size=64)
+    chosen = plan(request)
+    written = yaml.safe_load(chosen.file.read_text())
+    assert written["masks"]["masks"]["source"] == "folder" and written["buckets"] == [[20, 40]]
+    assert "every hole ratio (20-40 %)" in chosen.about
+    assert yaml.safe_load(plan(with_(request, limit=1)).file.read_text())["datasets"]["images"]["test"] == 1
+
+
+def test_families_of_published_masks_are_drawn(tmp_path):
+    chosen = plan(with_(draw(tmp_path, ["a"], masks=["a"]), masks="lama_thin,box"))
+    written = yaml.safe_load(chosen.file.read_text())
+    assert written["masks"]["masks"] == {"source": "family", "family": ["lama_thin", "box"], "train": 0}
+    assert chosen.project.layout("evaluation").buckets == ("lama_thin", "box")
+
+
+@pytest.mark.parametrize("whole", ["file", "folder"])
+def test_a_single_mask_is_that_of_all_images(tmp_path, whole):
+    request = draw(tmp_path, ["a", "b"], masks=["m"])
+    path = f"{request.masks}/m.png"
+    chosen = plan(with_(request, masks=path if whole == "file" else request.masks))
+    assert yaml.safe_load(chosen.file.read_text())["masks"]["masks"]["path"] == path
+
+
+@pytest.mark.parametrize(
+    ("names", "masks", "change", "message"),
+    [
+        (["a", "b"], ["a", "z"], {}, r"1 of 2 images have a mask of their name, but b has none.*--draw"),
+        (["a"], ["a"], {"size": 256}, r"a\.png: 64x70 pixels, but images are evaluated at 256. Give a --size of at"),
+        (["a"], ["a"], {"limit": 0}, "--limit 0: expected at least 1"),
+        (["a"], ["a"], {"methods": ("lamma",)}, "unknown method 'lamma'.*Did you mean lama"),
+        (["a", "b"], ["1", "2"], {"hole": "black"}, "no mask has a hole ratio of .*Check the polarity"),
+        (["a"], ["a"], {"methods": ("lama_big", "liif")}, r"none of the methods can run(.|\n)*sair convert lama_big"),
+        (["a"], ["a"], {"images": "nowhere"}, "nowhere: no such folder"),
+    ],
+)
+def test_what_cannot_be_evaluated_is_refused(tmp_path, names, masks, change, message):
+    request = draw(tmp_path, names, masks=masks)
+    with pytest.raises(InputError, match=message):
+        plan(with_(request, **change))
+
+
+def test_a_mask_of_another_size_is_refused_before_anything_is_made(tmp_path, config):
+    request = draw(tmp_path, ["a"], masks=["a"])
+    write_png(tmp_path / "masks/a.png", np.full((40, 40), 255, np.uint8))
+    settings = yaml.safe_load(plan(request).file.read_text())
+    from sair.data.checks import check_sets
+
+    with pytest.raises(InputError, match=r"a\.png: 40x40 pixels, but .*a\.png has 64x70. Resize the mask"):
+        check_sets(settings["datasets"]["images"], settings["masks"]["masks"], 64, [(0, 100)])
+
+
+def test_missing_weights_are_listed_with_where_to_get_them_and_the_rest_is_evaluated(tmp_path):
+    request = draw(tmp_path, ["a"], masks=["a"])
+    chosen = plan(with_(request, methods=("lama_big", *QUICK, "liif")))
+    assert chosen.ready == list(QUICK)
+    lama, liif = (" ".join(chosen.missing[name]) for name in ("lama_big", "liif"))
+    assert "weights/lama_big.safetensors: no such file" in lama and "sair weights fetch lama_big" in lama
+    assert "sair convert lama_big FILE -o weights/lama_big.safetensors" in lama
+    assert "no released weights are named" in liif and "{liif: {weights: FILE}}" in liif
+
+
+def test_weights_of_a_config_replace_training(config):
+    spec = load_spec(
+        "lama_big", "config/methods", "mini", config["training"], {"lama_big": {"weights": "w.safetensors"}}
+    )
+    assert spec["weights"] == "w.safetensors" and spec["training"] is None and spec["parameters"] == {}
+    assert missing_parts(spec)[0].startswith("w.safetensors: no such file")
+
+
+def test_a_dataset_without_training_images_refuses_trained_methods(config):
+    settings = {**config, "datasets": {**config["datasets"], "faces": {**config["datasets"]["faces"], "train": 0}}}
+    with pytest.raises(InputError, match=r"tables.table1: \w+ is trained, but 'faces' has no training images"):
+        Project(settings)
+
+
+def test_a_failed_method_is_left_out_and_the_others_are_shown(tmp_path, monkeypatch, capsys):
+    request, calls = draw(tmp_path, ["a"], masks=["a"]), []
+
+    def snakemake(file, cores, targets):
+        written = yaml.safe_load(file.read_text())
+        calls.append(written["tables"]["evaluation"]["methods"])
+        if len(calls) == 1:
+            run = tmp_path / "results/images/mean_fill/seed0"
+            (run / "predictions").mkdir(parents=True)
+            (run / "scores.csv").write_text("")
+            return 1
+        (tmp_path / "results/evaluation.md").write_text("# Table\n| Method |\n")
+        return 0
+
+    monkeypatch.setattr(evaluate, "_snakemake", snakemake)
+    monkeypatch.setattr("sair.reporting.report.write_report", lambda *_: None)
+    words = ["evaluate", "--images", request.images, "--masks", request.masks, "-o", request.output, "--size", "64"]
+    assert main([*words, "--methods", "mean_fill, biharmonic"]) == 1
+    assert calls == [["mean_fill", "biharmonic"], ["mean_fill"]]
+    shown = capsys.readouterr()
+    assert "| Method |" in shown.out and "failed, and left out: biharmonic" in shown.err
+
+
+@pytest.mark.slow
+def test_one_command_makes_a_table_and_a_report_that_verify(tmp_path, capsys):
+    request = draw(tmp_path, ["a"], masks=["a"])
+    words = ["evaluate", "--images", request.images, "--masks", request.masks, "-o", request.output, "--size", "64"]
+    assert main([*words, "--methods", ",".join(QUICK)]) == 0
+    shown = capsys.readouterr().out
+    assert "| *Biharmonic*" in shown and "| *Mean fill*" in shown
+    assert (tmp_path / "results/report.html").is_file()
+    assert main(["verify", "--configfile", f"{request.output}/evaluate.yaml"]) == 0
+    assert "evaluation" in capsys.readouterr().out
