@@ -28,7 +28,7 @@ def nowhere(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path / "home"))  # open_clip's cache
     monkeypatch.setattr(sources, "DEFAULT_FOLDER", str(tmp_path / "default"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda repository, name: None)
+    monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", lambda *_, **__: None)
     monkeypatch.setattr(sources, "_carried", lambda file: None)
 
     monkeypatch.setenv("no_proxy", "*")

@@ -84,7 +84,9 @@ class Method(Built):
         return filled
 
     @torch.no_grad()
-    def predict(self, images: Tensor, masks: Tensor, rows: Sequence[ManifestRow] = ()) -> Tensor:
+    def predict(
+        self, images: Tensor, masks: Tensor, rows: Sequence[ManifestRow] = (), captions: Sequence[str] = ()
+    ) -> Tensor:
         """Predict whole images, and check the result. It is not composited.
 
         The hole is emptied before, unless the method's specification has ``sees_truth: true``.
@@ -93,6 +95,7 @@ class Method(Built):
             images: complete images, (B, 3, H, W) in [0, 1].
             masks: (B, 1, H, W), 1 = hole.
             rows: the manifest's rows, for errors.
+            captions: one per image, for a method that uses the dataset's captions.
 
         Returns:
             (B, 3, H, W)
@@ -101,7 +104,8 @@ class Method(Built):
             InputError: the prediction has another size, or a value that is not finite.
         """
         seen = images if self.spec["sees_truth"] else images * (1 - masks)
-        by_row: dict[str, Any] = {"rows": rows} if "rows" in self._options else {}
+        given: dict[str, Any] = {"rows": rows, "captions": captions}
+        by_row = {key: value for key, value in given.items() if key in self._options}
         predictions = self.network.inpaint(seen, masks, **by_row)
         name = self.spec["name"]
         if predictions.shape != images.shape:

@@ -11,7 +11,7 @@ import torch
 
 from sair.common.images import write_png
 from sair.common.progress import progress
-from sair.data.manifest import read_manifest, read_pair, shard_of
+from sair.data.manifest import IMAGE_COLUMNS, read_manifest, read_pair, read_table, shard_of
 from sair.data.samples import to_pixels, to_tensor
 from sair.inference.kinds import composite
 from sair.inference.method import load
@@ -50,18 +50,26 @@ def predict(
     rows = shard_of(rows, shard)
     batch = getattr(method.network, "batch", batch)  # external programs are slow to start: they ask for larger batches
     folder, output = Path(manifest).parent, Path(output)
+    captions = _captions(folder) if getattr(method.network, "uses_captions", False) else {}
     with progress(total=len(rows), desc=f"predict {method.spec['name']}", unit="image") as bar:
         for start in range(0, len(rows), batch):
             group = rows[start : start + batch]
             pairs = [read_pair(row, folder) for row in group]
             images = torch.stack([to_tensor(pair.ground_truth) for pair in pairs]).to(method.device)
             masks = torch.stack([torch.from_numpy(pair.hole).float()[None] for pair in pairs]).to(method.device)
-            predictions = method.predict(images, masks, group)
+            known = [captions[row.image] for row in group] if captions else []
+            predictions = method.predict(images, masks, group, known)
             for row, pair, prediction in zip(group, pairs, predictions, strict=True):
                 pixels = to_pixels(prediction)
                 write_png(output / "raw" / row.prediction, pixels)
                 write_png(output / "composited" / row.prediction, composite(pair.ground_truth, pixels, pair.hole))
             bar.update(len(group))
+
+
+def _captions(folder: Path) -> dict[str, str]:
+    """Return the caption of every image of a frozen dataset by its path; "" where the dataset has none."""
+    table = read_table(folder / "images.csv", IMAGE_COLUMNS)
+    return dict(zip(table.image, table.caption, strict=True))
 
 
 def gather_predictions(shards: Sequence[str | Path], output: str | Path) -> None:
