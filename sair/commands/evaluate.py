@@ -168,7 +168,7 @@ def _config(request: Request, published: dict[str, Any]) -> tuple[dict[str, Any]
     """Return the whole config of a request, and a sentence on its images and masks."""
     if request.limit is not None and request.limit < 1:
         raise InputError(f"--limit {request.limit}: expected at least 1 image. Leave it out for all of them.")
-    size = request.size or published["image_size"]
+    size = published["image_size"] if request.size is None else request.size
     images = images_by_id(request.images)
     names = list(images)[: request.limit]
     _refuse_small([images[name] for name in names], size)

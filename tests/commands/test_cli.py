@@ -96,7 +96,10 @@ HOSTILE = [
     "weights fetch no_such", "weights fetch inception alexnet --archive @binary", "weights fetch --to", "weights",
     "weights no_such", "report --configfile @own.yaml", "reference --configfile @own.yaml",
     "verify --configfile @own.yaml",     "doctor --configfile", "doctor extra", "methods extra", "weights list extra",
-    "new-method", "no_such", "", "--no-such",
+    "new-method", "no_such", "", "--no-such", "evaluate --images @a", "evaluate --images @none --masks @a -o @out",
+    "evaluate --images @a --masks @none -o @out", "evaluate --images @a --masks @a -o @out --size 0",
+    "evaluate --images @a --masks @a -o @out --methods no_such --size 8", "evaluate --images @a --masks @a -o @binary",
+    "evaluate --images @a --masks @a -o @out --cores 0", "evaluate --images @a --masks @binary -o @out --size 16",
 ]  # fmt: skip
 
 
