@@ -189,23 +189,36 @@ def test_lpips_golden_numbers(lpips_metric, kind):
     assert lpips_metric([truth], [prediction])[0] == pytest.approx(LPIPS_GOLDEN[kind], abs=1e-5)
 
 
-def test_lpips_equals_the_reference_librarys_own_forward(lpips_metric):
+def extremes(height, width):
+    """Return pairs of images for which rounding may matter: flat, saturated, and almost equal ones."""
+    black = np.zeros((height, width, 3), np.uint8)
+    noise = np.random.default_rng(5).integers(0, 256, black.shape, dtype=np.uint8)
+    dot, bit = black.copy(), noise.copy()
+    dot[7, 9], bit[0, 0, 0] = 255, noise[0, 0, 0] ^ 1
+    return [(black, ~black), (black, dot), (noise, black), (noise, bit), (~black, ~dot), (noise, noise[::-1])]
+
+
+# Convolutions of images above 170 pixels are computed by another method (sair.evaluation.metrics.winograd).
+@pytest.mark.parametrize(("height", "width"), [(64, 80), (200, 176)])
+def test_lpips_equals_the_reference_librarys_own_forward(lpips_metric, height, width):
     import lpips
 
     reference = lpips.LPIPS(pretrained=True, net="alex", pnet_rand=True, verbose=False)
     state = networks.alexnet_state()
     renamed = {key: state["features." + key.partition(".")[2]] for key in reference.net.state_dict()}
     reference.net.load_state_dict(renamed)
-    truths, predictions = zip(*(pair(kind, 64, 80) for kind in KINDS), strict=True)
+    cases = [*(pair(kind, height, width) for kind in KINDS), *extremes(height, width)]
+    truths, predictions = zip(*cases, strict=True)
     with torch.no_grad():
         expected = reference(as_lpips_input(truths), as_lpips_input(predictions)).flatten().numpy()
     np.testing.assert_allclose(lpips_metric(truths, predictions), expected, atol=1e-6, rtol=0)
 
 
-def test_lpips_is_independent_of_the_batch(lpips_metric):
-    truths, predictions = zip(*(pair(kind) for kind in KINDS * 2), strict=True)
+@pytest.mark.parametrize("side", [64, 180])
+def test_lpips_is_independent_of_the_batch(lpips_metric, side):
+    truths, predictions = zip(*(pair(kind, side, side) for kind in KINDS), strict=True)
     alone = [lpips_metric([t], [p])[0] for t, p in zip(truths, predictions, strict=True)]
-    for batch_size in (1, 3, 8):
+    for batch_size in (1, 3, 4):
         np.testing.assert_allclose(lpips_metric(truths, predictions, batch_size), alone, atol=1e-6, rtol=0)
 
 
