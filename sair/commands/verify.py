@@ -17,18 +17,19 @@ import pandas as pd
 from sair.common.errors import InputError
 from sair.common.progress import progress
 from sair.evaluation import fid
+from sair.evaluation.metrics.features import KINDS, metrics_of
 from sair.evaluation.metrics.of_images import NETWORKS, OPTIONAL_METRICS
 from sair.evaluation.metrics.registry import SET_METRICS
 from sair.evaluation.score import score_predictions
 from sair.evaluation.score_conventions import score_conventions
 from sair.pipeline import pages
-from sair.pipeline.project import Project
+from sair.pipeline.project import FID_NETWORK, Project
 from sair.provenance import records as provenance
 from sair.reporting import conditions
 from sair.reporting.claims import write_claims
 from sair.reporting.conventions import write_conventions
 from sair.reporting.inputs import QUALITY
-from sair.reporting.measured import read_distances, read_stored
+from sair.reporting.measured import read_distances, read_network_distances, read_stored
 from sair.reporting.report import comparable, write_report
 from sair.reporting.rows import read_frame
 from sair.reporting.tables import write_table
@@ -89,6 +90,10 @@ def _verify_scores(project: Project, tables: Collection[str], lpips: bool) -> It
     distances = {table: _printed_distances(project, table) for table in tables}
     for path, dataset in progress(_with_datasets(project, distances), desc="FID and KID", unit="file"):
         yield _caught(path, partial(_distances, project, path, dataset))
+    for network in project.config.get("distances", ()):
+        files = {table: _printed_networks(project, table).get(network, {}) for table in tables}
+        for path, dataset in progress(_with_datasets(project, files), desc=f"distances by {network}", unit="file"):
+            yield _caught(path, partial(_distances, project, path, dataset, network))
 
 
 def _with_datasets(project: Project, tables: Mapping[str, Mapping[str, Sequence[str]]]) -> list[tuple[str, str]]:
@@ -192,20 +197,36 @@ def _printed_distances(project: Project, table: str) -> dict[str, list[str]]:
     return project.distances(table) if frame.n[frame.metric.isin(SET_METRICS)].any() else {}
 
 
-def _distances(project: Project, path: str, dataset: str) -> Finding:
+def _printed_networks(project: Project, table: str) -> dict[str, dict[str, list[str]]]:
+    """Return the files of distances that a table shows, by network, even if this machine lacks their weights."""
+    path = Path(f"{project.results}/{table}.csv")
+    if project.layout(table).measure != QUALITY or not path.is_file():
+        return {}
+    frame = read_frame(path)
+    return {
+        network: project.distances(table, f"distances.{network}.csv")
+        for network in project.config.get("distances", ())
+        if frame.n[frame.metric.isin(metrics_of(network))].any()
+    }
+
+
+def _distances(project: Project, path: str, dataset: str, network: str = FID_NETWORK) -> Finding:
     """Recompute FID and KID from the stored features, which must belong to the images on disk."""
     if not Path(path).is_file():
         return Finding(NOT_BACKED, path, "is missing, but a table uses it")
     folder, manifest = Path(path).parent, project.manifest(dataset)
-    method = fid.read_features(folder / "features.safetensors")
+    own = Path(project.features(network, dataset, "", 0)).name
+    method = fid.read_features(folder / own)
     if method.images != fid.predictions_digest(manifest, folder / "predictions"):
         return Finding(NOT_BACKED, path, "its features are of other images")
-    truth = fid.read_features(f"{project.results}/{dataset}/truth_features.safetensors")
+    truth = fid.read_features(project.features(network, dataset))
     made, stored = fid.distances(manifest, truth, method), read_distances(path)
+    if Path(path).name != "fid.csv":
+        made, stored = fid.all_distances(manifest, truth, method), read_network_distances(path)
     for column in ("bucket", "n", "weights_sha256"):
         if list(stored[column]) != list(made[column]):
             return Finding(NOT_BACKED, path, f"{column} is {list(stored[column])}, but should be {list(made[column])}")
-    numbers = [column for column in made.columns if column.startswith(("fid", "kid"))]
+    numbers = [column for column in made.columns if column.startswith(tuple(KINDS))]
     # Other machines' libraries round differently, and a distance is the difference of far larger numbers.
     same = np.isclose(stored[numbers], made[numbers], rtol=1e-6, atol=1e-6, equal_nan=True)
     if not same.all():
@@ -218,7 +239,11 @@ def _distances(project: Project, path: str, dataset: str) -> Finding:
 
 def _table(project: Project, table: str, output: SimpleNamespace) -> None:
     # Check the numbers that a table shows even on a machine without the network that computed them.
-    inputs = replace(pages.table_inputs(project, table), distances=_printed_distances(project, table))
+    inputs = replace(
+        pages.table_inputs(project, table),
+        distances=_printed_distances(project, table),
+        networks=_printed_networks(project, table),
+    )
     write_table(table, inputs, project.config, project.specifications(table), output)
 
 

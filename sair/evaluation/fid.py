@@ -1,121 +1,58 @@
-"""Compute FID and KID of a method from Inception features, which are stored beside its results.
+"""Compute FID, KID and other distances of a method from features of its images, which are stored beside its results.
 
-Both metrics compare pool3 features of pytorch-fid's InceptionV3. The features are computed once per image and stored,
-those of the ground truths once per manifest, so that every number can be computed again from them without the network:
+The features are computed once per image and stored, those of the ground truths once per manifest, so that every number
+can be computed again from them without the network:
 
-    truth_features.safetensors                    features (images, 2048)
+    truth_features.safetensors                    features (images, 2048) of pytorch-fid's InceptionV3
     <method>/seed<k>/features.safetensors         features (rows of the manifest, 2048)
-    <method>/seed<k>/fid.csv                      one row per bucket, and ``all``
+    <method>/seed<k>/fid.csv                      FID and KID: one row per bucket, and ``all``
+
+For another network of a config's ``distances`` these are ``truth_features.<network>.safetensors`` and so on, and for
+every one of them ``distances.<network>.csv`` has all metrics of sets.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import pickle
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
-from unittest import mock
 
 import numpy as np
 import pandas as pd
-import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
-from torch import nn
 
-from sair import weights
 from sair.common import runtime
 from sair.common.errors import InputError
-from sair.common.files import atomic, file_sha256, write_text
+from sair.common.files import atomic, write_text
 from sair.common.images import pixel_sha256, read_rgb
 from sair.common.listing import find
 from sair.common.progress import progress
 from sair.data.buckets import ALL
 from sair.data.manifest import ManifestRow, checked_rgb, manifest_hash, read_manifest
+from sair.evaluation.features import Extractor
+from sair.evaluation.metrics.cmmd import cmmd
+from sair.evaluation.metrics.features import KINDS
 from sair.evaluation.metrics.fid import frechet_distance
+from sair.evaluation.metrics.ids import discriminative_scores
 from sair.evaluation.metrics.kid import kernel_distance
-from sair.evaluation.precision import full_precision
-from sair.weights.unpickle import load_tensors
 
 ENOUGH = 2048  # images; with fewer, FID is biased upwards by more than methods usually differ
 FEWEST = 3  # images of which an interval can be computed
+DISTANCE_COLUMNS = [
+    *("bucket", "n", "fid", "kid", "kid_low", "kid_high", "kid_unpaired"),
+    *KINDS[2:],
+    *("reason", "weights_sha256"),
+]
 FID_COLUMNS = ["bucket", "n", "fid", "kid", "kid_low", "kid_high", "kid_unpaired", "reason", "weights_sha256"]
-SIDE = 299  # pixels; what the network resizes to
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# Features
-
-
-class Inception:
-    """The InceptionV3 of pytorch-fid up to pool3, always float32.
-
-    Args:
-        device: where the network runs.
-
-    Attributes:
-        sha256: of the file of its weights.
-
-    Raises:
-        InputError: the weights are missing, or are not this network's.
-    """
-
-    def __init__(self, device: str | torch.device = "cpu") -> None:
-        self.device = torch.device(device)
-        path = weights.inception_file()
-        self.sha256 = file_sha256(path)
-        self._network = _build(path).to(self.device)
-
-    def __call__(self, images: Iterable[np.ndarray], batch_size: int = 32) -> np.ndarray:
-        """Return the features of images.
-
-        Args:
-            images: uint8 (H, W, 3) each, of any sizes.
-            batch_size: images at once; it changes no result beyond the last bits.
-
-        Returns:
-            float32 (N, 2048)
-        """
-        waiting, parts = iter(images), []
-        with full_precision(self.device):
-            while batch := list(islice(waiting, batch_size)):
-                parts.append(self._features(batch))
-        return np.concatenate(parts)
-
-    def _features(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        # Resize here exactly as the network would, so that images of different sizes can share a batch.
-        tensors = (torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255 for image in images)
-        resized = [F.interpolate(tensor, (SIDE, SIDE), mode="bilinear", align_corners=False) for tensor in tensors]
-        return self._network(torch.cat(resized))[0].flatten(1).cpu().numpy()
-
-
-def _build(path: Path) -> nn.Module:
-    from pytorch_fid import inception as published
-
-    try:
-        state = load_tensors(path)
-    except pickle.UnpicklingError as error:
-        raise InputError(f"{path}: refused ({error}). Expected tensors only; do not trust this file.") from None
-    # The constructor would download the file and unpickle it unchecked, so it gets the checked tensors instead. It also
-    # draws random weights, which are overwritten at once; a forked generator leaves the caller's state.
-    handed = mock.patch.object(published, "load_state_dict_from_url", lambda *_, **__: state)
-    try:
-        with handed, torch.random.fork_rng(devices=[]):
-            return published.InceptionV3().eval()
-    except RuntimeError as error:
-        raise InputError(
-            f"{path}: not the weights of pytorch-fid's Inception ({error}). Fetch the file again."
-        ) from None
 
 
 class Features(NamedTuple):
     """Features on disk, and what they were computed from.
 
-    features: float32 (N, 2048).
+    features: float32 (N, d).
     manifest: hash of the manifest.
     weights: SHA-256 of the network's file.
     images: digest of the images' hashes.
@@ -149,20 +86,28 @@ def read_features(path: str | Path) -> Features:
         ) from None
 
 
-def write_truth_features(manifest: str | Path, output: str | Path, device: str = "auto") -> None:
+def write_truth_features(
+    manifest: str | Path, output: str | Path, device: str = "auto", network: str = "inception"
+) -> None:
     """Write the features of a manifest's ground truths, each once, in the order of their first rows.
+
+    Args:
+        manifest: manifest.csv.
+        output: file to write.
+        device: ``auto``, ``cpu`` or ``cuda``.
+        network: name of the network (``sair.evaluation.metrics.features.NETWORKS``).
 
     Raises:
         InputError: the weights are missing or wrong, or a ground truth was altered.
     """
-    network = Inception(runtime.device(device))
+    extract = Extractor(network, runtime.device(device))
     truths = _truths(read_manifest(manifest))
     images = (
         checked_rgb(Path(manifest).parent / image, sha256)
         for image, sha256 in progress(truths.items(), desc="features", unit="image")
     )
-    found = network(images)
-    write_features(output, Features(found, manifest_hash(manifest), network.sha256, _digest(truths.values())))
+    found = extract(images)
+    write_features(output, Features(found, manifest_hash(manifest), extract.sha256, _digest(truths.values())))
 
 
 def write_fid(
@@ -187,12 +132,27 @@ def write_fid(
         InputError: the weights are missing or wrong, a prediction is missing or unreadable, or the ground truths'
             features do not fit.
     """
-    write_features(features, _method_features(manifest, predictions, device))
+    write_network_features(manifest, predictions, features, device)
     write_distances(manifest, truth_features, features, distances_csv)
 
 
-def _method_features(manifest: str | Path, predictions: str | Path, device: str) -> Features:
-    network = Inception(runtime.device(device))
+def write_network_features(
+    manifest: str | Path,
+    predictions: str | Path,
+    output: str | Path,
+    device: str = "auto",
+    network: str = "inception",
+) -> None:
+    """Write the features of a method's composited images, in the manifest's order.
+
+    Args:
+        predictions: the method's folder of predictions.
+        manifest, output, device, network: same as in ``write_truth_features``.
+
+    Raises:
+        InputError: the weights are missing or wrong, or a prediction is missing or unreadable.
+    """
+    extract = Extractor(network, runtime.device(device))
     rows, hashes = read_manifest(manifest), list[str]()
 
     def images() -> Iterable[np.ndarray]:
@@ -200,8 +160,8 @@ def _method_features(manifest: str | Path, predictions: str | Path, device: str)
             hashes.append(pixel_sha256(image))
             yield image
 
-    found = network(images())
-    return Features(found, manifest_hash(manifest), network.sha256, _digest(hashes))
+    found = extract(images())
+    write_features(output, Features(found, manifest_hash(manifest), extract.sha256, _digest(hashes)))
 
 
 def predictions_digest(manifest: str | Path, predictions: str | Path) -> str:
@@ -239,6 +199,37 @@ def distances(manifest: str | Path, truth: Features, method: Features) -> pd.Dat
     Raises:
         InputError: features of another manifest or by other weights, or a bucket without some of the images.
     """
+    parts = _parts(manifest, truth, method)
+    lines = [[bucket, *_numbers(truth.features, part), truth.weights] for bucket, part in parts.items()]
+    return pd.DataFrame(lines, columns=FID_COLUMNS)
+
+
+def all_distances(manifest: str | Path, truth: Features, method: Features) -> pd.DataFrame:
+    """Return FID, KID, CMMD, P-IDS and U-IDS of one method; arguments and errors are the same as in ``distances``.
+
+    Returns:
+        ``DISTANCE_COLUMNS``, in the rows of ``distances``.
+    """
+    rows = read_manifest(manifest)
+    cluster_of = {row.image: row.cluster for row in rows}
+    groups = [cluster_of[image] for image in _truths(rows)]
+    lines = []
+    for bucket, part in _parts(manifest, truth, method).items():
+        n, *numbers, reason = _numbers(truth.features, part)
+        others = [math.nan] * (len(KINDS) - 2)
+        if len(truth.features) >= FEWEST:
+            predictions = part.reshape(-1, truth.features.shape[1])
+            repeated = np.tile(truth.features, (len(part), 1))
+            others = [
+                cmmd(truth.features, predictions),
+                *discriminative_scores(repeated, predictions, groups * len(part)),
+            ]
+        lines.append([bucket, n, *numbers, *others, reason, truth.weights])
+    return pd.DataFrame(lines, columns=DISTANCE_COLUMNS)
+
+
+def _parts(manifest: str | Path, truth: Features, method: Features) -> dict[str, np.ndarray]:
+    """Return a method's features (b, images, d) by bucket, b = 1, and those of all b buckets as ``all``."""
     rows = read_manifest(manifest)
     for features in (truth, method):
         if features.manifest != manifest_hash(manifest) or features.weights != truth.weights:
@@ -250,10 +241,7 @@ def distances(manifest: str | Path, truth: Features, method: Features) -> pd.Dat
     if any(len(found) != len(order) for found in places.values()):
         raise InputError(f"{manifest}: a bucket without some of the images. FID needs all of them in each.")
     by_bucket = {bucket: method.features[[found[k] for k in sorted(found)]] for bucket, found in places.items()}
-    parts = {bucket: features[None] for bucket, features in by_bucket.items()}
-    parts[ALL] = np.stack(list(by_bucket.values()))
-    lines = [[bucket, *_numbers(truth.features, part), truth.weights] for bucket, part in parts.items()]
-    return pd.DataFrame(lines, columns=FID_COLUMNS)
+    return {bucket: part[None] for bucket, part in by_bucket.items()} | {ALL: np.stack(list(by_bucket.values()))}
 
 
 def _numbers(truths: np.ndarray, predictions: np.ndarray) -> list[object]:
@@ -268,5 +256,13 @@ def _numbers(truths: np.ndarray, predictions: np.ndarray) -> list[object]:
 
 def write_distances(manifest: str | Path, truth: str | Path, method: str | Path, output: str | Path) -> None:
     """Write a method's fid.csv from features on disk (``distances``)."""
-    frame = distances(manifest, read_features(truth), read_features(method))
-    write_text(output, frame.to_csv(index=False, lineterminator="\n", float_format="%.10g"))
+    write_text(output, _text(distances(manifest, read_features(truth), read_features(method))))
+
+
+def write_network_distances(manifest: str | Path, truth: str | Path, method: str | Path, output: str | Path) -> None:
+    """Write a method's distances.<network>.csv from features on disk (``all_distances``)."""
+    write_text(output, _text(all_distances(manifest, read_features(truth), read_features(method))))
+
+
+def _text(frame: pd.DataFrame) -> str:
+    return frame.to_csv(index=False, lineterminator="\n", float_format="%.10g")

@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from sair import weights
 from sair.common.errors import InputError
 from sair.models.resizing import resize
+from sair.weights.networks import openai_clip_state
 
 IGNORE_INDEX = -100  # label of pixels that the loss leaves out
 OPENAI_FILE = "ViT-B-16.pt"
-OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # stored with the weights in OpenAI's file
 TEXTS = 256  # number of texts embedded at once
 # Up to this number of tokens, a CPU computes attention by plain products. They are twice as fast as the fused kernel,
 # but their memory grows with the square of the number of tokens.
@@ -288,7 +288,7 @@ def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], p
     config = open_clip.get_pretrained_cfg(architecture, pretrained) if isinstance(architecture, str) else {}
     try:
         if isinstance(file, Path) and file.name == OPENAI_FILE:
-            clip.load_state_dict(_openai_state(file), strict=True)
+            clip.load_state_dict(openai_clip_state(file), strict=True)
         else:
             file = file or (open_clip.download_pretrained(config) if config else pretrained)
             open_clip.load_checkpoint(clip, str(file), strict=True, weights_only=True)
@@ -297,9 +297,3 @@ def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], p
             f"CLIP weights {pretrained!r} cannot be loaded into {architecture!r} ({type(error).__name__}: {error}). "
             "Name a .safetensors or .pt file of this architecture in `pretrained`, or go online once to fetch it."
         ) from None
-
-
-def _openai_state(file: Path) -> dict[str, Tensor]:
-    """Read OpenAI's file, a TorchScript archive, which weights-only readers refuse; its hash has been checked."""
-    state = torch.jit.load(file, map_location="cpu").state_dict()
-    return {name: value for name, value in state.items() if name not in OPENAI_NUMBERS}

@@ -51,9 +51,9 @@ class GpuNeeds:
             return self._shared(_mib(0, 1))
         return self._shared(self._network(spec, PREDICTED))
 
-    def features(self) -> int:
-        """Return the MiB that computing the features for FID and KID reserves."""
-        return self._shared(_mib(_measured()["inception"], 1))
+    def features(self, network: str = "inception") -> int:
+        """Return the MiB that computing a network's features for FID, KID and other distances reserves."""
+        return self._shared(_mib(_measured()["features"][network], 1))
 
     def _shared(self, mib: int) -> int:
         """Return what a job that needs ``mib`` (0: unknown) reserves on one of the GPUs."""

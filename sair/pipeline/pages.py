@@ -30,6 +30,7 @@ def table_inputs(project: Project, table: str) -> TableInputs:
         manifest=project.manifest(shown.dataset),
         clip=project.clip_segmentation if semantic or not quality else None,
         distances=project.distances(table) if quality and project.has_distances else {},
+        networks=project.network_distances(table) if quality else {},
         figures=_figures(project, shown),
     )
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sair.common.errors import InputError
+from sair.evaluation.metrics.features import NETWORKS
 from sair.methods.spec import METHODS, UPKEEP, ancestors, processes
 from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, check_name, read_schema
 from sair.pipeline.registry import Registry, Spec
@@ -23,6 +24,7 @@ from sair.weights.sources import entry, local
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_DECIDING = ("shards", "gpu_jobs", "variant", "against")  # keys of the config that change no result
+FID_NETWORK = "inception"  # whose features are stored for FID and KID in any case
 RECIPE = ("name", "class", "semantics", "sees_truth", "parameters", "training")  # decides what a method computes
 
 
@@ -252,10 +254,25 @@ class Project:
         file = "scores.csv" if shown.measure == QUALITY else "segmentation.csv"
         return {method: self.of_every_seed(shown.dataset, method, file) for method in self.rows(table)}
 
-    def distances(self, table: str) -> dict[str, list[str]]:
-        """Return the fid.csv of each method of a table of quality, one per seed."""
+    def distances(self, table: str, file: str = "fid.csv") -> dict[str, list[str]]:
+        """Return the fid.csv, or the distances.<network>.csv, of each method of a table of quality, one per seed."""
         dataset = self.layout(table).dataset
-        return {method: self.of_every_seed(dataset, method, "fid.csv") for method in self.rows(table)}
+        return {method: self.of_every_seed(dataset, method, file) for method in self.rows(table)}
+
+    def network_distances(self, table: str) -> dict[str, dict[str, list[str]]]:
+        """Return the distances.<network>.csv of each method of a table, for the networks whose weights are here."""
+        return {
+            network: self.distances(table, f"distances.{network}.csv")
+            for network in self.config.get("distances", ())
+            if local(entry(NETWORKS[network].entry))
+        }
+
+    def features(self, network: str, dataset: str, method: str | None = None, seed: int | str = 0) -> str:
+        """Return the file of a network's features: of the ground truths, or of a method's images."""
+        ending = "safetensors" if network == FID_NETWORK else f"{network}.safetensors"
+        if method is None:
+            return f"{self.results}/{dataset}/truth_features.{ending}"
+        return f"{self.run_folder(dataset, method, seed)}/features.{ending}"
 
     @property
     def has_distances(self) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from sair.data.buckets import ALL, labels_of
+from sair.evaluation.metrics.features import NETWORKS
 from sair.evaluation.metrics.metric import Metric
 from sair.evaluation.metrics.of_images import OPTIONAL, WHOLE_COLUMNS, chosen
 from sair.evaluation.metrics.registry import ENTRIES
@@ -81,8 +82,9 @@ def optional_metrics(config: Mapping[str, Any]) -> list[Metric]:
 
 
 def optional_weights(config: Mapping[str, Any]) -> list[str]:
-    """Return the pretrained files that the optional metrics of a config need, by their names in ``sair weights``."""
-    return list(dict.fromkeys(name for metric in optional_metrics(config) for name in metric.weights))
+    """Return the pretrained files of a config's optional metrics and distances, by their names in ``sair weights``."""
+    names = [name for metric in optional_metrics(config) for name in metric.weights]
+    return list(dict.fromkeys([*names, *(NETWORKS[name].entry for name in config.get("distances", ()))]))
 
 
 def layout(config: Mapping[str, Any], table: str) -> Layout:
@@ -129,6 +131,7 @@ class TableInputs(Inputs):
         clip: segmentation.csv of the dense CLIP (``sair.inference.segmentation``); None if no row uses semantics.
         distances: method -> its fid.csv, one per seed; empty if FID and KID are not shown.
         figures: images that the page shows under the table.
+        networks: network of the config's ``distances`` -> method -> its distances.<network>.csv, one per seed.
     """
 
     measured: Files
@@ -136,6 +139,7 @@ class TableInputs(Inputs):
     clip: str | None = None
     distances: Files = field(default_factory=dict)
     figures: Sequence[str] = ()
+    networks: Mapping[str, Files] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from sair.common.errors import InputError
 from sair.common.tabular import ANY, FINITE, TEXT, Number, read_csv
 from sair.data.buckets import ALL
 from sair.evaluation.conventions import CONVENTIONS, OURS, all_measures, column_name, kind
+from sair.evaluation.metrics.features import KINDS
 from sair.evaluation.metrics.miou import REGIONS, SEGMENTATION_COLUMNS, mean_iou
 from sair.evaluation.metrics.of_images import ALL_MEASURES, ALWAYS, MEASURES
 from sair.evaluation.metrics.registry import METRICS
@@ -274,6 +275,31 @@ def distances(paths: Sequence[str | Path]) -> dict[Key, Estimate]:
         n = int(row.n)
         found[row.Index, "fid"] = Estimate(row.fid, math.nan, math.nan, n, n)
         found[row.Index, "kid"] = Estimate(row.kid, row.kid_low, row.kid_high, n, n)
+    return found
+
+
+def read_network_distances(path: str | Path) -> pd.DataFrame:
+    """Read a distances.<network>.csv (``sair.evaluation.fid.all_distances``)."""
+    numbers = dict.fromkeys((*KINDS, "kid_low", "kid_high", "kid_unpaired"), ANY)
+    columns = {"bucket": TEXT, "n": FINITE, "weights_sha256": TEXT} | numbers
+    return read_csv(path, columns, [], "Delete it and run again.")
+
+
+def network_distances(paths: Sequence[str | Path], network: str) -> dict[Key, Estimate]:
+    """Return one method's distances by a network's features, by (bucket, metric), averaged over its seeds.
+
+    Args:
+        paths: its distances.<network>.csv, one per seed.
+        network: the network; it is the ending of the metrics' names.
+    """
+    frames = [read_network_distances(path).set_index("bucket") for path in paths]
+    mean = sum(frame[["n", *KINDS, "kid_low", "kid_high"]] for frame in frames) / len(frames)
+    found = {}
+    for row in mean.itertuples():
+        n = int(row.n)
+        for name in KINDS:
+            found[row.Index, f"{name}_{network}"] = Estimate(getattr(row, name), math.nan, math.nan, n, n)
+        found[row.Index, f"kid_{network}"] = Estimate(row.kid, row.kid_low, row.kid_high, n, n)
     return found
 
 

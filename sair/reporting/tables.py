@@ -18,6 +18,7 @@ from sair.common.files import write_csv, write_text
 from sair.data.buckets import ALL
 from sair.data.manifest import manifest_hash
 from sair.evaluation.fid import ENOUGH, FEWEST
+from sair.evaluation.metrics.features import metrics_of
 from sair.evaluation.metrics.of_images import columns_with
 from sair.evaluation.metrics.registry import METRICS, SET_METRICS
 from sair.evaluation.statistics import Difference, Estimate
@@ -38,6 +39,7 @@ from sair.reporting.measured import (
     distances,
     least_of,
     mean_of_overlaps,
+    network_distances,
     quality,
     read_overlaps,
     same_images,
@@ -56,6 +58,7 @@ from sair.reporting.runs import (
     segmentation_differences,
     segmentation_values,
 )
+from sair.reporting.sets import BIASED, sections
 from sair.reporting.standings import Values, rank_table, spread_note, standings
 from sair.weights.sources import entry
 
@@ -65,7 +68,6 @@ NO_INCEPTION = (
 )
 SWITCHED_OFF = "switched off by `fid: false`"
 TOO_FEW = f"fewer than {FEWEST} images"
-BIASED = f"biased upwards: fewer than {ENOUGH:,} images"
 
 Specs = Mapping[str, Mapping[str, Any]]  # method -> specification
 
@@ -148,6 +150,9 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
         terms += [*_shares(lines, shape, least), *_perfect(lines)]
         found = _distances(lines.rows, shape.buckets, config["fid"])
         terms.append(found.note)
+        for section in sections(lines.rows, shape.buckets, config.get("distances", ())):
+            terms.append(section.note)
+            found = _Distances(found.table + section.table, found.note, {**found.reasons, **section.reasons})
     title = f"{'Inpainting on' if shown.measure == QUALITY else 'Segmentation of masked images of'} {shown.dataset}"
     write_csv(to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons, places), output.csv)
     write_text(output.latex, to_latex(title, lines.rows, shape, marked.marks, terms))
@@ -171,10 +176,14 @@ def _measure_quality(shown: Layout, inputs: TableInputs, config: Mapping[str, An
     measured = {name: quality(found.mean) for name, found in runs.items()}
     for name, paths in inputs.distances.items():
         measured[name] |= _with_clusters(distances(paths), runs[name].mean)
+    for network, files in inputs.networks.items():
+        for name, paths in files.items():
+            measured[name] |= _with_clusters(network_distances(paths, network), runs[name].mean)
     seeds = {name: len(paths) for name, paths in inputs.measured.items()}
     rows = collect(shown, methods, measured, seeds)
     rows = [row._replace(spread=seed_spread(runs[row.method].seeds)) if row.method else row for row in rows]
-    stored = Shape([*bucket_names(config, shown.dataset), ALL], [*measures, *SET_METRICS])
+    of_sets = [*SET_METRICS, *(metric for network in config.get("distances", ()) for metric in metrics_of(network))]
+    stored = Shape([*bucket_names(config, shown.dataset), ALL], [*measures, *of_sets])
     scored = Shape(stored.buckets, measures).columns
     values = {name: quality_values(found, scored) for name, found in runs.items()}
     return _Lines(rows, runs, quality_differences, values, stored)

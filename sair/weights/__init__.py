@@ -6,6 +6,6 @@ SHA-256 is known, it is checked before the file is read, and no file can run cod
 but has the wrong content is an error; other sources are then not tried.
 """
 
-from sair.weights.fetch import file, inception_file, resolve, used
+from sair.weights.fetch import file, resolve, used
 
-__all__ = ["file", "inception_file", "resolve", "used"]
+__all__ = ["file", "resolve", "used"]

@@ -65,11 +65,6 @@ def file(name: str) -> Path:
     return obtain(name).path
 
 
-def inception_file() -> Path:
-    """Return the Inception weights of pytorch-fid for FID and KID; errors are the same as in ``file``."""
-    return file("inception")
-
-
 def obtain(name: str, folder: Path | None = None) -> Found:
     """Return the checked file of an entry with its source and the known facts.
 

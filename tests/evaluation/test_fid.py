@@ -16,7 +16,7 @@ from sair.common.errors import InputError
 from sair.common.files import file_sha256
 from sair.common.images import read_rgb, write_png
 from sair.data.manifest import manifest_hash
-from sair.evaluation import fid
+from sair.evaluation import features, fid
 from sair.evaluation.metrics.fid import frechet_distance
 from sair.evaluation.metrics.kid import kernel_distance
 from sair.weights.sources import entry, known
@@ -71,14 +71,14 @@ def test_features_equal_those_of_pytorch_fid(found, file, tmp_path):
             write_png(path, image)
         batch = 5 if len(set(sizes)) == 1 else 1  # pytorch-fid needs one size per batch
         wanted = fid_score.get_activations(paths, reference, batch_size=batch, num_workers=0)
-        ours = fid.Inception()(map(read_rgb, paths), batch_size=2)
+        ours = features.Extractor("inception")(map(read_rgb, paths), batch_size=2)
         assert ours.shape == (len(paths), 2048) and ours.dtype == np.float32 and ours.std() > 0.1
         np.testing.assert_allclose(ours, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
 
 
 def test_loading_does_not_change_the_random_state(found, file):
     before = torch.get_rng_state()
-    network = fid.Inception()
+    network = features.Extractor("inception")
     assert torch.equal(before, torch.get_rng_state())
     assert network.sha256 == file_sha256(file)
 
@@ -88,7 +88,7 @@ def test_a_file_of_code_or_of_other_keys_is_refused(content, tmp_path):
     path, marker = tmp_path / "bad.pth", tmp_path / "executed"
     torch.save({"fc.weight": Malicious(os.mkdir, str(marker)) if content == "code" else torch.ones(1)}, path)
     with pytest.raises(InputError, match={"code": "refused", "keys": "not the weights"}[content]):
-        fid._build(path)
+        features._pytorch_fid(path)
     assert not marker.exists()
 
 

@@ -303,7 +303,7 @@ def test_every_rule_with_a_device_reserves_memory():
     rules = "\n".join(path.read_text(encoding="utf-8") for path in sorted(Path("workflow/rules").glob("*.smk")))
     blocks = re.split(r"(?m)^(?=(?:use )?rule )", rules)
     computing = [block for block in blocks if "device=" in block]
-    assert len(computing) == 5 and all("gpu_mib=" in block for block in computing)
+    assert len(computing) == 7 and all("gpu_mib=" in block for block in computing)
 
 
 @pytest.mark.slow

@@ -39,9 +39,9 @@ def test_a_failed_download_leaves_no_file(nowhere, server, tmp_path, name, diges
 def test_the_first_source_that_has_a_file_gives_it(describe, server, tmp_path):
     absent = File("first.pth", sha256(CONTENT), cache="torch", url=f"{server.url}/nothing.pth")
     describe("inception", files=(absent, absent._replace(name="good.pth", url=f"{server.url}/good.pth")))
-    path = weights.inception_file()
+    path = weights.file("inception")
     assert path == tmp_path / "hub" / "checkpoints" / "good.pth" and path.read_bytes() == CONTENT
-    assert weights.inception_file() == path
+    assert weights.file("inception") == path
     assert server.asked == ["/nothing.pth", "/good.pth"], "the second time it is there"
 
 
@@ -50,7 +50,7 @@ def test_the_error_for_a_missing_file_lists_every_source(describe, server):
     with pytest.raises(
         InputError, match=r"(?s)not found.*1\. folder of weights.*2\. torch hub.*3\. download.*broke off"
     ):
-        weights.inception_file()
+        weights.file("inception")
 
 
 def test_a_file_on_the_machine_is_copied_and_the_folder_is_then_enough(describe, nowhere, tmp_path):

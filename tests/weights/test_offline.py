@@ -67,7 +67,7 @@ def test_clip_sam_and_inception_work_from_one_folder_without_a_network(describe,
     assert loaded["visual.proj"].dtype == torch.float32
     encoder = SAM(architecture=SMALL_SAM, pretrained="weights/sam_vit_b_01ec64.pth").dense
     assert torch.equal(encoder.visual.state_dict()["pos_embed"], sam.visual.state_dict()["pos_embed"])
-    assert weights.inception_file().read_bytes() == CONTENT
+    assert weights.file("inception").read_bytes() == CONTENT
 
     for path in mine.iterdir():
         path.write_bytes(path.read_bytes() + b"x")

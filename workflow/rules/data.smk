@@ -54,6 +54,22 @@ rule truth_features:
         gpu_mib=GPU.features(),
     params:
         device=config["device"],
+        network="inception",
         code=project.code_fingerprint("truth_features"),
     script:
         "../scripts/truth_features.py"
+
+
+use rule truth_features as truth_features_of_network with:
+    output:
+        features=f"{RESULTS}/{{dataset}}/truth_features.{{network}}.safetensors",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/truth_features.{{network}}.log",
+    wildcard_constraints:
+        network="[a-z0-9]+",
+    resources:
+        gpu_mib=lambda w: GPU.features(w.network),
+    params:
+        device=config["device"],
+        network=lambda w: w.network,
+        code=project.code_fingerprint("truth_features"),

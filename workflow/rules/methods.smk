@@ -164,6 +164,49 @@ rule fid:
         "../scripts/fid.py"
 
 
+rule network_features:
+    """Compute the features of one method's images by another network than that of FID and KID."""
+    input:
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        predictions=rules.predict.output.predictions,
+    output:
+        features=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/features.{{network}}.safetensors",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/features.{{network}}.log",
+    wildcard_constraints:
+        network="[a-z0-9]+",
+    conda:
+        "../envs/sair.yaml"
+    resources:
+        gpu_mib=lambda w: GPU.features(w.network),
+    params:
+        device=config["device"],
+        network=lambda w: w.network,
+        code=project.code_fingerprint("network_features"),
+    script:
+        "../scripts/network_features.py"
+
+
+rule network_distances:
+    """Measure FID, KID, CMMD, P-IDS and U-IDS of one method in every bucket, from stored features of a network."""
+    input:
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        truth=lambda w: project.features(w.network, w.dataset),
+        features=lambda w: project.features(w.network, w.dataset, w.method, w.seed),
+    output:
+        distances=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/distances.{{network}}.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{{method}}/seed{{seed}}/distances.{{network}}.log",
+    wildcard_constraints:
+        network="[a-z0-9]+",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        code=project.code_fingerprint("network_distances"),
+    script:
+        "../scripts/network_distances.py"
+
+
 rule score_conventions:
     """Score one method's images on disk as published evaluation codes do, one row per image."""
     input:
