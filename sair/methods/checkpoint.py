@@ -102,7 +102,7 @@ def save_method(path: str | Path, built: Built, **facts: Any) -> None:
         path: file to write.
         built: the method. The files that ``weights`` and ``pretrained`` of its specification name are left out,
             because the checkpoint replaces them.
-        facts: further metadata: seed, steps.
+        facts: further metadata: seed, steps, and the cost of a step (``sair.training.cost``).
     """
     kept = {key: value for key, value in without_files(built.spec).items() if key != "weights"}
     size = {} if built.image_size is None else {"image_size": built.image_size}

@@ -101,11 +101,19 @@ def _sorted_out(facts: Mapping[str, Facts]) -> tuple[dict[str, str], dict[str, d
     return shared, mixed
 
 
+def record_folder(file: Path) -> Path:
+    """Return the folder with the records of the jobs that made a seed's results.
+
+    Args:
+        file: its scores.csv or segmentation.csv.
+    """
+    seed, method, dataset = file.parent, file.parent.parent, file.parent.parent.parent
+    return dataset.parent / "provenance" / dataset.name / method.name / seed.name
+
+
 def _records(files: Sequence[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
     for file in map(Path, files):
-        seed, method, dataset = file.parent, file.parent.parent, file.parent.parent.parent
-        folder = dataset.parent / "provenance" / dataset.name / method.name / seed.name
-        for path in sorted(folder.glob("*.json")):
+        for path in sorted(record_folder(file).glob("*.json")):
             record = read_record(path)
             step = STEPS.get(file.name, {}).get(record["rule"].removesuffix("_shard"))
             if step is not None:

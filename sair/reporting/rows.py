@@ -16,6 +16,7 @@ from sair.common.tabular import ANY, FINITE, TEXT, read_csv
 from sair.evaluation.metrics.of_images import ALL_MEASURES
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_ESTIMATE, Decision, Difference, Estimate, decide
+from sair.reporting.budgets import COUNTED, NO_BUDGET, Budget
 from sair.reporting.inputs import Layout
 from sair.reporting.measured import Key, least_of
 from sair.reporting.paper import claimed
@@ -26,10 +27,11 @@ COLUMNS = [
     *("method", "label", "group", "bucket", "metric"),
     *("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper", "lead", "reason"),
     *("method_low", "method_high", "rank_low", "rank_high", *CHANCES, "by_seed"),
+    *COUNTED,
 ]
 NUMBERS = (
     *("mean", "low", "high", "n", "clusters", "seeds", "spread", "paper"),
-    *("method_low", "method_high", "rank_low", "rank_high", *CHANCES),
+    *("method_low", "method_high", "rank_low", "rank_high", *CHANCES, *COUNTED),
 )
 BEST, TIED = "best", "tied"
 AGAIN = "Delete it and run again."
@@ -127,6 +129,7 @@ def to_frame(
     marks: Mapping[Key, Mapping[str, str]],
     reasons: Mapping[str, str],
     places: Mapping[tuple[str, Key], Standing],
+    budgets: Mapping[str, Budget],
 ) -> pd.DataFrame:
     """Return the CSV: one line per (method, bucket, metric); ``lead`` marks the best in printed columns.
 
@@ -136,16 +139,18 @@ def to_frame(
         marks: who leads each printed column (``Leaders.marks``).
         reasons: by metric, why it is missing, or a caveat.
         places: of each method in each column (``standings``).
+        budgets: cost of a training, by method.
     """
     lines = []
     for row in rows:
+        budget = budgets.get(row.method, NO_BUDGET)
         for key in columns:
             claim, lead = row.paper.get(key, math.nan), marks.get(key, {}).get(row.method, "")
             reason = row.reason or reasons.get(key[1], "")
             spread = row.spread.get(key, math.nan)
             place = places.get((row.method, key), NO_STANDING)
             cell = row.cells.get(key, NO_ESTIMATE)
-            lines.append([*row[:3], *key, *cell, row.seeds, spread, claim, lead, reason, *place.cells])
+            lines.append([*row[:3], *key, *cell, row.seeds, spread, claim, lead, reason, *place.cells, *budget.counted])
     return pd.DataFrame(lines, columns=COLUMNS)
 
 

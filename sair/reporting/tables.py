@@ -23,6 +23,7 @@ from sair.evaluation.metrics.of_images import columns_with
 from sair.evaluation.metrics.registry import METRICS, SET_METRICS
 from sair.evaluation.statistics import Difference, Estimate
 from sair.reporting import conditions, notes
+from sair.reporting.budgets import budget_of, budget_table
 from sair.reporting.inputs import (
     PRINTED,
     QUALITY,
@@ -142,6 +143,7 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
     marked = lines.leaders(shape.columns, least)
     terms = list(_terms(shown, inputs, config, methods, lines.rows))
     files = {row.label: inputs.measured[row.method] for row in lines.rows if row.method in inputs.measured}
+    budgets = {row.method: budget_of(inputs.measured.get(row.method, ())) for row in lines.rows if row.method}
     places = standings(lines.values, shape.columns, list(lines.competing), least)
     terms += [*conditions.notes(files), _explain(table, marked, shape.metrics, least, lines.several)]
     terms += spread_note(lines.values, shape.columns, list(lines.competing), least)
@@ -154,13 +156,14 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
             terms.append(section.note)
             found = _Distances(found.table + section.table, found.note, {**found.reasons, **section.reasons})
     title = f"{'Inpainting on' if shown.measure == QUALITY else 'Segmentation of masked images of'} {shown.dataset}"
-    write_csv(to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons, places), output.csv)
+    write_csv(to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons, places, budgets), output.csv)
     write_text(output.latex, to_latex(title, lines.rows, shape, marked.marks, terms))
     images = _images(inputs.figures, Path(output.markdown).parent, config["seeds"][0])
     page = markdown_table(lines.rows, shape, marked.marks)
     labels = {method: in_markdown(label) for method, label in lines.competing.items()}
+    costs = budget_table(labels, budgets)
     ranks = rank_table(places, labels, shape.columns, shape.metrics[0])
-    body = f"{page}\n\n{found.table}{ranks}"
+    body = f"{page}\n\n{found.table}{ranks}{costs}"
     write_text(output.markdown, to_markdown(f"{shown.title}: {title}", body, terms, images))
 
 

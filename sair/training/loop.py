@@ -43,6 +43,7 @@ from sair.methods import checkpoint, loading
 from sair.methods.build import Built, build
 from sair.methods.spec import UPKEEP, with_parameters
 from sair.training import parallel
+from sair.training.cost import training_cost
 from sair.training.recorded import RecordedSteps
 from sair.training.schedule import lr_scale, total_steps
 from sair.training.state import running_state
@@ -114,6 +115,7 @@ class Run:
         self.optimizers = prepare(self.method)
         self.base_lr = {name: [g["lr"] for g in o.param_groups] for name, o in self.optimizers.items()}
         self.done = 0
+        self.cost: dict[str, int] = {}  # of one step, once the run is complete
         self.log: list[dict[str, float]] = []
         self.psnr = math.nan
 
@@ -138,7 +140,7 @@ class Run:
         for name, optimizer in self.optimizers.items():
             for number, state in optimizer.state_dict()["state"].items():
                 tensors |= {f"optimizer/{name}/{number}/{key}": torch.as_tensor(v) for key, v in state.items()}
-        metadata = {"run": self._run(), "done": self.done, "log": self.log, "psnr": self.psnr}
+        metadata = {"run": self._run(), "done": self.done, "log": self.log, "psnr": self.psnr, "cost": self.cost}
         checkpoint.save(self.state_file, tensors, metadata)
 
     def _run(self) -> dict[str, Any]:
@@ -164,6 +166,7 @@ class Run:
                     state.setdefault(int(number), {})[entry] = value.contiguous(memory_format=layout)
             optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
         self.done, self.log, self.psnr = metadata["done"], metadata["log"], metadata["psnr"]
+        self.cost = metadata.get("cost", {})  # states of earlier versions have none
 
 
 def fit(
@@ -218,12 +221,15 @@ def fit(
         with on_sigterm(stop.set):  # a cluster's time limit, a shutdown: the current step is completed first
             resumed = run.done
             _steps(run, fabric, samples, validation, steps, stop)
+            if runtime.writes() and not run.cost:  # not again by a run that only writes its files anew
+                run.cost = training_cost(run.method, run.optimizers, samples, training)
             if keep_state and runtime.writes() and resumed < steps:
                 run.save()
     if not runtime.writes():
         return
     write_csv(pd.DataFrame(run.log, columns=list(dict.fromkeys([*LOG_COLUMNS, *sorted(set().union(*run.log))]))), log)
-    checkpoint.save_method(output, Built(run.method, run.spec, samples.image_size), seed=seed, steps=steps)
+    built = Built(run.method, run.spec, samples.image_size)
+    checkpoint.save_method(output, built, seed=seed, steps=steps, **run.cost)
     if not keep_state:
         discard(run.state_file)
 

@@ -216,6 +216,7 @@ def test_a_checkpoint_alone_builds_its_method(data, tmp_path):
     assert (built.spec["parameters"], built.image_size) == (PARAMETERS, 32)
     metadata = checkpoint.load(tmp_path / "checkpoint.safetensors")[1]
     assert (metadata["seed"], metadata["steps"]) == (0, 8)
+    assert metadata["parameters"] > 100 and metadata["operations"] > 100 * metadata["parameters"]
     images, masks = torch.rand(1, 3, 32, 32), torch.ones(1, 1, 32, 32)
     assert torch.equal(built.network.inpaint(images, masks), again.network.inpaint(images, masks))
 
