@@ -43,7 +43,7 @@ NETWORK = 1e-6
 MEASURED_BY_NETWORKS = [
     column
     for metric in (*NETWORKS.values(), *OPTIONAL_METRICS)
-    if metric.network is not None
+    if metric.network is not None or metric.captioned is not None
     for column in metric.columns
 ]
 

@@ -21,7 +21,7 @@ from sair.common.files import file_sha256
 from sair.evaluation.metrics.features import NETWORKS
 from sair.evaluation.precision import full_precision
 from sair.weights.fetch import file
-from sair.weights.networks import openai_clip_state
+from sair.weights.openai import clip_state
 from sair.weights.unpickle import load_tensors
 
 SIDE = 299  # pixels; what both Inceptions see
@@ -101,7 +101,7 @@ def _for_torchvision(image: np.ndarray, device: torch.device) -> Tensor:
     return transform(Image.fromarray(image))[None].to(device)
 
 
-def _for_clip(image: np.ndarray, device: torch.device) -> Tensor:
+def for_clip(image: np.ndarray, device: torch.device) -> Tensor:
     """Resize the shorter side to 224 pixels with Pillow's bicubic filter in 8 bits, and crop the centre."""
     from torchvision.transforms import functional
 
@@ -166,13 +166,26 @@ def _torchvision(path: Path) -> tuple[nn.Module, Forward]:
     return network, lambda network, images: network(images)
 
 
-def _clip(architecture: str, path: Path) -> tuple[nn.Module, Forward]:
+def load_clip(architecture: str, path: Path) -> Any:
+    """Return a CLIP of open_clip with OpenAI's weights, float32, without gradients.
+
+    Args:
+        architecture: such as ``ViT-L-14``.
+        path: OpenAI's file, whose hash has been checked.
+
+    Raises:
+        InputError: the file has the weights of another network.
+    """
     import open_clip
 
     # OpenAI's weights were trained with QuickGELU.
     clip = open_clip.create_model(f"{architecture}-quickgelu", load_weights=False)
-    _filled(clip, openai_clip_state(path), path)
-    return clip.visual, lambda visual, images: visual(images)
+    _filled(clip, clip_state(path), path)
+    return clip
+
+
+def _clip(architecture: str, path: Path) -> tuple[nn.Module, Forward]:
+    return load_clip(architecture, path).visual, lambda visual, images: visual(images)
 
 
 def _dinov2(path: Path) -> tuple[nn.Module, Forward]:
@@ -204,7 +217,7 @@ Prepare = Callable[[np.ndarray, torch.device], Tensor]
 EXTRACTORS: dict[str, tuple[Build, Prepare]] = {
     "inception": (_pytorch_fid, _for_pytorch_fid),
     "torchvision": (_torchvision, _for_torchvision),
-    "clip": (lambda path: _clip("ViT-B-32", path), _for_clip),
+    "clip": (lambda path: _clip("ViT-B-32", path), for_clip),
     "clip336": (lambda path: _clip("ViT-L-14-336", path), _for_clip336),
     "dinov2": (_dinov2, _for_dinov2),
 }

@@ -107,6 +107,11 @@ def optional(names: Sequence[str], masked: bool) -> list[Metric]:
         InputError: an unknown name, or a metric that needs a mask where there is none.
     """
     extra = chosen(names)
+    if captioned := [metric.name for metric in extra if metric.captioned is not None]:
+        raise InputError(
+            f"{', '.join(captioned)}: these metrics need captions, which only datasets of a config have. Name them in "
+            "the config's `metrics`, and run snakemake."
+        )
     needing = [metric.name for metric in extra if metric.of_case is not None or metric.known_only]
     if needing and not masked:
         raise InputError(f"{', '.join(needing)}: these metrics need the hole. Give the masks, too.")

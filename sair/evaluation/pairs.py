@@ -59,6 +59,31 @@ def score_case(
     return {metric.name: metric.of_case(ground_truth, raw, hole) for metric in extra if metric.of_case is not None}
 
 
+class Captioned:
+    """The optional metrics of a scoring that compare predictions with captions.
+
+    Args:
+        extra: optional metrics; those without captions are left out.
+        networks: False leaves their columns ``nan``; otherwise their networks are built.
+    """
+
+    def __init__(self, extra: Sequence[Metric], networks: Networks) -> None:
+        wanted = {metric.name: metric.captioned for metric in extra if metric.captioned is not None}
+        self._names = list(wanted)
+        self._networks = {name: build("cpu") for name, build in wanted.items()} if networks is not False else {}
+
+    def score(self, composited: np.ndarray, hole: np.ndarray, caption: str) -> dict[str, float]:
+        """Return the values of one prediction by column; ``nan`` without a caption.
+
+        Args:
+            composited: uint8 RGB (H, W, 3).
+            hole: bool (H, W), True = hole.
+            caption: what the image shows, or empty.
+        """
+        found = dict.fromkeys(self._names, math.nan)
+        return found | {name: network.score(composited, hole, caption) for name, network in self._networks.items()}
+
+
 class Target(NamedTuple):
     """A prediction that a network still has to measure, and the cells that the values go into.
 

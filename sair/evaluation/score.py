@@ -15,14 +15,15 @@ from typing import Any
 
 import pandas as pd
 
+from sair.common.errors import InputError
 from sair.common.files import write_text
 from sair.common.progress import progress
-from sair.data.manifest import ManifestRow, read_manifest
+from sair.data.manifest import IMAGE_COLUMNS, ManifestRow, read_manifest, read_table
 from sair.evaluation.cases import Case, open_cases, score_text
 from sair.evaluation.checks import checked, refuse_all
 from sair.evaluation.metrics.metric import Metric
 from sair.evaluation.metrics.of_images import MEASURES, SMALLEST_SIDE, chosen, columns_with
-from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, score_case, score_pair
+from sair.evaluation.pairs import Captioned, NetworkQueue, Networks, Target, networks_of, score_case, score_pair
 
 KEYS = ("id", "bucket", "cluster", "ratio")
 SCORE_COLUMNS = (*KEYS, *MEASURES)
@@ -47,7 +48,7 @@ def score_predictions(
         predictions_dir: contains ``composited/<bucket>/<id>.png`` and ``raw/<bucket>/<id>.png``, 8-bit RGB.
         out_csv: written whole or not at all; the same inputs give the same bytes on one machine. Numbers have ten
             significant digits, ``inf`` is the PSNR of equal images, ``nan`` a value that does not exist.
-        metrics: names of optional metrics to measure, too.
+        metrics: names of optional metrics to measure, too. Those of captions read images.csv beside the manifest.
         networks: networks to use again, by metric (``{"lpips": Lpips()}``), True to build them, False to leave their
             columns ``nan``.
         batch_size: predictions that a network gets at once.
@@ -74,11 +75,13 @@ def score_predictions(
         groups[row.image].append(row)
     scores: dict[ManifestRow, dict[str, Any]] = {row: {} for row in rows}
     queue, faults = NetworkQueue(found, batch_size, extra), list[str]()
+    captioned, captions = Captioned(extra, networks), _captions(manifest_csv, extra)
     with progress(total=len(rows), desc="score", unit="row", disable=not show) as bar:
         for group in groups.values():
             targets = []
             for row, case in checked(group, load, faults):
                 scores[row] |= _score_case(row, case, extra)
+                scores[row] |= captioned.score(case.composited, case.hole, captions.get(row.image, ""))
                 queue.put_known(case.ground_truth, case.raw, case.hole, scores[row])
                 targets.append(Target(case.composited, scores[row]))
                 targets.append(Target(case.raw, scores[row], "_raw"))
@@ -90,6 +93,25 @@ def score_predictions(
     frame = pd.DataFrame(scores.values(), columns=[*KEYS, *columns_with(extra)])
     write_text(out_csv, score_text(frame))
     return frame
+
+
+def _captions(manifest_csv: str | Path, extra: Sequence[Metric]) -> dict[str, str]:
+    """Return the caption of every image by its path, from images.csv beside the manifest, if a metric needs them.
+
+    Raises:
+        InputError: there is no such table, or none of its images has a caption.
+    """
+    wanting = [metric.name for metric in extra if metric.captioned is not None]
+    if not wanting:
+        return {}
+    path = Path(manifest_csv).parent / "images.csv"
+    table = read_table(path, IMAGE_COLUMNS)
+    if not table.caption.astype(bool).any():
+        raise InputError(
+            f"{path}: no image has a caption, which {', '.join(wanting)} need. Give the dataset `labels` and "
+            "`classes`, or remove these metrics from the config."
+        )
+    return dict(zip(table.image, table.caption, strict=True))
 
 
 def gather_scores(manifest_csv: str | Path, shards: Sequence[str | Path], out_csv: str | Path) -> None:

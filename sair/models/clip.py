@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from sair import weights
 from sair.common.errors import InputError
 from sair.models.resizing import resize
-from sair.weights.networks import openai_clip_state
+from sair.weights.openai import clip_state
 
 IGNORE_INDEX = -100  # label of pixels that the loss leaves out
 OPENAI_FILE = "ViT-B-16.pt"
@@ -288,7 +288,7 @@ def _load_pretrained(clip: open_clip.CLIP, architecture: str | dict[str, Any], p
     config = open_clip.get_pretrained_cfg(architecture, pretrained) if isinstance(architecture, str) else {}
     try:
         if isinstance(file, Path) and file.name == OPENAI_FILE:
-            clip.load_state_dict(openai_clip_state(file), strict=True)
+            clip.load_state_dict(clip_state(file), strict=True)
         else:
             file = file or (open_clip.download_pretrained(config) if config else pretrained)
             open_clip.load_checkpoint(clip, str(file), strict=True, weights_only=True)

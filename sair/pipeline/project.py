@@ -248,6 +248,11 @@ class Project:
         """Return the specifications of the methods that a table shows, in the table's order."""
         return {name: self.method(name) for name in self.rows(table)}
 
+    def captions(self, dataset: str) -> str | list[str]:
+        """Return the images.csv of a dataset, if a metric of the config compares predictions with captions."""
+        named = [metric for metric in optional_metrics(self.config) if metric.captioned is not None]
+        return f"{self.results}/{dataset}/images.csv" if named else []
+
     def measured(self, table: str) -> dict[str, list[str]]:
         """Return what a table shows of each method: its scores.csv or its segmentation.csv, one per seed."""
         shown = self.layout(table)

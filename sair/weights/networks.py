@@ -22,7 +22,6 @@ CONVOLUTIONS = {
     "alexnet": (0, 3, 6, 8, 10),
     "vgg16": (0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28),
 }
-OPENAI_NUMBERS = ("input_resolution", "context_length", "vocab_size")  # stored with the weights in OpenAI's files
 FIRES = (3, 4, 6, 7, 9, 10, 11, 12)  # modules of SqueezeNet 1.1 with three convolutions each; 0 is a convolution
 FLAX_MODULES = {"alexnet": "AlexNet_0", "vgg16": "VGG16_0"}
 
@@ -109,12 +108,6 @@ def dists_weights() -> tuple[Tensor, Tensor]:
         return state["alpha"].detach(), state["beta"].detach()
     except (pickle.UnpicklingError, KeyError, TypeError) as error:
         raise InputError(f"{path}: refused ({error}). Expected the tensors alpha and beta of DISTS.") from None
-
-
-def openai_clip_state(path: Path) -> dict[str, Tensor]:
-    """Read a CLIP file of OpenAI, a TorchScript archive, which weights-only readers refuse; check its hash before."""
-    state = torch.jit.load(path, map_location="cpu").state_dict()
-    return {name: value for name, value in state.items() if name not in OPENAI_NUMBERS}
 
 
 def provenance(name: str) -> str:

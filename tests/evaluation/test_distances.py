@@ -9,7 +9,7 @@ import open_clip
 import pandas as pd
 import pytest
 import torch
-from helpers.sets import feature_pairs
+from helpers.sets import feature_pairs, small_clip
 from PIL import Image
 from torchvision import transforms
 from torchvision.models import Inception_V3_Weights, inception_v3
@@ -136,11 +136,6 @@ def test_torchvision_s_inception_is_its_own_with_its_own_transform(nowhere, tmp_
         features.Extractor("torchvision")
 
 
-def small_clip(size):
-    vision = {"image_size": size, "layers": 1, "width": 64, "patch_size": size // 4, "head_width": 32}
-    return open_clip.CLIP(16, vision, {"width": 32, "heads": 2, "layers": 1, "vocab_size": 49408}).eval()
-
-
 @pytest.mark.parametrize(
     ("name", "size", "architecture"), [("clip", 224, "ViT-B-32"), ("clip336", 336, "ViT-L-14-336")]
 )
@@ -151,7 +146,7 @@ def test_clip_gets_images_as_the_published_codes_prepare_them(name, size, archit
     path.write_bytes(b"any")
     expect(name, path, nowhere)
     built = []
-    nowhere.setattr(features, "openai_clip_state", lambda _: reference.state_dict())
+    nowhere.setattr(features, "clip_state", lambda _: reference.state_dict())
     nowhere.setattr(open_clip, "create_model", lambda name, **_: built.append(name) or small_clip(size))
     mean, deviation = open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD
     wanted = []

@@ -2,20 +2,27 @@
 
 import json
 import math
+import shutil
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import open_clip
 import pandas as pd
 import pytest
 import torch
 from helpers.pairs import KINDS, a_hole, pair
+from helpers.sets import small_clip
+from PIL import Image
+from torchvision import transforms
 
 import sair
 from sair.common.errors import InputError
-from sair.common.images import write_png
+from sair.common.images import read_rgb, write_png
+from sair.data.manifest import read_manifest, read_pair
 from sair.evaluation.folders import score_folders
-from sair.evaluation.metrics import dists, lpips, seam
+from sair.evaluation.metrics import clipscore, dists, lpips, seam
 from sair.evaluation.metrics.dists import Dists
 from sair.evaluation.metrics.lpips import Lpips
 from sair.evaluation.metrics.of_images import MEASURES, OPTIONAL, chosen
@@ -163,6 +170,79 @@ def test_lpips_outside_sees_a_black_hole_in_both_images():
     for prediction in (raw, with_noise):
         found = sair.score(truth, prediction, hole, metrics=["lpipsoutside"], networks=network)
         assert found["lpipsoutside"] == pytest.approx(network["lpips"](*([image] for image in blacked))[0], abs=1e-7)
+
+
+# ------------------------------------------------------------------------------------------------------------ captions
+
+
+@pytest.fixture
+def clip(monkeypatch):
+    found = small_clip(224)
+    monkeypatch.setattr(clipscore, "_network", lambda _: (found, open_clip.get_tokenizer("ViT-L-14")))
+    return found
+
+
+def test_the_clip_score_is_the_cosine_of_image_and_caption(clip):
+    image, _ = pair("noise", 240, 300)
+    hole = np.zeros((240, 300), bool)
+    hole[20:80, 100:240] = True
+    hole[100, 50] = True
+    whole, region = clipscore.ClipScore(), clipscore.ClipScore(region=True)
+    unit = transforms.Compose(
+        [
+            transforms.Resize(224, transforms.InterpolationMode.BICUBIC),
+            transforms.CenterCrop(224),
+            transforms.ToTensor(),
+            transforms.Normalize(open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD),
+        ]
+    )
+    found = []
+    with torch.no_grad():
+        for caption in ("a face", "a bus on a road", "a dog"):
+            text = clip.encode_text(open_clip.tokenize([caption]))[0]
+            for network, seen in ((whole, image), (region, image[20:101, 50:240])):
+                embedded = clip.encode_image(unit(Image.fromarray(seen))[None])[0]
+                cosine = float(embedded @ text / embedded.norm() / text.norm())
+                found.append(network.score(image, hole, caption))
+                assert found[-1] == pytest.approx(max(0, 100 * cosine), abs=1e-4)
+    assert len(set(found)) > 2 and max(found) > 0
+    assert math.isnan(whole.score(image, hole, "")) and math.isnan(region.score(image, ~hole & hole, "a face"))
+
+
+def test_scores_take_the_captions_of_the_images(clip, scored, tmp_path):
+    predictions, names = scored / "mean_fill/seed0/predictions", ("clipscore", "clipscoreregion")
+    made = partial(score_predictions, scored / "manifest.csv", predictions, tmp_path / "scores.csv", show=False)
+    frame = made(metrics=names, networks={})
+    assert list(frame.columns)[-2:] == list(names) and frame[list(names)].notna().all(axis=None)
+    rows, captions = (
+        read_manifest(scored / "manifest.csv"),
+        pd.read_csv(scored / "images.csv").set_index("image").caption,
+    )
+    image = read_rgb(predictions / "composited" / rows[3].prediction)
+    hole = read_pair(rows[3], scored).hole
+    expected = clipscore.ClipScore().score(image, hole, captions[rows[3].image])
+    assert frame.clipscore[3] == pytest.approx(expected, abs=1e-5)
+    assert made(metrics=names, networks=False)[list(names)].isna().all(axis=None)
+
+
+def test_without_captions_the_clip_score_is_refused(scored, tmp_path):
+    shutil.copytree(scored, tmp_path / "copy")
+    images = pd.read_csv(tmp_path / "copy/images.csv").assign(caption="")
+    images.to_csv(tmp_path / "copy/images.csv", index=False)
+    folder = tmp_path / "copy/mean_fill/seed0/predictions"
+    with pytest.raises(InputError, match=r"images\.csv: no image has a caption, which clipscore need"):
+        score_predictions(
+            tmp_path / "copy/manifest.csv",
+            folder,
+            tmp_path / "s.csv",
+            metrics=["clipscore"],
+            networks=False,
+            show=False,
+        )
+    with pytest.raises(
+        InputError, match="clipscore: these metrics need captions, which only datasets of a config have"
+    ):
+        score_folders(folder / "raw", folder / "composited", metrics=["clipscore"], networks=False, show=False)
 
 
 # ------------------------------------------------------------------------------------------------- score files, tables

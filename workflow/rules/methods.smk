@@ -129,6 +129,7 @@ rule score_predictions:
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=rules.predict.output.predictions,
+        captions=lambda w: project.captions(w.dataset),
     output:
         scores=f"{RESULTS}/{{dataset}}/{{method}}/seed{{seed}}/scores.csv",
     log:

@@ -61,6 +61,19 @@ class PairNetwork(Protocol):
         """Return the distances of two batches of features, float64 (N,)."""
 
 
+class CaptionNetwork(Protocol):
+    """A network that compares a prediction with the caption of its image."""
+
+    def score(self, composited: np.ndarray, hole: np.ndarray, caption: str) -> float:
+        """Return the value for one prediction.
+
+        Args:
+            composited: uint8 RGB (H, W, 3).
+            hole: bool (H, W), True = hole.
+            caption: may be empty; the value is then ``nan``.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Metric:
     """The description of a metric: how it is computed, read and printed. All facts about metrics are taken from here.
@@ -83,6 +96,8 @@ class Metric:
         weights: for an optional ``network``, the pretrained files that it needs (``sair weights list``).
         of_case: for a metric that compares what is known with what is predicted, the function of ground truth, raw
             prediction and hole. It has one column, ``<name>``.
+        captioned: for a metric that compares a prediction with a caption, the function that builds the network on a
+            torch device, given by name. It has one column, ``<name>``.
         known_only: for ``network``: it gets ground truth and raw prediction with the hole black, and the metric has one
             column, ``<name>``.
         optional: whether it is measured only where it is named: in a config (``metrics``, or the metrics of a table) or
@@ -108,6 +123,7 @@ class Metric:
     network: Callable[[str], PairNetwork] | None = None
     weights: tuple[str, ...] = ()
     of_case: OfCase | None = None
+    captioned: Callable[[str], CaptionNetwork] | None = None
     known_only: bool = False
     optional: bool = False
     in_hole: bool = True
@@ -127,7 +143,7 @@ class Metric:
         """The columns of score files that hold its values; empty for a metric without a value of a single image."""
         if self.kind != "image":
             return []
-        if self.of_case is not None or self.known_only:
+        if self.of_case is not None or self.captioned is not None or self.known_only:
             return [self.name]
         in_hole = [f"{self.name}_hole"] if self.network is None and self.in_hole else []
         return [self.name, *in_hole, f"{self.name}_raw"]

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sair.common.errors import InputError, near
-from sair.evaluation.metrics import dists, l1, lpips, outside, psnr, seam, ssim
+from sair.evaluation.metrics import clipscore, dists, l1, lpips, outside, psnr, seam, ssim
 from sair.evaluation.metrics.metric import Metric
 
 # In the order of the columns of score files.
@@ -31,6 +31,8 @@ OPTIONAL_METRICS = (
     lpips.OUTSIDE,
     seam.INSIDE,
     seam.OUTSIDE,
+    clipscore.IMAGE,
+    clipscore.REGION,
 )
 
 COMPUTED = [metric for metric in IMAGE_METRICS if metric.network is None]  # these have a value for every image
