@@ -67,7 +67,7 @@ def built(name: str, preset: str) -> Any:
     spec = load_spec(name, "config/methods", preset, training)
     if spec["semantics"]:
         encoder = load_spec(spec["semantics"], "config/semantics", preset, training)["parameters"]
-        spec["parameters"]["semantic"] = {"name": "clip", "architecture": encoder["architecture"]}
+        spec["parameters"]["semantic"] = {"name": spec["semantics"], "architecture": encoder["architecture"]}
     _without_vgg_weights()
     torch.manual_seed(0)
     return build(spec)
@@ -103,7 +103,7 @@ def call_of(case: str, preset: str, size: int, count: int, device: str = "cpu") 
             return method.inpaint(images, batch["masks"], known=False)
 
         return inpaint
-    optimizers = _prepared(method.train())
+    optimizers = prepared(method.train())
 
     def apply(name: str, loss: Tensor) -> None:
         optimizers[name].zero_grad(set_to_none=True)
@@ -124,7 +124,7 @@ def call_of(case: str, preset: str, size: int, count: int, device: str = "cpu") 
     return train
 
 
-def _prepared(method: Any) -> dict[str, torch.optim.Optimizer]:
+def prepared(method: Any) -> dict[str, torch.optim.Optimizer]:
     """Return a method's optimizers, as the measured revision trains with them."""
     from sair.training import loop
 

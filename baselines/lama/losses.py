@@ -71,4 +71,6 @@ def perceptual(features: Callable[[Tensor], Sequence[Tensor]], prediction: Tenso
 
 
 def _layer_errors(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> list[Tensor]:
-    return [functional.mse_loss(a.float(), b.float()) for a, b in zip(found, wanted, strict=True)]
+    # Not `mse_loss`: the gradient of its mean would be a new tensor, in a layout that the network before would have to
+    # change.
+    return [(a.float() - b.float()).square().sum() / a.numel() for a, b in zip(found, wanted, strict=True)]

@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import backend_registration
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
 
+AUTOCAST = Path(__file__).parents[1] / "models/autocast.yaml"
 # Operators whose result's value or size the host needs: the CPU waits until the GPU has done all earlier work.
 READS = {
     "_local_scalar_dense",
@@ -117,6 +121,36 @@ class _Module(backend_registration._DummyBackendModule):
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
+
+
+@cache
+def _autocast() -> tuple[torch.library.Library, ...]:
+    """Register CUDA's autocast for the device, once: PyTorch has none for a device that is written in Python."""
+    key = "AutocastPrivateUse1"
+    others, some = torch.library.Library("_", "IMPL"), torch.library.Library("aten", "IMPL")
+    others.fallback(torch.library.fallthrough_kernel, key)
+    for dtype, names in yaml.safe_load(AUTOCAST.read_text()).items():
+        for name in names:
+            operator, _, overload = name.partition(".")
+            function = getattr(getattr(torch.ops.aten, operator), overload or "default")
+            some.impl(name, partial(_cast_and_call, function, getattr(torch, dtype)), key)
+    return others, some
+
+
+def _cast_and_call(function: Any, dtype: torch.dtype, *args: Any, **kwargs: Any) -> Any:
+    with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastPrivateUse1)):
+        args, kwargs = tree_map_only(Tensor, lambda x: _cast(x, dtype), (args, kwargs))
+        return function(*args, **kwargs)
+
+
+def _cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x.to(dtype) if x.is_floating_point() and x.dtype != torch.float64 else x
+
+
+def autocast(precision: str) -> torch.autocast:
+    """Return the autocast context of the fake device for ``fp32`` or ``bf16``, with CUDA's rules."""
+    _autocast()
+    return torch.autocast("gpu", torch.bfloat16, enabled=precision == "bf16")
 
 
 @cache

@@ -1,7 +1,8 @@
 """Test that every method and semantic encoder follows a GPU's rules, on fake tensors and without a GPU.
 
-Checked are operators that CUDA refuses in deterministic mode, tensors on two devices, and reading from the device in a
-step, which makes the CPU wait. The first step of a stage may fill caches; the second may not read.
+Checked are operators that CUDA refuses in deterministic mode, tensors on two devices or, under autocast, in two
+precisions, FFT of bfloat16, and reading from the device in a step, which makes the CPU wait. The first step of a stage
+may fill caches; the second may not read.
 """
 
 import pkgutil
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from helpers.fake_gpu import BreaksRule, fake_gpu, move, rules
+from helpers.fake_gpu import BreaksRule, autocast, fake_gpu, move, rules
 from helpers.quick import quick
 from torch._subclasses.fake_tensor import unset_fake_temporarily
 from torch.nn import functional
@@ -87,8 +88,11 @@ def optimizers_of(method):
     return optimizers
 
 
-def put_to_the_test(method, trained, device):
-    """Train two steps in each stage, and inpaint twice; the second may not read from the device."""
+def put_to_the_test(method, trained, device, precision="fp32", passes=(False, True)):
+    """Train two steps in each stage, and inpaint twice; the second may not read from the device.
+
+    ``passes`` says of each step and inpainting whether reading is a fault.
+    """
     if isinstance(method, torch.nn.Module):
         move(method, device)
     optimizers = optimizers_of(method) if trained else {}
@@ -99,15 +103,15 @@ def put_to_the_test(method, trained, device):
         optimizers[name].step()
 
     for progress in STAGES if trained else ():
-        for no_reads in (False, True):
+        for no_reads in passes:
             batch = batch_on(device, progress)
-            with rules(REFUSED, no_reads):
+            with rules(REFUSED, no_reads), autocast(precision):
                 method.training_step(batch, step)
     if isinstance(method, torch.nn.Module):
         method.eval()
-    for no_reads in (False, True) if hasattr(method, "inpaint") else ():
+    for no_reads in passes if hasattr(method, "inpaint") else ():
         batch = batch_on(device, 0)
-        with rules(REFUSED, no_reads), torch.no_grad():
+        with rules(REFUSED, no_reads), torch.no_grad(), autocast(precision):
             method.inpaint(batch["images"], batch["masks"])
 
 
@@ -122,10 +126,21 @@ def test_the_paper_preset_keeps_the_rules(name, specification, stand_ins):
     check(specification(name, "paper"))
 
 
-def check(spec):
+# The published sizes of the others have the operators of `mini`.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "preset"), [*((name, "mini") for name in (*METHODS, *ENCODERS)), ("sair", "paper"), ("lte", "paper")]
+)
+def test_the_rules_are_kept_in_bfloat16(name, preset, specification, stand_ins):
+    check(specification(name, preset), "bf16", passes=(False,))
+
+
+def check(spec, precision="fp32", passes=(False, True)):
+    if spec["class"] == "baselines.opencv:OpenCV":
+        pytest.importorskip("cv2")
     method = build(spec)
     with fake_gpu() as device:
-        put_to_the_test(method, spec["training"] is not None, device)
+        put_to_the_test(method, spec["training"] is not None, device, precision, passes)
 
 
 # The guard itself -----------------------------------------------------------------------------------------------------
@@ -174,6 +189,42 @@ def test_the_guard_finds(fault):
     function, message = FAULTS[fault]
     with fake_gpu() as device, pytest.raises(BreaksRule, match=message):
         put_to_the_test(Toy(function), True, device)
+
+
+IN_BFLOAT16 = {
+    "FFT": (lambda toy, x, masks: torch.fft.rfft2(half(x)).abs(), "Unsupported dtype BFloat16"),
+    "complex numbers": (lambda toy, x, masks: torch.view_as_complex(half(x).unflatten(-1, (-1, 2))).abs(), "BFloat16"),
+    "two precisions": (lambda toy, x, masks: without_autocast(torch.bmm, half(x)[:, 0], x[:, 0]), "scalar type"),
+}
+
+
+def half(x):
+    """Return what a convolution under autocast makes of images."""
+    return functional.conv2d(x, x.new_ones(3, 3, 1, 1))
+
+
+def without_autocast(function, *inputs):
+    with torch.autocast(inputs[0].device.type, enabled=False):
+        return function(*inputs)
+
+
+@pytest.mark.parametrize("fault", IN_BFLOAT16)
+def test_the_guard_finds_in_bfloat16(fault):
+    function, message = IN_BFLOAT16[fault]
+    with fake_gpu() as device:
+        with pytest.raises(BreaksRule, match=message):
+            put_to_the_test(Toy(function), True, device, "bf16")
+        put_to_the_test(Toy(function), True, device, "fp32")
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_fake_device_has_the_autocast_of_cuda(precision):
+    low = torch.bfloat16 if precision == "bf16" else torch.float32
+    with fake_gpu() as device, autocast(precision):
+        x = torch.empty(1, 3, 8, 8, device=device)
+        assert half(x).dtype == (half(x) @ x).dtype == functional.relu(half(x)).dtype == low
+        assert half(x).softmax(1).dtype == functional.mse_loss(half(x), half(x)).dtype == torch.float32
+        assert (x.double() @ x.double()).dtype == torch.float64
 
 
 def test_the_guard_lets_a_method_without_faults_pass():
