@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
 
-.PHONY: table1 all report test test-fast lint docs bench test-gpu bench-gpu clean
+.PHONY: table1 all report test test-fast test-slurm lint docs bench test-gpu bench-gpu clean
 .DEFAULT_GOAL := table1
 
 table1: $(VENV)/ready
@@ -21,6 +21,11 @@ test: $(VENV)/ready
 
 test-fast: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+# A real Slurm cluster of two nodes on this machine, and everything that can be killed on it. It needs root and Debian's
+# packages of Slurm. FAULTS may be --small or --short.
+test-slurm: $(VENV)/ready-slurm
+	$(BIN)/python tests/slurm/faults.py $(FAULTS)
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
@@ -45,6 +50,10 @@ $(VENV)/ready: requirements.lock pyproject.toml
 
 $(VENV)/ready-docs: $(VENV)/ready requirements-docs.lock
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-docs.lock
+	touch $@
+
+$(VENV)/ready-slurm: $(VENV)/ready requirements-slurm.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-slurm.lock
 	touch $@
 
 bench: $(VENV)/ready

@@ -18,8 +18,11 @@ from typing import Any
 from sair.common.files import discard
 from sair.training.state import running_state
 
-TAIL = 10  # lines of a job's log that are shown if it does not end with a message
+TAIL = 20  # lines of a job's log that are shown if it does not end with a message
 _MESSAGE = re.compile(r"(?ms)^error: .*\Z")  # what ``sair.pipeline.job`` prints last
+# Slurm did not end the job: it crashed. A job in another state, such as TIMEOUT, can continue.
+_CRASHED = re.compile(r"SLURM status is: '(?:FAILED|OUT_OF_MEMORY|ERROR)'")
+TRIES = 3  # of a job that crashes
 _REFUSED = re.compile(r"sbatch failed.*?(sbatch: error: [^\n']*)", re.DOTALL)
 # A controller that is busy, or that is being restarted; the same submission may work later.
 _PASSES = re.compile(r"timed out|unable to contact|temporar|try again|connection", re.IGNORECASE)
@@ -78,7 +81,7 @@ class Follower(logging.Handler):
         else:
             is_new = _written(job) != self._before.get(self._dag.jobid(job))
             message, final = _why([*job.log] if is_new else [], [path for path in logs if path not in job.log])
-        if final:
+        if final or (job.attempt >= TRIES and _CRASHED.search(told)):
             job.attempt = max(job.attempt, job.restart_times + 1)  # the last attempt
         if self._shown and message:
             what = " ".join([job.rule.name, *map(str, job.wildcards_dict.values())])

@@ -90,6 +90,21 @@ def test_a_job_that_was_stopped_or_crashed_is_retried(run, capsys, text):
     assert (text or "").strip() in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("state", "tries"),
+    [("FAILED", 3), ("OUT_OF_MEMORY", 3), ("TIMEOUT", 4), ("CANCELLED", 4), ("NODE_FAIL", 4), ("PREEMPTED", 4)],
+)
+def test_a_job_that_crashes_has_few_tries_and_one_that_was_stopped_has_all(run, state, tries):
+    for attempt in range(1, 5):
+        run.starts()
+        run.writes(f"step {attempt}\n")
+        run.fails(told=f"SLURM-job '35' failed, SLURM status is: '{state}'. ")
+        if not run.is_retried:
+            break
+        run.job.attempt += 1  # as Snakemake does
+    assert attempt == tries
+
+
 def test_the_message_of_an_earlier_run_is_not_taken_for_that_of_a_job_that_died_with_its_node(run, tmp_path, capsys):
     run.writes(MISTAKE)
     run.starts()
@@ -106,7 +121,7 @@ def test_only_the_last_lines_of_a_log_are_shown(run, capsys):
     run.writes("".join(f"step {k}\n" for k in range(500)))
     run.fails()
     shown = capsys.readouterr().err
-    assert "step 499" in shown and "step 480" not in shown
+    assert "step 499" in shown and "step 470" not in shown
 
 
 def test_jobs_of_this_machine_print_their_messages_themselves(tmp_path, capsys):
