@@ -23,7 +23,7 @@ test-fast: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 -m "not slow"
 
 # A real Slurm cluster of two nodes on this machine, and everything that can be killed on it. It needs root and Debian's
-# packages of Slurm. FAULTS may be --small or --short.
+# packages of Slurm. FAULTS may be --short, or '--methods mean_fill'.
 test-slurm: $(VENV)/ready-slurm
 	$(BIN)/python tests/slurm/faults.py $(FAULTS)
 

@@ -23,7 +23,8 @@ _MESSAGE = re.compile(r"(?ms)^error: .*\Z")  # what ``sair.pipeline.job`` prints
 # Slurm did not end the job: it crashed. A job in another state, such as TIMEOUT, can continue.
 _CRASHED = re.compile(r"SLURM status is: '(?:FAILED|OUT_OF_MEMORY|ERROR)'")
 TRIES = 3  # of a job that crashes
-_REFUSED = re.compile(r"sbatch failed.*?(sbatch: error: [^\n']*)", re.DOTALL)
+_REFUSED = re.compile(r"sbatch failed.*?(sbatch: error: [^\n']*)|submission failed with exception: (.*)", re.DOTALL)
+_ADVICE = "For further error details"  # what Snakemake adds to a message
 # A controller that is busy, or that is being restarted; the same submission may work later.
 _PASSES = re.compile(r"timed out|unable to contact|temporar|try again|connection", re.IGNORECASE)
 
@@ -77,7 +78,8 @@ class Follower(logging.Handler):
         """Show why a job failed, and end its retries if it would fail again."""
         refused = _REFUSED.search(told)
         if refused:
-            message, final = refused[1], not _PASSES.search(told)
+            message = refused[1] or refused[2].partition(_ADVICE)[0].strip()
+            final = not _PASSES.search(told)
         else:
             is_new = _written(job) != self._before.get(self._dag.jobid(job))
             message, final = _why([*job.log] if is_new else [], [path for path in logs if path not in job.log])

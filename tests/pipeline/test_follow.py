@@ -153,6 +153,17 @@ def test_a_refused_submission_ends_at_once_and_a_busy_controller_does_not(run, c
     assert capsys.readouterr().err.strip() == f"train faces liif: sbatch: error: {reason}"
 
 
+def test_an_account_that_the_plugin_refuses_ends_at_once(run, capsys):
+    told = "Job submission failed with exception: The given account x appears to be invalid. Available accounts:\nlab"
+    run.starts()
+    run.fails(
+        told=f"{told}For further error details see the cluster/cloud log and the log files of the involved rule(s)."
+    )
+    assert not run.is_retried
+    shown = capsys.readouterr().err.strip()
+    assert shown == "train faces liif: The given account x appears to be invalid. Available accounts:\nlab"
+
+
 def test_the_state_of_a_training_is_kept_until_its_checkpoint_is_accepted(run):
     state = run.output.with_name("running.safetensors")
     for path in (run.output, state):
