@@ -128,22 +128,28 @@ INTERVALS: dict[str, Interval] = {
     "Satterthwaite": satterthwaite,
     "ours": ours,
 }
+RESAMPLED = ("images only", "two-way bootstrap")
+SEVERAL = ("two-way bootstrap", "Satterthwaite")  # need several seeds
 
 
 def coverage(case: Case, seeds: int, images: int, rounds: int) -> list[str]:
-    """Return the share of tables in which each interval contains the true difference, as printed."""
+    """Return the share of tables in which each interval contains the true difference, as printed.
+
+    The bootstraps, which are slow, are tried on an eighth of the tables.
+    """
     rng = np.random.default_rng([seeds, images, rounds, *case.name.encode()])
-    names, hits = case.names(images), dict.fromkeys(INTERVALS, 0)
-    shown = [name for name in INTERVALS if seeds > 1 or name in ("images only", "ours")]
-    for _ in range(rounds):
+    names, few = case.names(images), max(1, rounds // 8)
+    shown = {name: few if name in RESAMPLED else rounds for name in INTERVALS if seeds > 1 or name not in SEVERAL}
+    hits = dict.fromkeys(shown, 0)
+    for number in range(rounds):
         first, second = case.draw(rng, seeds, images)
         parts = components(*(cluster_values(values, names) for values in (first, second)))
         assert parts is not None
         scores = Scores(first, second, names, parts)
-        for name in shown:
+        for name in (name for name, tables in shown.items() if number < tables):
             low, high = INTERVALS[name](scores, rng)
             hits[name] += low <= 0 <= high
-    return [f"{100 * hits[name] / rounds:.1f}" if name in shown else "–" for name in INTERVALS]
+    return [f"{100 * hits[name] / shown[name]:.1f}" if name in shown else "–" for name in INTERVALS]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -207,12 +213,12 @@ def main() -> None:
     rounds = parser.parse_args().rounds
     statistics.SIGN_FLIPS, statistics.RESAMPLES = 2000, 200  # enough for 5 %, and quicker
     lines = [
-        [case.name, seeds, images, *coverage(case, seeds, images, rounds if images < 1000 else rounds // 4)]
+        [case.name, seeds, images, *coverage(case, seeds, images, rounds)]
         for case, seeds, images in progress(list(_designs((*USUAL, *OTHER))), desc="intervals", unit="line")
     ]
-    print(f"Coverage of 95 % intervals, in percent; {rounds} tables each, of 1,000 images {rounds // 4}\n")
+    print(f"Coverage of 95 % intervals, in percent; {rounds} tables each, {rounds // 8} for the bootstraps\n")
     _print(lines, ["case", "seeds", "images", *INTERVALS])
-    few = max(rounds // 8, 1)
+    few = max(rounds // 16, 1)
     sizes = [(case, seeds, images) for case, seeds, images in _designs((*USUAL, OTHER[1])) if images < 1000]
     lines = [
         [case.name, seeds, images, *decisions(case, seeds, images, few)]

@@ -30,12 +30,14 @@ from sair.common.images import pixel_sha256, read_rgb
 from sair.data.manifest import manifest_hash, read_manifest
 from sair.evaluation.metrics.registry import METRICS
 from sair.reporting import claims, markup
+from sair.reporting.budgets import COUNTED
 from sair.reporting.embedding import image_uri, json_number
 from sair.reporting.figures import read_log, validations
 from sair.reporting.gallery import KEPT, gallery
 from sair.reporting.inputs import QUALITY, ReportInputs, layout
 from sair.reporting.measured import family_of
 from sair.reporting.rows import read_frame
+from sair.reporting.standings import CHANCES
 
 SCRIPT = ("script.js", "gallery.js", "curves.js", "start.js")  # parts of one script, in this order
 SEPARATOR = " "  # between bucket and metric in a key; no bucket has a space
@@ -179,7 +181,8 @@ def _table(name: str, path: str, config: Mapping[str, Any]) -> dict[str, Any]:
     for _, group in frame.groupby(["group", "label", "method"], sort=False):
         first = group.iloc[0]
         row = {key: str(first[key]) for key in ("method", "label", "group", "reason")}
-        rows.append(row | {"seeds": int(first.seeds), "cells": dict(map(_cell, group.itertuples()))})
+        cost = {name: json_number(first[name]) for name in COUNTED if not math.isnan(first[name])}
+        rows.append(row | cost | {"seeds": int(first.seeds), "cells": dict(map(_cell, group.itertuples()))})
     return {
         "name": name,
         "title": title,
@@ -200,6 +203,14 @@ def _cell(line: Any) -> tuple[str, dict[str, Any]]:
         cell |= {"value": json_number(line.mean), "text": text, "n": int(line.n), "clusters": int(line.clusters)}
     if not math.isnan(line.low):
         cell |= {"low": json_number(line.low), "high": json_number(line.high)}
+    if not math.isnan(line.method_low):
+        cell["method"] = [json_number(line.method_low), json_number(line.method_high)]
+    if len(means := line.by_seed.split()) > 1:
+        cell["seeds"] = [json_number(float(mean)) for mean in means]
+    if not math.isnan(line.rank_low):
+        cell["rank"] = [int(line.rank_low), int(line.rank_high)]
+    if not math.isnan(line.chance_better):
+        cell["chances"] = [json_number(getattr(line, name)) for name in CHANCES]
     if not math.isnan(line.paper):
         cell |= {"paper": json_number(line.paper), "claim": markup.paper_number(line.paper, line.metric)}
     if line.lead:

@@ -113,6 +113,8 @@ def test_every_number_is_the_tables_own(project, page):
     for key, line in done.iterrows():
         assert (cells[key]["value"], cells[key]["n"]) == (line["mean"], line.n), key
         assert [cells[key]["low"], cells[key]["high"]] == [line.low, line.high]
+        assert cells[key]["method"] == [line.method_low, line.method_high]
+        assert cells[key].get("rank", [None])[0] == (None if np.isnan(line.rank_low) else line.rank_low)
     with open(f"{project.results}/table1.md", encoding="utf-8") as lines:
         shown = next(line for line in lines if line.startswith("| SAIR ")).split("|")[2].strip()
     cell = cells["SAIR", "0-20", "psnr"]
@@ -296,6 +298,35 @@ def test_controls_count_for_a_columns_scale_only_where_fewer_than_two_methods_co
     rows = [("control", 0, 10), *(("paper", *interval) for interval in competing)]
     table = {"rows": [{"group": group, "cells": {"x": {"low": low, "high": high}}} for group, low, high in rows]}
     assert desk.run(f"scale({json.dumps(table)}, 'x')(4)") == place
+
+
+@needs_browser
+def test_the_reader_switches_between_weights_and_methods(desk):
+    """Intervals, p and ranks of the tables and claims are then those of the other question, and back again."""
+    shown = """[
+      [...document.querySelectorAll('#tables td .interval i')].map((bar) => bar.getAttribute('style')).join(),
+      [...document.querySelectorAll('#claims tbody tr')].map((line) => line.cells[6].textContent).join(),
+      [...document.querySelectorAll('#tables td .claim')].filter((part) => part.textContent.startsWith('rank ')).length,
+    ]"""
+    choose = "document.querySelector(`#question [value=${arguments[0]}]`).click()"
+    before = desk.run(shown)
+    desk.run(choose, "method")
+    after = desk.run(shown)
+    assert after[0] != before[0] and after[1] != before[1] and (before[2], after[2] > 0) == (0, True)
+    desk.run(choose, "weights")
+    assert desk.run(shown) == before
+
+
+@needs_browser
+def test_dots_are_the_means_of_the_seeds(desk):
+    """The page's own functions draw an invented cell with three seeds."""
+    script = """(() => {
+      const cell = { text: '30.10', low: 29, high: 31, seeds: [29, 30, 31], method: [28, 32], rank: [1, 2] };
+      const place = scale({ rows: [{ group: 'paper', cells: { x: cell } }] }, 'x');
+      const dots = cellOf(cell, place, false).querySelectorAll('.interval b');
+      return [...dots].map((dot) => Number(dot.style.getPropertyValue('--at')));
+    })()"""
+    assert desk.run(script) == [0, 0.5, 1]
 
 
 @needs_browser

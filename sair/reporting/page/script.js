@@ -26,6 +26,13 @@ const fixed = (value, decimals) => value.toFixed(decimals).replace('-', '−').r
 const signed = (value, decimals) => (value > 0 ? '+' : '') + fixed(value, decimals);
 const interval = (low, high, print) => (low === undefined || low === null ? 'no interval' : `${print(low)} to ${print(high)}`);
 
+// What intervals and p answer: images for the trained weights, or trainings and images for the methods.
+const questions = { weights: 'these weights', method: 'these methods' };
+let question = 'weights';
+const redraws = []; // called when the question changes
+const ends = (cell) => (question === 'method' ? cell.method : cell.low === undefined ? undefined : [cell.low, cell.high]);
+const span = ([low, high]) => (low === high ? `${low}` : `${low}–${high}`);
+
 function option(name, value, checked, ...content) {
   const input = make('input', { type: 'radio', name, value, checked });
   return make('label', { class: 'option' }, input, ...content);
@@ -121,6 +128,7 @@ function qualityTable(table) {
   for (const part of table.regions) region.append(make('option', { value: part }, regions[part]));
   const render = () => list.replaceChildren(grid(table, region.value));
   region.addEventListener('change', render);
+  redraws.push(render);
   render();
   const heading = make('h3', {}, table.title, table.claim ? make('small', {}, `claims: ${table.claim}`) : undefined);
   const choice = table.regions.length ? make('label', {}, 'Measured over ', region) : undefined;
@@ -174,22 +182,32 @@ function grid(table, region) {
 
 /** The range of a column's intervals; controls stretch it only where fewer than two methods compete. */
 function scale(table, key) {
-  const rows = table.rows.filter((row) => row.cells[key]?.low !== undefined);
+  const rows = table.rows.filter((row) => row.cells[key] && ends(row.cells[key]));
   const competing = rows.filter((row) => row.group !== 'control');
   const cells = (competing.length > 1 ? competing : rows).map((row) => row.cells[key]);
-  const [low, high] = [Math.min(...cells.map((cell) => cell.low)), Math.max(...cells.map((cell) => cell.high))];
+  const seen = cells.flatMap((cell) => [...ends(cell), ...(cell.seeds ?? [])]);
+  const [low, high] = [Math.min(...seen), Math.max(...seen)];
   return (value) => Math.max(0, Math.min(1, (value - low) / (high - low || 1)));
 }
 
 function cellOf(cell, place, first) {
   const element = make('td', { class: [cell.lead, first && 'first'].filter(Boolean).join(' ') });
   element.append(make('span', { class: 'value' }, cell.text ?? '–'));
-  if (cell.low !== undefined) {
-    const bar = make('i', { '--low': place(cell.low).toFixed(4), '--high': place(cell.high).toFixed(4) });
-    element.append(make('span', { class: 'interval', 'aria-hidden': 'true' }, bar));
+  if (ends(cell)) {
+    const [low, high] = ends(cell).map((end) => place(end).toFixed(4));
+    const dots = (cell.seeds ?? []).map((mean) => make('b', { '--at': place(mean).toFixed(4) }));
+    element.append(make('span', { class: 'interval', 'aria-hidden': 'true' }, make('i', { '--low': low, '--high': high }), ...dots));
   }
+  if (question === 'method' && cell.rank) element.append(make('span', { class: 'claim' }, `rank ${span(cell.rank)}`));
   if (cell.claim) element.append(make('span', { class: 'claim' }, make('span', { class: 'unseen' }, 'paper: '), cell.claim));
   return element;
+}
+
+/** Whether a method has the best mean among those that compete. */
+function isFirst(table, row, key) {
+  const sign = metricOf(key.split(' ')[1]).higher ? 1 : -1;
+  const rivals = table.rows.filter((other) => other.cells[key]?.rank);
+  return rivals.every((other) => sign * other.cells[key].value <= sign * row.cells[key].value);
 }
 
 function terms(table, row, { bucket, metric, key }) {
@@ -198,12 +216,23 @@ function terms(table, row, { bucket, metric, key }) {
   const lines = [];
   if (cell.text === undefined) lines.push(row.reason || 'not measured');
   else {
-    lines.push(`${cell.text}${unit(metric)}, 95 % interval ${interval(cell.low, cell.high, (v) => fixed(v, decimals + 1))}`);
+    const print = (v) => fixed(v, decimals + 1);
+    lines.push(`${cell.text}${unit(metric)}, 95 % interval of these weights ${interval(cell.low, cell.high, print)}`);
+    if (cell.method) lines.push(`of this method, other trainings included: ${interval(...cell.method, print)}`);
+    if (cell.seeds) lines.push(`by seed: ${cell.seeds.map(print).join(', ')}`);
+    if (cell.rank) lines.push(`rank ${span(cell.rank)} (95 %)`);
+    if (cell.chances) {
+      const [better, equivalent, worse] = cell.chances.map((value) => `${Math.round(100 * value)} %`);
+      const rival = cell.rank?.[0] === 1 && isFirst(table, row, key) ? 'the second' : 'the best';
+      lines.push(`against ${rival}: better ${better}, equivalent ${equivalent}, worse ${worse}`);
+    }
     const clusters = cell.clusters < cell.n ? ` in ${cell.clusters} cluster${cell.clusters === 1 ? '' : 's'}` : '';
     lines.push(`n = ${cell.n} images${clusters}, ${row.seeds} seed${row.seeds === 1 ? '' : 's'}`);
   }
+  if (row.parameters) lines.push(`${row.parameters.toLocaleString('en')} trainable parameters`);
+  if (row.operations) lines.push(`training: ${(row.operations / 1e12).toPrecision(3)} · 10¹² operations`);
   if (cell.claim) lines.push(`the paper claims ${cell.claim}${unit(metric)}`);
-  if (cell.lead) lines.push(cell.lead === 'best' ? 'better than every other method, by a paired test and by more than another training seed changes' : 'tied for the best');
+  if (cell.lead) lines.push(cell.lead === 'best' ? 'better than every other method, by a paired test and beyond what another training seed changes' : 'tied for the best');
   return [`${row.label}: ${name}, ${where(bucket)}`, lines];
 }
 
@@ -227,7 +256,7 @@ function claims(section) {
   }
   const ranges = {};
   for (const row of rows) {
-    const seen = [row.claimed, row.low, row.high].filter((value) => value !== null);
+    const seen = [row.claimed, row.low, row.high, row.method_low, row.method_high].filter((value) => value !== null);
     const [low, high] = ranges[row.metric] ?? [0, 0];
     ranges[row.metric] = [Math.min(low, ...seen), Math.max(high, ...seen)];
   }
@@ -248,6 +277,7 @@ function claims(section) {
     }
     for (const [name, badge] of badges) badge.textContent = `${name} ${counts[name] ?? 0}`;
   }
+  redraws.push(() => { for (const [line, row] of lines) answer(line, row, ranges[row.metric]); });
   const badges = new Map(Object.keys(VERDICTS).map((name) => [name, make('span')]));
   $('verdicts').append(option('verdict', 'all', true, make('span', {}, 'all')));
   for (const [name, badge] of badges) $('verdicts').append(option('verdict', name, false, badge));
@@ -255,9 +285,20 @@ function claims(section) {
   show();
 }
 
-function claimLine(row, [low, high], plain, headings) {
-  const { name, decimals } = metricOf(row.metric);
-  const number = (value) => (value === null ? '–' : signed(value, decimals));
+/** What a claim's line answers to the question: the interval's ends, and the corrected p. */
+const answers = (row) => (question === 'method' ? [row.method_low, row.method_high, row.method_p] : [row.low, row.high, row.adjusted_p]);
+const range = (row, low, high) => (row.n > 0 && low !== null ? `[${[low, high].map((end) => signed(end, metricOf(row.metric).decimals)).join(', ')}]` : '–');
+
+/** Show a claim's interval, plot and p for the current question. */
+function answer(line, row, bounds) {
+  const [low, high, p] = answers(row);
+  line.cells[6].textContent = range(row, low, high);
+  line.cells[7].replaceChildren(claimPlot(row, bounds));
+  line.cells[8].textContent = p === null ? '–' : p.toFixed(4);
+}
+
+function claimPlot(row, [low, high]) {
+  const [from, to] = answers(row);
   const run = row.n > 0;
   const at = (value) => 8 + (128 * (value - low)) / (high - low || 1);
   const plot = draw('svg', { class: 'plot', viewBox: '0 0 144 16', 'aria-hidden': 'true' }, draw('path', { class: 'axis', d: `M${at(0)} 0V16` }));
@@ -265,14 +306,21 @@ function claimLine(row, [low, high], plain, headings) {
     const x = at(row.claimed);
     plot.append(draw('path', { class: 'diamond', d: `M${x} 3L${x + 5} 8L${x} 13L${x - 5} 8Z` }));
   }
-  if (run && row.low !== null) plot.append(draw('path', { class: 'whisker', d: `M${at(row.low)} 8H${at(row.high)}` }));
+  if (run && from !== null) plot.append(draw('path', { class: 'whisker', d: `M${at(from)} 8H${at(to)}` }));
   if (run) plot.append(draw('circle', { class: 'dot', cx: at(row.difference), cy: 8, r: 3 }));
+  return plot;
+}
+
+function claimLine(row, bounds, plain, headings) {
+  const { name, decimals } = metricOf(row.metric);
+  const number = (value) => (value === null ? '–' : signed(value, decimals));
   const values = [
     where(row.bucket), name, make('span', { class: `verdict ${VERDICTS[row.verdict]}`, title: row.reason || undefined }, row.verdict), number(row.claimed),
-    run ? number(row.difference) : '–', run && row.low !== null ? `[${number(row.low)}, ${number(row.high)}]` : '–', plot,
-    row.adjusted_p !== null ? row.adjusted_p.toFixed(4) : '–', row.n || '–', row.table.replace(/^table(?=\d+$)/, ''),
+    row.n > 0 ? number(row.difference) : '–', '', '', '', row.n || '–', row.table.replace(/^table(?=\d+$)/, ''),
   ];
   const cells = values.map((value, k) => make('td', { class: plain.has(headings[k + 1]) && 'plain' }, value));
-  return make('tr', {}, make('th', { scope: 'row' }, `${row.better} > ${row.worse}`), ...cells);
+  const line = make('tr', {}, make('th', { scope: 'row' }, `${row.better} > ${row.worse}`), ...cells);
+  answer(line, row, bounds);
+  return line;
 }
 

@@ -11,6 +11,12 @@ $('facts').textContent = [
 $('warning').hidden = about.as_published;
 $('terms').hidden = about.embedded;
 
+for (const [name, text] of Object.entries(questions)) $('question').append(option('question', name, name === question, make('span', {}, text)));
+$('question').addEventListener('change', (event) => {
+  question = event.target.value;
+  hush();
+  for (const redraw of redraws) redraw();
+});
 for (const table of data.tables) $('tables').append(qualityTable(table));
 absent($('tables'), /^Table/);
 $('grey').hidden = !data.tables.some((table) => table.claim);
