@@ -137,7 +137,8 @@ def test_torchvision_s_inception_is_its_own_with_its_own_transform(nowhere, tmp_
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "architecture"), [("clip", 224, "ViT-B-32"), ("clip336", 336, "ViT-L-14-336")]
+    ("name", "size", "architecture"),
+    [("clip", 224, "ViT-B-32"), pytest.param("clip336", 336, "ViT-L-14-336", marks=pytest.mark.slow)],
 )
 def test_clip_gets_images_as_the_published_codes_prepare_them(name, size, architecture, nowhere, tmp_path):
     """``clip`` as clean-fid's CLIP-FID, ``clip336`` as CMMD's code; on a small CLIP of the same input size."""
@@ -251,15 +252,15 @@ def test_a_config_names_networks_and_those_without_weights_cause_no_job(config, 
     check_config(config | {"distances": ["inception", "clip336"]})
     with pytest.raises(InputError, match=r"config, distances\.0: 'clip14' is not one of"):
         check_config(config | {"distances": ["clip14"]})
-    assert TableInputs({}, "m").networks == {} and pages.table_inputs(Project(config), "table1").networks == {}
+    assert TableInputs({}, "m").networks == {}
     named = config | {"distances": ["torchvision", "clip"]}
-    assert pages.table_inputs(Project(named), "table1").networks == {}
+    project = Project(named)
+    assert pages.table_inputs(project, "table1").networks == {}
     path = tmp_path / known()["clip_b32"].files[0].name
     path.write_bytes(b"any")
     nowhere.setenv("SAIR_WEIGHTS", str(tmp_path))
-    found = pages.table_inputs(Project(named), "table1").networks
+    found = pages.table_inputs(project, "table1").networks
     assert optional_weights(named) == ["inception_torchvision", "clip_b32"]
     assert list(found) == ["clip"] and found["clip"]["liif"] == ["results/faces/liif/seed0/distances.clip.csv"]
-    project = Project(named)
     assert project.features("clip", "faces") == "results/faces/truth_features.clip.safetensors"
     assert project.features("inception", "faces", "liif", 0) == "results/faces/liif/seed0/features.safetensors"

@@ -160,16 +160,30 @@ def test_no_known_pixel_or_no_hole(name):
         metric(truth, truth[:12], np.ones((16, 16), bool))
 
 
-def test_lpips_outside_sees_a_black_hole_in_both_images():
+class MeanError:
+    """A network that sees the mean level of an image."""
+
+    device = torch.device("cpu")
+
+    def features(self, images):
+        return [torch.tensor([image.mean() for image in images])]
+
+    def distance(self, features_a, features_b):
+        return (features_a[0] - features_b[0]).abs().double().numpy()
+
+
+@pytest.mark.parametrize("make", [MeanError, pytest.param(Lpips, marks=pytest.mark.slow)])
+def test_a_network_of_known_pixels_sees_a_black_hole_in_both_images(make):
     truth, raw = pair("noise")
     hole = a_hole(64, 64)
-    with_noise = raw.copy()
-    with_noise[hole] = 255 - with_noise[hole]
+    other = np.where(hole[..., None], 255 - raw, raw)
     blacked = [np.where(hole[..., None], np.uint8(0), image) for image in (truth, raw)]
-    network = dict.fromkeys(("lpips", "lpipsoutside"), Lpips())
-    for prediction in (raw, with_noise):
-        found = sair.score(truth, prediction, hole, metrics=["lpipsoutside"], networks=network)
-        assert found["lpipsoutside"] == pytest.approx(network["lpips"](*([image] for image in blacked))[0], abs=1e-7)
+    network = make()
+    expected = network.distance(*(network.features([image]) for image in blacked))[0]
+    for prediction in (raw, other):
+        networks = dict.fromkeys(("lpips", "lpipsoutside"), network)
+        found = sair.score(truth, prediction, hole, metrics=["lpipsoutside"], networks=networks)
+        assert found["lpipsoutside"] == pytest.approx(expected, abs=1e-7) and expected > 0
 
 
 # ------------------------------------------------------------------------------------------------------------ captions
@@ -209,6 +223,7 @@ def test_the_clip_score_is_the_cosine_of_image_and_caption(clip):
     assert math.isnan(whole.score(image, hole, "")) and math.isnan(region.score(image, ~hole & hole, "a face"))
 
 
+@pytest.mark.slow
 def test_scores_take_the_captions_of_the_images(clip, scored, tmp_path):
     predictions, names = scored / "mean_fill/seed0/predictions", ("clipscore", "clipscoreregion")
     made = partial(score_predictions, scored / "manifest.csv", predictions, tmp_path / "scores.csv", show=False)

@@ -13,7 +13,8 @@ from sair.data.families.drawing import integer, line, rectangle, sine_cosine
 
 BOX_SHARE = 0.3 / 1.3  # `irregular_proba: 1` and `box_proba: 0.3`, normalised
 MOST_HOLE = 0.5  # `max_tamper_area`
-OPENCV_EXTRA = 0.4  # pixels; with it a line has as many pixels as OpenCV's, whose odd widths are one pixel wider
+# Pixels; with it a line has as many pixels as OpenCV's, which is one wider than asked for, or two at odd widths.
+OPENCV_EXTRA = 0.4
 TURN = 2 * 3.1415926  # the generator's own digits
 
 
