@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sair.common.errors import InputError
 from sair.common.images import write_png
+from sair.data.buckets import holes
 from sair.data.manifest import IMAGE_COLUMNS, checked_labels, read_manifest, read_pair, read_table
 from sair.data.samples import to_pixels, to_tensor
 from sair.inference.segmentation import classify, completed_map, load_clip, load_semantic_method
@@ -65,7 +66,7 @@ def semantic_maps(
     for row, (truth, hole, labels, maps) in zip(rows, drawn, strict=True):
         masked = np.where(hole[..., None], HOLE_COLOUR, truth)
         colours = [(_pca_colours(dense, basis, truth.shape[:2]), "") for dense in maps.values()]
-        lines.append([(masked, f"{row.bucket} %"), *colours, (truth, "")])
+        lines.append([(masked, holes(row.bucket)), *colours, (truth, "")])
         found = [classify(dense[None], text, labels.shape)[0].numpy() for dense in maps.values()]
         shares = [f"{100 * (classes == labels).mean():.0f} % of pixels right" for classes in found]
         classes = [(_class_colours(c), share) for c, share in zip(found, shares, strict=True)]

@@ -3,6 +3,7 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import open_clip
@@ -14,6 +15,7 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.models import Inception_V3_Weights, inception_v3
 
+from sair.commands import verify
 from sair.common.errors import InputError
 from sair.common.files import file_sha256
 from sair.data.manifest import manifest_hash, read_manifest
@@ -21,6 +23,8 @@ from sair.evaluation import features, fid
 from sair.evaluation.metrics.cmmd import cmmd
 from sair.evaluation.metrics.features import KINDS, NETWORKS, metrics_of
 from sair.evaluation.metrics.ids import _decide, _fit, discriminative_scores
+from sair.inference.predict import predict
+from sair.methods.spec import load_spec
 from sair.pipeline import pages
 from sair.pipeline.config import check_config
 from sair.pipeline.project import Project
@@ -264,3 +268,26 @@ def test_a_config_names_networks_and_those_without_weights_cause_no_job(config, 
     assert list(found) == ["clip"] and found["clip"]["liif"] == ["results/faces/liif/seed0/distances.clip.csv"]
     assert project.features("clip", "faces") == "results/faces/truth_features.clip.safetensors"
     assert project.features("inception", "faces", "liif", 0) == "results/faces/liif/seed0/features.safetensors"
+
+
+@pytest.mark.slow
+def test_verify_computes_them_again_from_stored_features(tmp_path, frozen_split):
+    frozen_split(tmp_path / "faces", test=4, train=1, masks=1, buckets=[(0, 20), (20, 40)])
+    manifest, own = tmp_path / "faces/manifest.csv", tmp_path / "faces/mean_fill/seed0"
+    predict(load_spec("mean_fill", "config/methods", "mini"), manifest, own / "predictions")
+    real, fake = (part.astype(np.float32) for part in feature_pairs(8, 20))
+    facts, images = (manifest_hash(manifest), "weights"), fid.predictions_digest(manifest, own / "predictions")
+    files = tmp_path / "faces/truth_features.clip.safetensors", own / "features.clip.safetensors"
+    fid.write_features(files[0], fid.Features(real[:4], *facts, "truths"))
+    fid.write_features(files[1], fid.Features(fake, *facts, images))
+    table = own / "distances.clip.csv"
+    fid.write_network_distances(manifest, *files, table)
+    project = SimpleNamespace(
+        manifest=lambda dataset: str(manifest),
+        features=lambda network, dataset, *of: str(files[1] if of else files[0]),
+    )
+    assert verify._distances(project, str(table), "faces", "clip").state == verify.BACKED
+    text = table.read_text()
+    table.write_text(text.replace(f"{pd.read_csv(table).cmmd[0]:.10g}", "0.5"))
+    found = verify._distances(project, str(table), "faces", "clip")
+    assert found.state == verify.NOT_BACKED and "cmmd of 0-20 is 0.5, but its features give" in found.said
