@@ -30,7 +30,7 @@ test-slurm: $(VENV)/ready-slurm
 lint: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/snakefmt --check Snakefile workflow
+	$(BIN)/snakefmt --check workflow
 	$(BIN)/snakemake --lint
 	$(BIN)/codespell
 	$(BIN)/mypy

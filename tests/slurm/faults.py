@@ -184,7 +184,6 @@ def workspace(folder: Path, methods: list[str] | None, short: bool) -> Path:
     folder.mkdir()
     for name in ("workflow", "config"):
         shutil.copytree(ROOT / name, folder / name)
-    shutil.copy(ROOT / "Snakefile", folder)
     (folder / "slow.py").write_text(SLOW, encoding="utf-8")
     # Times the config's scale of 0.012: 60 or 150 steps, with a pause of 0.4 s each.
     method = METHOD | {"training": {"steps": 5000 if short else 12500}}

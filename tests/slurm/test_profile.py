@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from snakemake.cli import parse_args
 
 PROFILE = yaml.safe_load(Path("workflow/profiles/slurm/config.yaml").read_text(encoding="utf-8"))
 DEFAULT = yaml.safe_load(Path("workflow/profiles/default/config.yaml").read_text(encoding="utf-8"))
@@ -75,3 +76,9 @@ def test_only_account_and_partition_are_to_be_filled_in():
 def test_the_profile_keeps_what_the_default_profile_sets():
     """Named by --workflow-profile, it is read instead of that one."""
     assert DEFAULT.items() <= PROFILE.items()
+
+
+def test_snakemake_finds_the_default_profile_by_itself():
+    """A Snakefile at the top of the project would keep it from that."""
+    _, arguments = parse_args(["--cores", "1"])
+    assert arguments.nolock is True and arguments.rerun_incomplete is True
