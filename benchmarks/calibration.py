@@ -1,6 +1,6 @@
 """Check the statistics of methods on simulated tables whose truth is known, and print docs/statistics.md's tables.
 
-    python benchmarks/calibration.py                 # all designs: about ten minutes on one core
+    python benchmarks/calibration.py                 # all designs: about six minutes on one core
     python benchmarks/calibration.py --rounds 200    # a quick look
 
 A table has two methods, several seeds and images. Seeds, images and their combination move its scores by amounts that
@@ -135,15 +135,16 @@ SEVERAL = ("two-way bootstrap", "Satterthwaite")  # need several seeds
 def coverage(case: Case, seeds: int, images: int, rounds: int) -> list[str]:
     """Return the share of tables in which each interval contains the true difference, as printed.
 
-    The bootstraps, which are slow, are tried on an eighth of the tables.
+    The bootstraps, which are slow, are tried on a twentieth of the tables.
     """
     rng = np.random.default_rng([seeds, images, rounds, *case.name.encode()])
-    names, few = case.names(images), max(1, rounds // 8)
+    names, few = case.names(images), max(1, rounds // 20)
     shown = {name: few if name in RESAMPLED else rounds for name in INTERVALS if seeds > 1 or name not in SEVERAL}
     hits = dict.fromkeys(shown, 0)
     for number in range(rounds):
         first, second = case.draw(rng, seeds, images)
-        parts = components(*(cluster_values(values, names) for values in (first, second)))
+        grouped = (first, second) if case.per_cluster == 1 else (cluster_values(own, names) for own in (first, second))
+        parts = components(*grouped)
         assert parts is not None
         scores = Scores(first, second, names, parts)
         for name in (name for name, tables in shown.items() if number < tables):
@@ -216,7 +217,7 @@ def main() -> None:
         [case.name, seeds, images, *coverage(case, seeds, images, rounds)]
         for case, seeds, images in progress(list(_designs((*USUAL, *OTHER))), desc="intervals", unit="line")
     ]
-    print(f"Coverage of 95 % intervals, in percent; {rounds} tables each, {rounds // 8} for the bootstraps\n")
+    print(f"Coverage of 95 % intervals, in percent; {rounds} tables each, {rounds // 20} for the bootstraps\n")
     _print(lines, ["case", "seeds", "images", *INTERVALS])
     few = max(rounds // 16, 1)
     sizes = [(case, seeds, images) for case, seeds, images in _designs((*USUAL, OTHER[1])) if images < 1000]

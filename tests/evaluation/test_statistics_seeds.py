@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sair.evaluation import statistics
@@ -183,3 +184,20 @@ def test_a_design_detects_its_smallest_difference_in_about_four_of_five_runs(see
         family = [paired(*simulated(rng, seeds, 60, rest=0.2, truth=size * (k == 0)), number) for k in range(4)]
         found += decide(family, [LEAST] * 4)[0].sign > 0
     assert 0.68 <= found / 300 <= 0.92
+
+
+@pytest.mark.slow
+def test_a_crossed_mixed_model_finds_the_same_variance():
+    """statsmodels is optional: it is not needed to compute anything here."""
+    formulas = pytest.importorskip("statsmodels.formula.api")
+    rng = np.random.default_rng(0)
+    a, b = simulated(rng, 4, 25, spread=0.5)
+    frame = pd.DataFrame([[s, i, (a - b)[s, i]] for s in range(4) for i in range(25)], columns=["seed", "image", "d"])
+    factors = {"seed": "0 + C(seed)", "image": "0 + C(image)"}
+    fit = formulas.mixedlm("d ~ 1", frame.assign(all=1), groups="all", vc_formula=factors).fit()
+    found = dict(zip(fit.model.exog_vc.names, fit.vcomp, strict=True))
+    ours = components(a, b)
+    rest = (ours.images - ours.excess) * 25 * 4
+    assert found["seed"] == pytest.approx(ours.seeds * 4 - rest / 25, rel=0.02)
+    assert found["image"] == pytest.approx(ours.excess * 25, rel=0.02) and fit.scale == pytest.approx(rest, rel=0.02)
+    assert fit.bse["Intercept"] == pytest.approx(ours.measured.error, rel=0.02)
