@@ -25,6 +25,7 @@ from typing import Any
 
 from revisions import ROOT, checkout, core_seconds, processor
 
+SEED = 13_000  # of the first face that is only drawn; before it are three that c7ba0a3 fails to draw
 TOGETHER = 2**18  # pixels of the faces that are drawn together, as in sair.data.sources
 
 
@@ -68,8 +69,8 @@ def measure(count: int, size: int, processes: int, folder: Path) -> dict[str, An
     else:
         draw, most = draw_function(), max(1, TOGETHER // (size * size))
         core, wall = core_seconds(), time.perf_counter()
-        for first in range(0, count, most):
-            for face in draw(range(first, min(first + most, count)), size):
+        for first in range(SEED, SEED + count, most):
+            for face in draw(range(first, min(first + most, SEED + count)), size):
                 digest.update(face.image.tobytes() + face.labels.tobytes() + face.caption.encode())
     found = {"core": core_seconds() - core, "wall": time.perf_counter() - wall}
     if processes:
@@ -102,8 +103,8 @@ def compare(trees: dict[str, Path], options: argparse.Namespace, folder: Path) -
     for processes in (0, *options.processes):
         runs: dict[str, list[dict[str, Any]]] = {name: [] for name in trees}
         for number in range(options.repeats):
-            for name, tree in trees.items():
-                into = folder / f"{processes}-{number}-{name}"
+            for place, (name, tree) in enumerate(trees.items()):
+                into = folder / f"{processes}-{number}-{place}"
                 runs[name].append(measured(tree, options.count, options.size, processes, into))
         same = len({run["sha256"] for each in runs.values() for run in each}) == 1
         what = f"draw and write, {processes} processes" if processes else "draw"

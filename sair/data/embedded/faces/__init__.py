@@ -69,7 +69,7 @@ def draw_faces(seeds: Sequence[int], size: int = 64) -> list[Face]:
     """Draw the portraits of several seeds, in order: the same as one by one, but up to four times as fast.
 
     Args:
-        seeds: same as in ``draw_face``. Memory grows with their number: 0.1 kilobytes per pixel.
+        seeds: same as in ``draw_face``. Memory grows with their number: about 150 bytes per pixel.
         size: same as in ``draw_face``.
 
     Raises:
