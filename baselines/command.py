@@ -98,6 +98,9 @@ class Command:
             raise InputError("command: has {checkout}, but no `checkout` is given. Give its folder and commit.")
         self.timeout, self.batch = timeout, batch
 
+    def parameter_count(self) -> None:
+        """Return None: the number of weights is not known here."""
+
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
         """Have the program fill the holes; see ``sair.methods.build.Inpainter``.
 

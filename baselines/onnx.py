@@ -96,6 +96,9 @@ class Onnx:
             lacking if path.is_file() else [*lacking, f"{path}: no such file, but it is the method's graph (`model`)"]
         )
 
+    def parameter_count(self) -> None:
+        """Return None: the number of weights is not known here."""
+
     def inpaint(self, images: Tensor, masks: Tensor) -> Tensor:
         """Fill the holes, one image at a time; see ``sair.methods.build.Inpainter``.
 

@@ -45,6 +45,9 @@ class Precomputed:
         faults += [f"{found[name]}: not in manifest.csv; remove it" for name in sorted(found.keys() - wanted)]
         refuse(faults)
 
+    def parameter_count(self) -> None:
+        """Return None: the number of weights is not known here."""
+
     def inpaint(self, images: Tensor, masks: Tensor, rows: Sequence[ManifestRow] = ()) -> Tensor:
         """Return the images of these rows; see ``sair.methods.build.Inpainter``.
 

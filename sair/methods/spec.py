@@ -33,7 +33,7 @@ SEMANTICS = Path("config/semantics")
 UPKEEP = ("workers", "save_every", "validate_every")  # settings of training that do not affect the weights
 
 _DEFAULTS: dict[str, Any] = {"semantics": None, "over": None, "weights": None, "card": None}
-_DEFAULTS |= {"sees_truth": False, "control": False}
+_DEFAULTS |= {"samples": 1, "sees_truth": False, "control": False}
 _DEFAULTS |= {"tables": {}, "parameters": {}, "training": {}, "published": {}}
 _OPTIONAL = (str, type(None))
 KEYS: dict[str, tuple[type, ...]] = {
@@ -44,6 +44,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "over": _OPTIONAL,
     "weights": _OPTIONAL,
     "card": _OPTIONAL,
+    "samples": (int,),
     "sees_truth": (bool,),
     "control": (bool,),
     "tables": (dict,),
@@ -55,7 +56,7 @@ KEYS: dict[str, tuple[type, ...]] = {
 PRESET_KEYS = ("parameters", "training")  # of an entry of `presets`; the config's `methods` also has `weights`
 # Keys that a checkpoint replaces.
 _OF_TRAINING = ("parameters", "presets", "training", "published")
-_WORDS = {str: "text", bool: "true or false", dict: "keys and values", type(None): "null"}
+_WORDS = {str: "text", int: "a whole number", bool: "true or false", dict: "keys and values", type(None): "null"}
 
 
 def method_names(folder: str | Path) -> list[str]:
@@ -89,9 +90,9 @@ def load_spec(
         changes: the config's ``methods``: by name, ``parameters``, ``training`` and ``weights``.
 
     Returns:
-        Plain data: name, label, class, semantics, over, weights, card, sees_truth, control, tables, parameters,
-        training (None for a method that is not trained), published. It is stored in the checkpoint and is all that is
-        needed to build the method again.
+        Plain data: name, label, class, semantics, over, weights, card, samples, sees_truth, control, tables,
+        parameters, training (None for a method that is not trained), published. It is stored in the checkpoint and is
+        all that is needed to build the method again.
 
     Raises:
         InputError: unknown name, key or preset, a value of the wrong type, or a file that extends itself or is over
@@ -260,7 +261,8 @@ def _check(where: str, raw: Mapping[str, Any], keys: Mapping[str, tuple[type, ..
     for key, value in raw.items():
         if key not in keys:
             raise InputError(f"{where}: unknown key {key!r}. {near(key, keys)}")
-        if not isinstance(value, keys[key]):
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value >= 1
+        if not isinstance(value, keys[key]) or (keys[key] == (int,) and not is_count):
             wanted = " or ".join(_WORDS[kind] for kind in keys[key])
             raise InputError(f"{where}, {key}: expected {wanted}, found {value!r:.60}.")
 

@@ -149,6 +149,8 @@ def _check_table(config: dict[str, Any], name: str) -> None:
             f"config, tables.{name}.claims: the paper's table is divided by hole ratio, but the masks of "
             f"{table['dataset']!r}, {dataset['masks']!r}, by family. Set `by: ratio` there, or `claims: null` here."
         )
+    if table.get("columns") and layout(config, name).measure == SEGMENTATION:
+        raise InputError(f"config, tables.{name}.columns: only tables of quality have further columns. Remove it.")
     for metric in table.get("metrics", ()):
         check_name(f"tables.{name}.metrics", metric, PRINTED[layout(config, name).measure])
     for bucket in table.get("buckets", ()):

@@ -32,6 +32,7 @@ def table_inputs(project: Project, table: str) -> TableInputs:
         distances=project.distances(table) if quality and project.has_distances else {},
         networks=project.network_distances(table) if quality else {},
         figures=_figures(project, shown),
+        diversity={m: project.diversity(shown.dataset, m) for m in project.sampled(table)} if quality else {},
     )
 
 

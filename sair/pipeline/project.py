@@ -13,7 +13,7 @@ from typing import Any
 
 from sair.common.errors import InputError
 from sair.evaluation.metrics.features import NETWORKS
-from sair.methods.spec import METHODS, UPKEEP, ancestors, processes
+from sair.methods.spec import METHODS, UPKEEP, ancestors, processes, with_parameters
 from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, check_name, read_schema
 from sair.pipeline.registry import Registry, Spec
 from sair.provenance.code import fingerprint
@@ -95,8 +95,27 @@ class Project:
         return self.method(name)["training"] is not None
 
     def seeds(self, name: str) -> list[int]:
-        """Return the training seeds of a method; one that is not trained has only the first."""
-        return self.config["seeds"] if self.is_trained(name) else self.config["seeds"][:1]
+        """Return the training seeds of a method; one that is not trained has one for each of its ``samples``."""
+        if self.is_trained(name):
+            return self.config["seeds"]
+        first = self.config["seeds"][0]
+        return list(range(first, first + self.method(name)["samples"]))
+
+    def sample(self, name: str, seed: int | str) -> Spec:
+        """Return the specification that predicts one sample: of several, each adds its number to parameter ``seed``."""
+        spec = self.method(name)
+        if spec["samples"] == 1:
+            return spec
+        number = int(seed) - self.config["seeds"][0]
+        return with_parameters(spec, seed=spec["parameters"].get("seed", 0) + number)
+
+    def sampled(self, table: str) -> list[str]:
+        """Return the methods of a table of which several samples are drawn."""
+        return [name for name in self.rows(table) if self.method(name)["samples"] > 1]
+
+    def diversity(self, dataset: str, method: str) -> str:
+        """Return the diversity.csv of a method with several samples."""
+        return f"{self.results}/{dataset}/{method}/diversity.csv"
 
     def training_threads(self, name: str) -> int:
         """Return the number of threads of a method's training: one for each of its processes."""

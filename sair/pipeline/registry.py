@@ -73,6 +73,11 @@ class Registry:
                 training = {"training": spec["training"] or {}}
                 check_schema(f"{folder / name}.yaml", training, {"properties": {"training": definitions["training"]}})
         for name, spec in self.methods.items():
+            if spec["samples"] > 1 and spec["training"] is not None:
+                raise InputError(
+                    f"{METHODS / name}.yaml, samples: several samples are drawn from one set of weights, but the "
+                    "method is trained. Name its `weights`, or use several `seeds` of the config."
+                )
             if spec["semantics"]:
                 check_name(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
         for name, spec in self.encoders.items():

@@ -24,7 +24,7 @@ def facts_of(files: Sequence[str | Path]) -> Facts:
         files: its scores.csv or segmentation.csv, one per seed.
     """
     found: dict[str, dict[str, None]] = {}
-    for step, record in _records(files):
+    for step, record in records(files):
         found.setdefault(step, {})[_computed_on(record)] = None
         for name in LIBRARIES:
             if name in record["versions"]:
@@ -111,7 +111,12 @@ def record_folder(file: Path) -> Path:
     return dataset.parent / "provenance" / dataset.name / method.name / seed.name
 
 
-def _records(files: Sequence[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+def records(files: Sequence[str | Path]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (step, record) for every job that was recorded for one row of a table.
+
+    Args:
+        files: its scores.csv or segmentation.csv, one per seed.
+    """
     for file in map(Path, files):
         for path in sorted(record_folder(file).glob("*.json")):
             record = read_record(path)

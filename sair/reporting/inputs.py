@@ -22,6 +22,8 @@ PRINTED = {  # the metrics that a table may show
     QUALITY: [*WHOLE_COLUMNS, *OPTIONAL],
     SEGMENTATION: [metric.name for metric in ENTRIES if metric.kind == "segmentation"],
 }
+COSTS = ("parameters", "seconds", "memory", "gpu_memory")
+COLUMNS = (*COSTS, "published")  # that a table of quality may have beside its metrics (sair.reporting.beside)
 NO_CLAIMS: dict[str, Any] = {"buckets": [], "metrics": [], "rows": {}, "orderings": []}
 
 Files = Mapping[str, Sequence[str]]  # method -> files, one per seed
@@ -38,6 +40,7 @@ class Layout:
         buckets: printed buckets, such as ``20-40``, or ``all`` for all mask ratios together.
         metrics: printed metrics.
         claims: its counterpart in the paper (``sair.reporting.paper``); without rows if there is none.
+        columns: further columns, of ``COLUMNS``.
     """
 
     name: str
@@ -46,6 +49,7 @@ class Layout:
     buckets: tuple[str, ...]
     metrics: tuple[str, ...]
     claims: Mapping[str, Any]
+    columns: tuple[str, ...] = ()
 
     @property
     def has_claims(self) -> bool:
@@ -105,7 +109,8 @@ def layout(config: Mapping[str, Any], table: str) -> Layout:
     elif name is not None:
         buckets, metrics = ([ALL] if claims["buckets"] == [ALL] else buckets), claims["metrics"]
     buckets, metrics = settings.get("buckets") or buckets, settings.get("metrics") or metrics
-    return Layout(table, settings["dataset"], measure, tuple(buckets), tuple(metrics), claims)
+    columns = tuple(settings.get("columns", ()))
+    return Layout(table, settings["dataset"], measure, tuple(buckets), tuple(metrics), claims, columns)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -132,6 +137,7 @@ class TableInputs(Inputs):
         distances: method -> its fid.csv, one per seed; empty if FID and KID are not shown.
         figures: images that the page shows under the table.
         networks: network of the config's ``distances`` -> method -> its distances.<network>.csv, one per seed.
+        diversity: method -> its diversity.csv, of methods with several samples.
     """
 
     measured: Files
@@ -140,6 +146,7 @@ class TableInputs(Inputs):
     distances: Files = field(default_factory=dict)
     figures: Sequence[str] = ()
     networks: Mapping[str, Files] = field(default_factory=dict)
+    diversity: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

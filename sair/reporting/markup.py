@@ -85,6 +85,30 @@ def grid(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str
     return lines
 
 
+class Extra(NamedTuple):
+    """A column beside the metrics, which is neither tested nor marked.
+
+    name: of the column in the CSV.
+    title: printed header.
+    values: number or text by method; a method without one gets a dash.
+    decimals: digits after the point.
+    """
+
+    name: str
+    title: str
+    values: Mapping[str, float | str]
+    decimals: int = 2
+
+    def cells(self, rows: Sequence[Row], markup: Markup) -> list[str]:
+        """Return the printed cells, one per row; texts are not escaped."""
+        return [self._cell(self.values.get(row.method, math.nan), markup) for row in rows]
+
+    def _cell(self, value: float | str, markup: Markup) -> str:
+        if isinstance(value, str):
+            return value
+        return markup.dash if math.isnan(value) else number(value, self.decimals, markup.infinity)
+
+
 def in_markdown(text: str) -> str:
     """Return a text with Markdown's characters escaped, also for cells of tables, so that it is shown unchanged."""
     return text.translate(MARKDOWN_ESCAPES)
@@ -103,21 +127,32 @@ def to_markdown(title: str, body: str, notes: Sequence[str], images: str) -> str
     return f"# {title}\n\n{body}" + "".join(f"- {note}\n" for note in notes) + images
 
 
-def markdown_table(rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]]) -> str:
-    """Return the table alone; arguments same as in ``grid``."""
+def markdown_table(
+    rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], more: Sequence[Extra] = ()
+) -> str:
+    """Return the table alone; arguments same as in ``grid``, and columns that follow those of the metrics."""
     headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
     labels = [in_markdown(row.label) for row in rows]
     labels = [label if row.group != "control" else f"*{label}*" for row, label in zip(rows, labels, strict=True)]
-    body = [[label, *line] for label, line in zip(labels, grid(rows, shape, marks, MARKDOWN), strict=True)]
+    beside = list(zip(*(extra.cells(rows, MARKDOWN) for extra in more), strict=True)) or [()] * len(rows)
+    headers += [extra.title for extra in more]
+    cells = grid(rows, shape, marks, MARKDOWN)
+    body = [[label, *line, *last] for label, line, last in zip(labels, cells, beside, strict=True)]
     align = ["left", *["right"] * (len(headers) - 1)]
     return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
 
 
 def to_latex(
-    title: str, rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], notes: Sequence[str]
+    title: str,
+    rows: Sequence[Row],
+    shape: Shape,
+    marks: Mapping[Key, Mapping[str, str]],
+    notes: Sequence[str],
+    more: Sequence[Extra] = (),
 ) -> str:
     """Return a LaTeX float; it requires the packages booktabs and graphicx."""
-    width, wide = len(shape.metrics), len(shape.columns) > 6
+    width, count = len(shape.metrics), len(shape.columns) + len(more)
+    wide = count > 6
     percent = r"\,\%"
     spans = " & ".join(
         rf"\multicolumn{{{width}}}{{c}}{{{_bucket(b.translate(ESCAPES), percent)}}}" for b in shape.buckets
@@ -125,15 +160,17 @@ def to_latex(
     rules = " ".join(
         rf"\cmidrule(lr){{{2 + i * width}-{1 + (i + 1) * width}}}" for i in range(len(shape.buckets))
     )  # fmt: skip
-    header = " & ".join(["Method"] + [_header(metric, LATEX) for _, metric in shape.columns])
+    titles = [_escape(extra.title).replace("↑", LATEX.arrows[0]).replace("↓", LATEX.arrows[1]) for extra in more]
+    header = " & ".join(["Method", *(_header(metric, LATEX) for _, metric in shape.columns), *titles])
+    beside = list(zip(*(extra.cells(rows, LATEX) for extra in more), strict=True)) or [()] * len(rows)
     lines, previous = [], rows[0].group if rows else ""
-    for row, cells in zip(rows, grid(rows, shape, marks, LATEX), strict=True):
+    for row, cells, last in zip(rows, grid(rows, shape, marks, LATEX), beside, strict=True):
         if row.group != previous:
             lines.append(r"\midrule")
         previous = row.group
         label = _escape(row.label)
         label = label if row.group != "control" else rf"\textit{{{label}}}"
-        lines.append(" & ".join([label, *cells]) + r" \\")
+        lines.append(" & ".join([label, *cells, *last]) + r" \\")
     notes = " ".join(_escape(note.replace("`", "").replace("*", "")) for note in notes)
     return "\n".join(
         [
@@ -142,9 +179,9 @@ def to_latex(
             r"\centering",
             rf"\caption{{{_escape(title)}}}",
             *([r"\resizebox{\textwidth}{!}{%"] if wide else []),
-            rf"\begin{{tabular}}{{l{'r' * len(shape.columns)}}}",
+            rf"\begin{{tabular}}{{l{'r' * count}}}",
             r"\toprule",
-            rf" & {spans} \\",
+            rf" & {spans}{' &' * len(more)} \\",
             rules,
             rf"{header} \\",
             r"\midrule",

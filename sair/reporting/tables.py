@@ -22,7 +22,7 @@ from sair.evaluation.metrics.features import metrics_of
 from sair.evaluation.metrics.of_images import columns_with
 from sair.evaluation.metrics.registry import METRICS, SET_METRICS
 from sair.evaluation.statistics import Difference, Estimate
-from sair.reporting import conditions, notes
+from sair.reporting import beside, conditions, notes
 from sair.reporting.budgets import budget_of, budget_table
 from sair.reporting.inputs import (
     PRINTED,
@@ -34,7 +34,7 @@ from sair.reporting.inputs import (
     layout,
     optional_metrics,
 )
-from sair.reporting.markup import in_markdown, markdown_table, to_latex, to_markdown
+from sair.reporting.markup import Extra, in_markdown, markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
     Key,
     distances,
@@ -61,6 +61,7 @@ from sair.reporting.runs import (
 )
 from sair.reporting.sets import BIASED, sections
 from sair.reporting.standings import Values, rank_table, spread_note, standings
+from sair.reporting.verdicts import Judged, claims_of, describe, judge
 from sair.weights.sources import entry
 
 NO_INCEPTION = (
@@ -155,16 +156,35 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
         for section in sections(lines.rows, shape.buckets, config.get("distances", ())):
             terms.append(section.note)
             found = _Distances(found.table + section.table, found.note, {**found.reasons, **section.reasons})
+    more: list[Extra] = []
+    if shown.measure == QUALITY:
+        judged = _judged(shown, config, methods, lines.rows)
+        more = beside.columns(shown, inputs, judged)
+        labels_of = {row.method: row.label for row in lines.rows}
+        terms += beside.notes(shown, inputs, labels_of)
+        terms += [describe(labels_of[name], found_of) for name, found_of in judged.items() if found_of]
     title = f"{'Inpainting on' if shown.measure == QUALITY else 'Segmentation of masked images of'} {shown.dataset}"
-    write_csv(to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons, places, budgets), output.csv)
-    write_text(output.latex, to_latex(title, lines.rows, shape, marked.marks, terms))
+    frame = to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons, places, budgets)
+    write_csv(beside.joined(frame, more), output.csv)
+    write_text(output.latex, to_latex(title, lines.rows, shape, marked.marks, terms, more))
     images = _images(inputs.figures, Path(output.markdown).parent, config["seeds"][0])
-    page = markdown_table(lines.rows, shape, marked.marks)
+    page = markdown_table(lines.rows, shape, marked.marks, more)
     labels = {method: in_markdown(label) for method, label in lines.competing.items()}
     costs = budget_table(labels, budgets)
     ranks = rank_table(places, labels, shape.columns, shape.metrics[0])
     body = f"{page}\n\n{found.table}{ranks}{costs}"
     write_text(output.markdown, to_markdown(f"{shown.title}: {title}", body, terms, images))
+
+
+def _judged(shown: Layout, config: Mapping[str, Any], methods: Specs, rows: Sequence[Row]) -> dict[str, list[Judged]]:
+    """Return the published numbers of each method with their verdicts, if the table shows them."""
+    if "published" not in shown.columns:
+        return {}
+    cells = {row.method: row.cells for row in rows if row.method}
+    return {
+        name: [judge(claim, cells[name], shown, config) for claim in claims_of(name, methods[name].get("card"))]
+        for name in cells
+    }
 
 
 # --------------------------------------------------------------------------------------------------------------------

@@ -116,7 +116,7 @@ rule predict:
     resources:
         gpu_mib=lambda w: GPU.predict(project.method(w.method)),
     params:
-        spec=lambda w: project.recipe(project.method(w.method)),
+        spec=lambda w: project.recipe(project.sample(w.method, w.seed)),
         content=lambda w: project.content(project.predictor(w.method)),
         device=config["device"],
         code=lambda w: project.code_fingerprint("predict", w.method),
@@ -206,6 +206,23 @@ rule network_distances:
         code=project.code_fingerprint("network_distances"),
     script:
         "../scripts/network_distances.py"
+
+
+rule diversity:
+    """Measure how far the samples of one method differ, by LPIPS between each two of them."""
+    input:
+        manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
+        predictions=lambda w: project.of_every_seed(w.dataset, w.method, "predictions"),
+    output:
+        distances=f"{RESULTS}/{{dataset}}/{{method}}/diversity.csv",
+    log:
+        f"{RESULTS}/logs/{{dataset}}/{{method}}/diversity.log",
+    conda:
+        "../envs/sair.yaml"
+    params:
+        code=project.code_fingerprint("diversity"),
+    script:
+        "../scripts/diversity.py"
 
 
 rule score_conventions:
