@@ -11,6 +11,7 @@ import math
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -32,6 +33,7 @@ from sair.data.samples import to_pixels, to_tensor
 LAST_LINES = 15  # number of lines of a failed program's output that the error shows
 FILLS = {"black": 0.0, "grey": 0.5, "white": 1.0}
 FOLDERS = ("images", "masks", "output", "checkout")
+KNOWN = (*FOLDERS, "seed")
 # ${images} is left to the shell; {{images}} stands for the literal {images}.
 PLACEHOLDER = re.compile(r"(?<!\$)(\{?)\{(\w+)\}(\}?)")
 
@@ -41,7 +43,8 @@ class Command:
 
     Args:
         command: the command line, a list of words. ``{images}``, ``{masks}`` and ``{output}`` stand for the folders,
-            ``{checkout}`` for the absolute path of ``checkout.folder``. All other braces are passed on to the program.
+            ``{checkout}`` for the absolute path of ``checkout.folder``, ``{seed}`` for the seed. All other braces are
+            passed on to the program.
         hole: colour of the hole in the masks that the program expects, ``white`` or ``black``.
         fill: colour under the hole in its images: ``black``, ``grey``, ``white``.
         size: side of the square images that it gets; None: their own size. Its output is resized back.
@@ -50,6 +53,8 @@ class Command:
         environment: name of a conda environment to run it in.
         checkout: the program's code, ``{folder, repository, commit}`` (``baselines.checkout.Checkout``). The folder
             must exist; the program runs in it.
+        needs: files that must exist before it starts, such as its weights; ``{checkout}`` is replaced.
+        seed: of a program that is stochastic; with several ``samples`` each has another one.
         timeout: seconds after which it is stopped.
         batch: images per call of the program.
 
@@ -70,6 +75,8 @@ class Command:
         together: bool = False,
         environment: str | None = None,
         checkout: Mapping[str, Any] | None = None,
+        needs: Sequence[str] = (),
+        seed: int = 0,
         timeout: float = 3600,
         batch: int = 512,
     ) -> None:
@@ -96,7 +103,35 @@ class Command:
         self.checkout = None if checkout is None else Checkout.of(checkout)
         if self.checkout is None and any("checkout" in _placeholders(word) for word in self.command):
             raise InputError("command: has {checkout}, but no `checkout` is given. Give its folder and commit.")
+        self.needs, self.seed = _paths(needs), seed
         self.timeout, self.batch = timeout, batch
+
+    @staticmethod
+    def missing(parameters: Mapping[str, Any]) -> list[str]:
+        """Return what a method file with these parameters lacks on this machine: code, files, conda or the program.
+
+        Whether the conda environment exists is not looked up; conda reports it when the program is started.
+        """
+        program = Command(**parameters)
+        where, found = None, []
+        if program.checkout is not None:
+            try:
+                where = program.checkout.checked()
+            except InputError as error:
+                found.append(str(error))
+        found += program._needed(where)
+        if program.environment is not None:
+            if shutil.which("conda") is None:
+                found.append(f"conda is not installed, but the program runs in its environment {program.environment}")
+        elif shutil.which(program.command[0]) is None:
+            found.append(f"the program {program.command[0]} is not on the PATH. Install it, or name its `environment`")
+        return found
+
+    def _needed(self, where: Path | None) -> list[str]:
+        """Return a message for each file of ``needs`` that is missing; ``where`` is the checkout, if it is there."""
+        folder = str(where) if where is not None else "" if self.checkout is None else self.checkout.folder
+        paths = [Path(_filled(path, {"checkout": folder})).expanduser() for path in self.needs]
+        return [f"{path}: no such file, but the program needs it (`needs`)" for path in paths if not path.exists()]
 
     def parameter_count(self) -> None:
         """Return None: the number of weights is not known here."""
@@ -135,11 +170,12 @@ class Command:
             write_png(folders["masks"] / self._name("mask", number), np.where(white, 255, 0).astype(np.uint8))
 
     def _run(self, folders: Mapping[str, Path]) -> None:
-        places = {name: str(path) for name, path in folders.items()}
+        places = {name: str(path) for name, path in folders.items()} | {"seed": str(self.seed)}
         where = None
         if self.checkout is not None:
             where = self.checkout.checked()
             places["checkout"] = str(where)
+        refuse([f"{message}. The method's card names where to get it." for message in self._needed(where)])
         words = [_filled(word, places) for word in self.command]
         if self.environment is not None:
             words = ["conda", "run", "--no-capture-output", "-n", self.environment, *words]
@@ -192,7 +228,7 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     def put(match: re.Match[str]) -> str:
         before, name, after = match.groups()
         if before and after:
-            return f"{{{name}}}" if _like(name, FOLDERS) else match[0]
+            return f"{{{name}}}" if _like(name, KNOWN) else match[0]
         return before + values.get(name, f"{{{name}}}") + after
 
     return PLACEHOLDER.sub(put, text)
@@ -210,12 +246,19 @@ def _words(command: Any) -> list[str]:
         if not isinstance(word, str):
             raise InputError(f"command: {word!r} is no text; write it in quotes, '{word}'.")
         for name in _placeholders(word):
-            if name not in FOLDERS and (meant := _like(name, FOLDERS)):
+            if name not in KNOWN and (meant := _like(name, KNOWN)):
                 raise InputError(
                     f"command: {{{name}}} is no placeholder. Did you mean {' or '.join(f'{{{m}}}' for m in meant)}? If "
                     f"the program expects these braces, write {{{{{name}}}}}."
                 )
     return list(command)
+
+
+def _paths(needs: Any) -> list[str]:
+    """Check the paths of files that a program needs and return them."""
+    if not isinstance(needs, list | tuple) or not all(isinstance(path, str) for path in needs):
+        raise InputError(f"needs: {needs!r}; expected a list of paths.")
+    return list(needs)
 
 
 def _check_name(key: str, name: Any, batch: int) -> None:
