@@ -32,7 +32,9 @@ LARGE = ("sair", "liif")
 
 
 def set_up(threads: int) -> None:
-    """Set up the process as the measured revision does for its jobs."""
+    """Set up the process as the measured revision does for its jobs, and import what training imports."""
+    from sair.training import loop  # noqa: F401
+
     try:
         from sair.common import runtime
     except ImportError:  # c7ba0a3
