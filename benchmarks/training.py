@@ -114,7 +114,7 @@ class Measured:
             spec["training"] |= {"steps": steps + WARM_UP, "scale": 1}
         parts: dict[str, Any] = {self.encoder: encoder} if spec["semantics"] else {}
         if spec["over"]:  # of which only the shapes matter for the time of a step
-            self.train(spec["over"], None if steps is None else 1, encoder)
+            self.train(spec["over"], None if steps is None else 2, encoder)
             parts["over"] = self.folder / spec["over"] / "checkpoint.safetensors"
         self.steps, self.points, self.validation = [], [], 0.0
         output = self.folder / name
@@ -124,7 +124,7 @@ class Measured:
             spec, self.images, self.masks, 0, output / "checkpoint.safetensors", output / "train.csv", **parts,
             device="cpu",
         )  # fmt: skip
-        counted = [*self.steps[WARM_UP:], core_seconds() - self.validation]
+        counted = self.steps[WARM_UP:]  # up to the start of the last step, because writing the checkpoint is no step
         per_step = (counted[-1] - counted[0]) / (len(counted) - 1)
         return {"seconds": core_seconds() - self.start, "per_step": per_step, "points": self.points}
 
