@@ -38,7 +38,15 @@ def follow(workflow: Any, shown: bool) -> None:
     """
     from snakemake.logging import logger
 
+    accept_finished(workflow.dag)
     logger.addHandler(Follower(workflow.dag, shown))
+
+
+def accept_finished(dag: Any) -> None:
+    """Remove the saved states of trainings that need not run: jobs finished them after their driver was killed."""
+    for job in dag.jobs:
+        if not dag.needrun(job):
+            _accept(job)
 
 
 class Follower(logging.Handler):
@@ -121,5 +129,5 @@ def _written(job: Any) -> int | None:
 def _accept(job: Any) -> None:
     """Remove the saved state of a training whose checkpoint Snakemake has accepted."""
     for path in job.output:
-        if Path(path).name == "checkpoint.safetensors":
+        if Path(path).name == "checkpoint.safetensors" and running_state(path).exists():
             discard(running_state(path))

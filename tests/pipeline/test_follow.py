@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from snakemake_interface_logger_plugins.common import LogEvent
 
-from sair.pipeline.follow import Follower
+from sair.pipeline.follow import Follower, accept_finished
 
 JOBID = 7
 
@@ -173,6 +173,14 @@ def test_the_state_of_a_training_is_kept_until_its_checkpoint_is_accepted(run):
     assert state.exists()
     run.ends()
     assert not state.exists() and run.output.exists()
+
+
+@pytest.mark.parametrize("needed", [True, False])
+def test_the_state_of_a_training_that_need_not_run_is_removed_at_the_start(run, needed):
+    state = run.output.with_name("running.safetensors")
+    state.touch()
+    accept_finished(SimpleNamespace(jobs=[run.job], needrun=lambda job: needed))
+    assert state.exists() == needed
 
 
 def test_other_records_of_the_logger_are_ignored(run):

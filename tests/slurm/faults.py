@@ -142,7 +142,7 @@ def kill_the_driver_and_wait(folder: Path, cluster: Cluster) -> int:
     wait_until(lambda: not lines("squeue", "-h"), "the training has ended without its driver")
     expect((folder / VICTIM / "running.safetensors").exists(), "its state is still there")
     status = drive(folder).wait()
-    expect(resumed(folder) == last_step(folder), "no step of it was computed again")
+    expect("rule train:" not in printed(folder), "no step of it was computed again")
     return status
 
 
@@ -282,11 +282,6 @@ def bar(folder: Path) -> Iterator[tuple[int, int]]:
 def resumed(folder: Path) -> int:
     """Return the step at which the last training began."""
     return next(bar(folder))[0]
-
-
-def last_step(folder: Path) -> int:
-    """Return the number of steps of a whole training."""
-    return next(bar(folder))[1]
 
 
 def forget(folder: Path) -> None:
