@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 
 from baselines.checkout import Checkout
+from baselines.parameters import FILLS, is_number, is_whole
 from baselines.sizes import back, resized
 from sair.common.errors import InputError, refuse
 from sair.common.images import read_rgb, write_png
@@ -31,7 +32,6 @@ from sair.common.listing import IMAGES, list_output, normal
 from sair.data.samples import to_pixels, to_tensor
 
 LAST_LINES = 15  # number of lines of a failed program's output that the error shows
-FILLS = {"black": 0.0, "grey": 0.5, "white": 1.0}
 FOLDERS = ("images", "masks", "output", "checkout")
 KNOWN = (*FOLDERS, "seed")
 # ${images} is left to the shell; {{images}} stands for the literal {images}.
@@ -90,7 +90,7 @@ class Command:
             raise InputError(f"together: {together!r}; expected true or false.")
         if environment is not None and not (isinstance(environment, str) and environment):
             raise InputError(f"environment: {environment!r}; expected the name of a conda environment, or null.")
-        if not _is_number(timeout) or not 0 < timeout < math.inf:
+        if not is_number(timeout) or not 0 < timeout < math.inf:
             raise InputError(f"timeout: {timeout!r}; expected a positive number of seconds.")
         _check_count("batch", batch)
         if size is not None:
@@ -276,12 +276,8 @@ def _check_name(key: str, name: Any, batch: int) -> None:
         raise InputError(f"{key}: {name!r}; expected the name of an image inside its folder, such as '{{id}}.png'.")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _check_count(key: str, value: Any) -> None:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not is_whole(value, 1):
         raise InputError(f"{key}: {value!r}; expected a whole number of at least 1.")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.command import FILLS
+from baselines.parameters import FILLS, first_line, is_number, is_whole
 from baselines.sizes import back, on_multiple, resized
 from sair.common.errors import InputError, near
 from sair.common.optional import not_installed, require
@@ -91,17 +91,18 @@ class Diffusers:
             if value not in allowed:
                 raise InputError(f"{key}: {value!r}; expected {' or '.join(allowed)}.")
         for key, number in (("steps", steps), ("size", size), ("multiple", multiple)):
-            if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < 1):
+            if number is not None and not is_whole(number, 1):
                 raise InputError(f"{key}: {number!r}; expected a whole number of at least 1.")
-        if strength is not None and not (_is_number(strength) and 0 < strength <= 1):
+        if strength is not None and not (is_number(strength) and 0 < strength <= 1):
             raise InputError(f"strength: {strength!r}; expected a number above 0 and up to 1.")
-        if guidance is not None and not _is_number(guidance):
+        if guidance is not None and not is_number(guidance):
             raise InputError(f"guidance: {guidance!r}; expected a number, such as 7.5.")
-        if not isinstance(seed, int) or isinstance(seed, bool):
+        if not is_whole(seed):
             raise InputError(f"seed: {seed!r}; expected a whole number.")
         if strange := [key for key in options or {} if key in OWN]:
             raise InputError(f"options.{strange[0]}: the method sets it itself. Remove it.")
         self.prompt, self.seed, self.size, self.fill = prompt, seed, size, FILLS[fill]
+        self._captions_file = captions
         self._captions = None if captions is None else _read_captions(Path(captions).expanduser())
         self._dtype, self._offload = getattr(torch, dtype), offload
         self._pipeline = _load(model, pipeline, self._dtype, revision=revision, variant=variant)
@@ -156,7 +157,9 @@ class Diffusers:
         if self._captions is not None and len(rows) == count:
             lost = [row.id for row in rows if row.id not in self._captions]
             if lost:
-                raise InputError(f"captions: there is none for the image {lost[0]}. Add a line, or remove `captions`.")
+                raise InputError(
+                    f"{self._captions_file}: no caption of the image {lost[0]}. Add a line, or remove `captions`."
+                )
             captions = [self._captions[row.id] for row in rows]
         if len(captions) != count:
             raise InputError("prompt: contains {caption}, but these images have no captions. Write a fixed prompt.")
@@ -196,7 +199,7 @@ class Diffusers:
                 raise
             name = type(self._pipeline).__name__
             raise InputError(
-                f"{name} fails on an image of {width}x{height} pixels: {_first_line(error)}. Check `size`, `multiple` "
+                f"{name} fails on an image of {width}x{height} pixels: {first_line(error)}. Check `size`, `multiple` "
                 "and `options`."
             ) from error
         filled = torch.from_numpy(np.asarray(answer.images[0], dtype=np.float32)).permute(2, 0, 1)[None]
@@ -244,7 +247,7 @@ def _load(model: str, pipeline: str, dtype: torch.dtype, **where: str | None) ->
         loaded = chosen.from_pretrained(model, torch_dtype=dtype, use_safetensors=True, local_files_only=True, **given)
     except Exception as error:  # a model that does not fit fails in many ways
         raise InputError(
-            f"model {model}: cannot be loaded as {pipeline} ({type(error).__name__}: {_first_line(error)}). Expected "
+            f"model {model}: cannot be loaded as {pipeline} ({type(error).__name__}: {first_line(error)}). Expected "
             "all parts in safetensors; name a class of diffusers in `pipeline` if this is the wrong one."
         ) from None
     loaded.set_progress_bar_config(disable=True)
@@ -337,11 +340,3 @@ def _check_texts(model: Any, pipeline: Any, prompt: Any) -> None:
 
 def _digest(mask: Tensor) -> str:
     return hashlib.sha256(mask.bool().cpu().numpy().tobytes()).hexdigest()
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)

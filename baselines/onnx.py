@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.command import FILLS
+from baselines.parameters import FILLS, first_line, is_number, is_whole
 from baselines.sizes import back, by_tiles, on_multiple, resized
 from sair.common.errors import InputError
 from sair.common.optional import not_installed, require
@@ -73,10 +73,10 @@ class Onnx:
             if value not in allowed or type(value) is not type(allowed[0]):  # 1 == True
                 raise InputError(f"{key}: {value!r}; expected {' or '.join(map(str, allowed)).lower()}.")
         self.ranges = [_range("image_range", image_range), _range("output_range", output_range)]
-        if not _numbers([hole, known]) or hole == known:
+        if not (is_number(hole) and is_number(known)) or hole == known:
             raise InputError(f"hole: {hole!r}, known: {known!r}; expected two different numbers, such as 1 and 0.")
         for key, number, least in (("size", size, 1), ("multiple", multiple, 1), ("overlap", overlap, 0)):
-            if number is not None and (not isinstance(number, int) or isinstance(number, bool) or number < least):
+            if number is not None and not is_whole(number, least):
                 raise InputError(f"{key}: {number!r}; expected a whole number of at least {least}.")
         if size is not None and fit == "tile" and overlap >= size:
             raise InputError(f"overlap: {overlap} of tiles of {size} pixels; expected less than the size.")
@@ -134,10 +134,9 @@ class Onnx:
         try:
             answer = np.asarray(self._session.run(None, given)[0])
         except Exception as error:  # onnxruntime's errors have no common base but Exception
-            text = str(error).strip().splitlines()[0]
             shape = " and ".join(f"{name} {list(value.shape)}" for name, value in given.items())
             raise InputError(
-                f"{self.path}: the graph fails on {shape}: {text}. Check `size`, `multiple` and `layout`."
+                f"{self.path}: the graph fails on {shape}: {first_line(error)}. Check `size`, `multiple` and `layout`."
             ) from None
         if answer.ndim == 4 and self.last:
             answer = answer.transpose(0, 3, 1, 2)
@@ -168,10 +167,10 @@ class Onnx:
         options.log_severity_level = 3  # errors only
         try:
             return onnxruntime.InferenceSession(str(self.path), options, providers=providers)
-        except Exception as error:
+        except Exception as error:  # same as in `_run`
             raise InputError(
                 f"{self.path}: not an ONNX graph that onnxruntime {onnxruntime.__version__} can run "
-                f"({str(error).strip().splitlines()[0]}). Fetch it again, or install a newer onnxruntime."
+                f"({first_line(error)}). Fetch it again, or install a newer onnxruntime."
             ) from None
 
     def _move(self, device: torch.device) -> None:
@@ -239,10 +238,6 @@ class Onnx:
 
 
 def _range(key: str, value: Any) -> tuple[float, float]:
-    if not isinstance(value, list | tuple) or len(value) != 2 or not _numbers(value) or value[0] == value[1]:
+    if not isinstance(value, list | tuple) or len(value) != 2 or not all(map(is_number, value)) or value[0] == value[1]:
         raise InputError(f"{key}: {value!r}; expected the values of black and white, such as [0, 1] or [-1, 1].")
     return value[0], value[1]
-
-
-def _numbers(values: Sequence[Any]) -> bool:
-    return all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)

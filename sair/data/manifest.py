@@ -136,6 +136,16 @@ def read_table(path: str | Path, columns: Sequence[str]) -> pd.DataFrame:
     return read_csv(path, dict.fromkeys(columns, TEXT), remedy="Delete it, if it exists, and run snakemake again.")
 
 
+def read_captions(path: str | Path) -> dict[str, str]:
+    """Return the caption of every image of an images.csv by the image's path; "" where it has none.
+
+    Raises:
+        InputError: the file is missing or is no such table.
+    """
+    table = read_table(path, IMAGE_COLUMNS)
+    return dict(zip(table.image, table.caption, strict=True))
+
+
 def manifest_hash(path: str | Path) -> str:
     """Return the SHA-256 of a manifest; it covers all images and masks, as the table contains their hashes."""
     return file_sha256(path)

@@ -18,7 +18,7 @@ import pandas as pd
 from sair.common.errors import InputError
 from sair.common.files import write_text
 from sair.common.progress import progress
-from sair.data.manifest import IMAGE_COLUMNS, ManifestRow, read_manifest, read_table
+from sair.data.manifest import ManifestRow, read_captions, read_manifest
 from sair.evaluation.cases import Case, open_cases, score_text
 from sair.evaluation.checks import checked, refuse_all
 from sair.evaluation.metrics.metric import Metric
@@ -105,13 +105,13 @@ def _captions(manifest_csv: str | Path, extra: Sequence[Metric]) -> dict[str, st
     if not wanting:
         return {}
     path = Path(manifest_csv).parent / "images.csv"
-    table = read_table(path, IMAGE_COLUMNS)
-    if not table.caption.astype(bool).any():
+    captions = read_captions(path)
+    if not any(captions.values()):
         raise InputError(
             f"{path}: no image has a caption, which {', '.join(wanting)} need. Give the dataset `labels` and "
             "`classes`, or remove these metrics from the config."
         )
-    return dict(zip(table.image, table.caption, strict=True))
+    return captions
 
 
 def gather_scores(manifest_csv: str | Path, shards: Sequence[str | Path], out_csv: str | Path) -> None:

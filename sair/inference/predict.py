@@ -14,7 +14,7 @@ import torch
 from sair.common import runtime
 from sair.common.images import write_png
 from sair.common.progress import progress
-from sair.data.manifest import IMAGE_COLUMNS, read_manifest, read_pair, read_table, shard_of
+from sair.data.manifest import read_captions, read_manifest, read_pair, shard_of
 from sair.data.samples import to_pixels, to_tensor
 from sair.inference.kinds import composite
 from sair.inference.method import load
@@ -54,7 +54,7 @@ def predict(
     rows = shard_of(rows, shard)
     batch = getattr(method.network, "batch", batch)  # external programs are slow to start: they ask for larger batches
     folder, output = Path(manifest).parent, Path(output)
-    captions = _captions(folder) if getattr(method.network, "uses_captions", False) else {}
+    captions = read_captions(folder / "images.csv") if getattr(method.network, "uses_captions", False) else {}
     clock = _Clock(method.device)
     with progress(total=len(rows), desc=f"predict {method.spec['name']}", unit="image") as bar:
         for start in range(0, len(rows), batch):
@@ -107,12 +107,6 @@ class _Clock:
         if self._gpu:
             torch.cuda.synchronize()
         return time.perf_counter()
-
-
-def _captions(folder: Path) -> dict[str, str]:
-    """Return the caption of every image of a frozen dataset by its path; "" where the dataset has none."""
-    table = read_table(folder / "images.csv", IMAGE_COLUMNS)
-    return dict(zip(table.image, table.caption, strict=True))
 
 
 def gather_predictions(shards: Sequence[str | Path], output: str | Path) -> None:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from sair.common.errors import InputError
 from sair.common.images import read_rgb
-from sair.data.manifest import IMAGE_COLUMNS, FrozenPair, ManifestRow, read_manifest, read_pair, read_table
+from sair.data.manifest import FrozenPair, ManifestRow, read_captions, read_manifest, read_pair
 from sair.evaluation.checks import same_size
 from sair.evaluation.metrics.of_images import WHOLE_COLUMNS
 from sair.evaluation.metrics.psnr import PSNR_CAP
@@ -75,7 +75,7 @@ def _images(
     chosen: Sequence[str], rows: Sequence[ManifestRow], inputs: ReportInputs, methods: Sequence[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield the chosen images: caption, ground truth, and each method's predictions in the holes."""
-    captions = read_table(inputs.images, IMAGE_COLUMNS).set_index("image").caption
+    captions = read_captions(inputs.images)
     folder = Path(inputs.manifest).parent
     predictions = {method: inputs.predictions[method] for method in methods}
     for name in chosen:
@@ -83,7 +83,7 @@ def _images(
         first, pair = next(iter(own.values()))
         yield {
             "id": name,
-            "caption": str(captions[first.image]),
+            "caption": captions[first.image],
             "truth": image_uri(pair.ground_truth),
             "holes": {bucket: _holes(row, frozen, folder, predictions) for bucket, (row, frozen) in own.items()},
         }
