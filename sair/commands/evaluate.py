@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from sair.commands.missing import missing_parts
-from sair.common.errors import InputError
+from sair.common.errors import InputError, near
 from sair.common.files import read_mapping, write_text
 from sair.common.images import read_mask, stored_size
 from sair.common.listing import images_by_id
@@ -20,7 +20,7 @@ from sair.common.progress import progress
 from sair.data.buckets import Bucket, bucket_of
 from sair.data.families.registry import NAMES, OBJECTS
 from sair.methods.origins import merge
-from sair.pipeline.config import DEFAULT, load_config
+from sair.pipeline.config import DEFAULT, check_config, load_config
 from sair.pipeline.pages import report_inputs
 from sair.pipeline.project import Project
 from sair.weights.sources import ALWAYS, entry, how_to_get, local
@@ -28,6 +28,8 @@ from sair.weights.sources import ALWAYS, entry, how_to_get, local
 PUBLISHED = Path("config/published.yaml")
 TABLE, DATASET, MASKS = "evaluation", "images", "masks"  # their names in PUBLISHED
 WHOLE: list[list[float]] = [[0, 100]]  # the only bucket of masks that belong to certain images
+DECIDED = ("source", "images", "test_images", "masks", "path", "hole", "family", "train", "validation", "test")
+KEPT = ("seed", "shrink")  # of the mask set; options decide the other keys
 GRIDS = 3  # images that the grid below the table shows
 SCORING = tuple(name for name in ALWAYS if name != "vgg16")  # vgg16 is needed in training only
 
@@ -90,8 +92,10 @@ def plan(request: Request) -> Plan:
         InputError: a folder or a mask is wrong, a method is unknown, or none of the methods can run.
     """
     published = load_config([PUBLISHED, *request.configfiles])
-    config, about = _config(request, published)
     files: list[str | Path] = [DEFAULT, PUBLISHED, *request.configfiles]
+    check_config(published, files=files)
+    _refuse_unread(published)
+    config, about = _config(request, published)
     project = Project(config, files=files)
     wanted = list(request.methods) or list(published["tables"][TABLE]["methods"])
     missing = {name: lines for name in wanted if (lines := missing_parts(project.method(name)))}
@@ -179,12 +183,27 @@ def _config(request: Request, published: dict[str, Any]) -> tuple[dict[str, Any]
         "image_size": size,
         "buckets": buckets,
         "datasets": {DATASET: {**dataset, "train": 0, "validation": 0, "test": len(names)}},
-        "masks": {MASKS: {**masks, "train": 0}},
+        "masks": {MASKS: {**masks, **_kept(published), "train": 0}},
     }
     config = merge(published, changes)
     config["datasets"][DATASET] = changes["datasets"][DATASET]
     config["masks"][MASKS] = changes["masks"][MASKS]
     return config, f"{len(names)} image{'s' * (len(names) != 1)} at {size} pixels, {about}"
+
+
+def _kept(published: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of the mask set that no option decides."""
+    return {key: value for key, value in published["masks"][MASKS].items() if key in KEPT}
+
+
+def _refuse_unread(published: Mapping[str, Any]) -> None:
+    """Refuse keys of the dataset and of the mask set that would have no effect, as options decide these two."""
+    for place, name, known in (("datasets", DATASET, DECIDED), ("masks", MASKS, (*DECIDED, *KEPT))):
+        if unread := sorted(set(published[place][name]) - set(known)):
+            raise InputError(
+                f"config, {place}.{name}.{unread[0]}: has no effect here, as the options of `sair evaluate` decide "
+                "the images and masks. Remove it, or write a config of your own and run snakemake (docs/tutorial.md)."
+            )
 
 
 def _rows(methods: Sequence[str], count: int) -> dict[str, Any]:
@@ -212,6 +231,8 @@ def _masks(request: Request, images: Mapping[str, Path]) -> tuple[dict[str, Any]
     paired = {"source": "paired", "path": request.masks, "hole": request.hole}
     if path.is_file():
         return paired, WHOLE, f"all under the mask {request.masks}"
+    if not path.exists():
+        raise InputError(_no_masks(request.masks))
     found = images_by_id(path)
     named = [name for name in images if name in found]
     if len(named) == len(images) and not request.draw:
@@ -234,6 +255,17 @@ def _families(request: Request) -> list[str]:
     """Return the families of published masks that ``masks`` names, if it is no file or folder."""
     names = [name.strip() for name in request.masks.split(",")]
     return names if not Path(request.masks).expanduser().exists() and set(names) <= set(NAMES) - {OBJECTS} else []
+
+
+def _no_masks(masks: str) -> str:
+    """Return a message on ``masks`` that are no file, no folder and no families."""
+    names = sorted(set(NAMES) - {OBJECTS})
+    unknown = next((name for name in map(str.strip, masks.split(",")) if name not in names), masks)
+    hint = f"`{OBJECTS}` needs label maps, which a config names (docs/masks.md)" if unknown == OBJECTS else ""
+    return (
+        f"{masks}: no such file or folder, and {unknown!r} is not a family of masks. Check the path or the name. "
+        f"{hint or near(unknown, names)}"
+    )
 
 
 def _filled_buckets(masks: Iterable[Path], request: Request) -> list[list[float]]:

@@ -92,12 +92,41 @@ def test_a_single_mask_is_that_of_all_images(tmp_path, whole):
         (["a", "b"], ["1", "2"], {"hole": "black"}, "no mask has a hole ratio of .*Check the polarity"),
         (["a"], ["a"], {"methods": ("lama_big", "liif")}, r"none of the methods can run(.|\n)*sair convert lama_big"),
         (["a"], ["a"], {"images": "nowhere"}, "nowhere: no such folder"),
+        (["a"], ["a"], {"masks": "nowhere"}, "nowhere: no such file or folder, and 'nowhere' is not a family"),
+        (["a"], ["a"], {"masks": "lama_thn,box"}, "'lama_thn' is not a family of masks.*Did you mean lama_thin"),
+        (["a"], ["a"], {"masks": "box,objects"}, "`objects` needs label maps"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(tmp_path, names, masks, change, message):
     request = draw(tmp_path, names, masks=masks)
     with pytest.raises(InputError, match=message):
         plan(with_(request, **change))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("buckets: 3", "config, buckets: 3 is not of type 'array'.*mine.yaml"),
+        ("buckets: [1]", r"config, buckets\.0: 1 is not of type 'array'"),
+        ("image_size: null", "config, image_size: None is not of type 'integer'"),
+        ("datasets: null", "config, datasets: None is not of type 'object'"),
+        ("masks: {masks: {shrink: smooth}}", r"config, masks\.masks\.shrink: 'smooth' is not one of"),
+        ("masks: {masks: {family: 5}}", r"config, masks\.masks\.family"),
+        ("masks: {masks: {known: nvidia}}", r"config, masks\.masks\.known: has no effect here"),
+        ("datasets: {images: {crop: 40}}", r"config, datasets\.images\.crop: has no effect here"),
+    ],
+)
+def test_a_config_is_checked_before_options_replace_its_values(tmp_path, text, message):
+    (tmp_path / "mine.yaml").write_text(text)
+    request = draw(tmp_path, ["a", "b"], masks=["1", "2"], mask_size=64)
+    with pytest.raises(InputError, match=message):
+        plan(with_(request, configfiles=[str(tmp_path / "mine.yaml")], draw=True))
+
+
+def test_the_rule_that_shrinks_masks_can_be_chosen(tmp_path):
+    (tmp_path / "mine.yaml").write_text("masks: {masks: {shrink: pillow_bilinear}}")
+    chosen = plan(with_(draw(tmp_path, ["a"], masks=["a"]), configfiles=[str(tmp_path / "mine.yaml")]))
+    assert chosen.project.config["masks"]["masks"]["shrink"] == "pillow_bilinear"
 
 
 def test_a_mask_of_another_size_is_refused_before_anything_is_made(tmp_path, config):
