@@ -255,7 +255,7 @@ def _load(model: str, pipeline: str, dtype: torch.dtype, **where: str | None) ->
 
 
 def _refuse_foreign_code(model: str, index: Mapping[str, Any]) -> None:
-    """Refuse a model whose parts are classes of its own repository, because their code would run."""
+    """Refuse a model whose repository contains the classes of its parts, because their code would run."""
     import diffusers
 
     allowed = {"diffusers", "transformers", *dir(diffusers.pipelines)}

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from sair.common.tensors import constants
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from sair.weights.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 Features = Callable[[Tensor], Sequence[Tensor]]
 

@@ -2,7 +2,7 @@
 
     python benchmarks/memory.py         prints the table and writes results/bench_memory.json
 
-Each case is a process of its own, with random weights and images. Its peak is the largest resident memory so far;
+Each case is a separate process, with random weights and images. Its peak is the largest resident memory so far;
 `added` is what the measured call added to the largest one before, in which the method had been built. Training takes a
 step in the first, the middle and the last stage, so that all optimizers have their states. A batch of the published
 size does not fit many machines, so `--batch` is small: activations grow with it, weights and optimizers do not.

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
 from baselines.checkpoints import load_network, read_checkpoint, state_of
-from baselines.losses import IMAGENET_MEAN, IMAGENET_STD
 from sair import weights
+from sair.weights.imagenet import IMAGENET_MEAN, IMAGENET_STD
 
 WEIGHTS = "ade20k_resnet50"
 

@@ -21,11 +21,13 @@ from sair.common.files import file_sha256
 from sair.evaluation.metrics.features import NETWORKS
 from sair.evaluation.precision import full_precision
 from sair.weights.fetch import file
+from sair.weights.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from sair.weights.openai import clip_state
 from sair.weights.unpickle import load_tensors
 
 SIDE = 299  # pixels; what both Inceptions see
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and deviation of each channel
+# Mean and deviation of each channel.
+IMAGENET = IMAGENET_MEAN, IMAGENET_STD
 CLIP = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 PATCHES = 16  # of 14 pixels along the side of the 224 pixels that DINOv2 sees
 

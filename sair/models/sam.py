@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sair import weights
 from sair.common.errors import InputError
 from sair.models.resizing import DeterministicResizing
+from sair.weights.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from sair.weights.unpickle import load_tensors
 
 
@@ -47,8 +48,8 @@ class DenseSAM(nn.Module):
         else:
             options = {**architecture, "global_attn_indexes": tuple(architecture.get("global_attn_indexes", ()))}
             self.visual = VisionTransformerSAM(num_classes=0, use_rel_pos=True, **options)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     @property
     def channels(self) -> int:

@@ -1,4 +1,4 @@
-"""Judge the numbers that a method's card says were published, beside those that were measured."""
+"""Judge the published numbers in a method's card beside those that were measured."""
 
 from __future__ import annotations
 

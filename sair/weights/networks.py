@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from sair.common.errors import InputError
 from sair.weights.fetch import file, obtain
+from sair.weights.imagenet import IMAGENET_MEAN, IMAGENET_STD
 from sair.weights.unpickle import load_arrays, load_tensors
 
 # torchvision's indices of the convolutions
@@ -144,8 +145,8 @@ class Vgg16Features(nn.Module):
                 layers.append(nn.ReLU(inplace=True))
                 channels = step
         self.features = nn.Sequential(*layers)
-        self.register_buffer("mean", torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, images: Tensor, maps: int = 5) -> list[Tensor]:
         """Map (B, 3, H, W) in [0, 1] to the feature maps, of which the finest ``maps`` are computed."""

@@ -30,7 +30,7 @@ class Boxes:
 
 @dataclass(frozen=True)
 class LamaMasks:
-    """One configuration of LaMa's generator, in pixels of its own size.
+    """One configuration of LaMa's generator, in pixels at its size.
 
     A mask has strokes or, in 3 of 13 cases, boxes. Masks with more than half of their pixels in the hole are drawn
     again.

@@ -36,6 +36,7 @@ class Dists:
     def __init__(self, device: str | torch.device = "cpu") -> None:
         import torch
 
+        from sair.weights.imagenet import IMAGENET_MEAN, IMAGENET_STD
         from sair.weights.networks import dists_weights, vgg16_state
 
         self.device = torch.device(device)
@@ -43,7 +44,8 @@ class Dists:
         alpha, beta = (part.flatten().double() for part in dists_weights())
         if not len(alpha) == len(beta) == sum(CHANNELS):
             raise InputError(
-                f"DISTS: {len(alpha)} and {len(beta)} weights, expected {sum(CHANNELS)} each. Fetch its weights again."
+                f"DISTS: {len(alpha)} and {len(beta)} weights, expected {sum(CHANNELS)} each. Delete its file and "
+                "run: sair weights fetch dists"
             )
         total = alpha.sum() + beta.sum()
         self._texture, self._structure = (
@@ -51,8 +53,8 @@ class Dists:
         )
         window = torch.from_numpy(np.outer(np.hanning(5)[1:-1], np.hanning(5)[1:-1])).float()
         self._window = (window / window.sum()).to(self.device)
-        self._mean = torch.tensor([0.485, 0.456, 0.406], device=self.device).view(1, 3, 1, 1)
-        self._deviation = torch.tensor([0.229, 0.224, 0.225], device=self.device).view(1, 3, 1, 1)
+        self._mean = torch.tensor(IMAGENET_MEAN, device=self.device).view(1, 3, 1, 1)
+        self._deviation = torch.tensor(IMAGENET_STD, device=self.device).view(1, 3, 1, 1)
 
     def features(self, images: Sequence[np.ndarray]) -> list[Tensor]:
         """Return the images in [0, 1], and the last map of each stage.

@@ -1,4 +1,4 @@
-"""Compute P-IDS and U-IDS (Zhao et al., CoModGAN, ICLR 2021): how often a linear classifier takes fakes for real.
+"""Compute P-IDS and U-IDS (Zhao et al., CoModGAN, ICLR 2021): how often a classifier takes predictions for real.
 
 A linear support vector machine is fitted to the features of ground truths and predictions. U-IDS is its share of
 errors, P-IDS the share of pairs in which the prediction looks more real than its ground truth; 50 % is the best to
