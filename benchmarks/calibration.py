@@ -1,4 +1,4 @@
-"""Check the statistics of methods on simulated tables whose differences are known, and print docs/statistics.md's tables.
+"""Check the statistics of methods on simulated tables of known differences, and print docs/statistics.md's tables.
 
     python benchmarks/calibration.py                 # all designs: about six minutes on one core
     python benchmarks/calibration.py --rounds 200    # a quick look

@@ -1,6 +1,6 @@
 """Start a real Slurm cluster of two nodes on one Debian machine, without touching its own configuration.
 
-A node is a slurmd in namespaces of its own: it has a host name, and its processes end with it. Everything is in one
+A node is a slurmd in separate namespaces: it has a host name, and its processes end with it. Everything is in one
 folder, and the commands of Slurm find the cluster by the environment variable SLURM_CONF. It needs root, and the
 packages in ``PACKAGES``.
 """

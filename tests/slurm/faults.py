@@ -56,7 +56,7 @@ def main() -> None:
         raise SystemExit(0 if given.short else 1)
     with tempfile.TemporaryDirectory(prefix="sair-", dir="/tmp") as name:
         folder = Path(name)
-        folder.chmod(0o755)  # munge has a user of its own
+        folder.chmod(0o755)  # munge runs as another user
         local, remote = (workspace(folder / kind, given.methods, given.short) for kind in ("local", "remote"))
         run(local, "--cores", "2", "--config", "shards=2")
         tell("the local run is made")
