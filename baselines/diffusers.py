@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.parameters import FILLS, first_line, is_number, is_whole
+from baselines.parameters import FILLS, check_text, first_line, is_number, is_whole
 from baselines.sizes import back, on_multiple, resized
 from sair.common.errors import InputError, near
 from sair.common.optional import not_installed, require
@@ -87,6 +87,7 @@ class Diffusers:
         options: Mapping[str, Any] | None = None,
     ) -> None:
         _check_texts(model, pipeline, prompt)
+        revision = _revision(revision)
         for key, value, allowed in (("dtype", dtype, DTYPES), ("fill", fill, tuple(FILLS))):
             if value not in allowed:
                 raise InputError(f"{key}: {value!r}; expected {' or '.join(allowed)}.")
@@ -119,7 +120,7 @@ class Diffusers:
     def missing(parameters: Mapping[str, Any]) -> list[str]:
         """Return what a method file with these parameters lacks on this machine: a library, or the model."""
         found = [text for module in ("diffusers", "transformers") for text in not_installed(module, EXTRA)]
-        model, revision = str(parameters["model"]), parameters.get("revision")
+        model, revision = check_text("model", parameters["model"]), _revision(parameters.get("revision"))
         return found if _index(model, revision) is not None else [*found, _how_to_get(model, revision)]
 
     @property
@@ -333,9 +334,15 @@ def _read_captions(path: Path) -> dict[str, str]:
 
 
 def _check_texts(model: Any, pipeline: Any, prompt: Any) -> None:
-    for key, value in (("model", model), ("pipeline", pipeline), ("prompt", prompt)):
-        if not isinstance(value, str) or (not value and key != "prompt"):
-            raise InputError(f"{key}: {value!r}; expected a text.")
+    for key, value in (("model", model), ("pipeline", pipeline)):
+        check_text(key, value)
+    if prompt != "":
+        check_text("prompt", prompt)
+
+
+def _revision(value: Any) -> str | None:
+    """Return a commit; YAML reads one of digits alone as a number."""
+    return None if value is None else check_text("revision", value)
 
 
 def _digest(mask: Tensor) -> str:

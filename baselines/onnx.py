@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from baselines.parameters import FILLS, first_line, is_number, is_whole
+from baselines.parameters import FILLS, check_text, first_line, is_number, is_whole
 from baselines.sizes import back, by_tiles, on_multiple, resized
 from sair.common.errors import InputError
 from sair.common.optional import not_installed, require
@@ -83,14 +83,14 @@ class Onnx:
         self.joined, self.last, self.bgr = joined, layout == "nhwc", channels == "bgr"
         self.hole, self.known, self.fill = hole, known, FILLS[fill]
         self.size, self.fit, self.overlap, self.multiple = size, fit, overlap, multiple
-        self.path = Path(model).expanduser()
+        self.path = Path(check_text("model", model)).expanduser()
         self._session, self._providers = self._open(["CPUExecutionProvider"]), ["CPUExecutionProvider"]
         self._names = self._named(inputs)
 
     @staticmethod
     def missing(parameters: Mapping[str, Any]) -> list[str]:
         """Return what a method file with these parameters lacks on this machine: onnxruntime, or the graph."""
-        path = Path(parameters["model"]).expanduser()
+        path = Path(check_text("model", parameters["model"])).expanduser()
         lacking = not_installed("onnxruntime", EXTRA)
         return (
             lacking if path.is_file() else [*lacking, f"{path}: no such file, but it is the method's graph (`model`)"]

@@ -21,6 +21,7 @@ from sair.data.buckets import Bucket, bucket_of
 from sair.data.families.registry import NAMES, OBJECTS
 from sair.methods.origins import merge
 from sair.pipeline.config import DEFAULT, check_config, load_config
+from sair.pipeline.driver import refuse_locked
 from sair.pipeline.pages import report_inputs
 from sair.pipeline.project import Project
 from sair.weights.sources import ALWAYS, entry, how_to_get, local
@@ -89,7 +90,8 @@ def plan(request: Request) -> Plan:
     """Check the images, masks and methods of a request, and write the config of its run to the output folder.
 
     Raises:
-        InputError: a folder or a mask is wrong, a method is unknown, or none of the methods can run.
+        InputError: a folder or a mask is wrong, a method is unknown, none of the methods can run, or another run writes
+            to the output folder.
     """
     published = load_config([PUBLISHED, *request.configfiles])
     files: list[str | Path] = [DEFAULT, PUBLISHED, *request.configfiles]
@@ -106,6 +108,7 @@ def plan(request: Request) -> Plan:
     _refuse_without_scores()
     config = merge(config, _rows(ready, config["datasets"][DATASET]["test"]))
     project = Project(config, files=files)
+    refuse_locked(project.results)  # before the config of a run that goes on is replaced
     file = Path(request.output) / "evaluate.yaml"
     write_text(file, "# Written by `sair evaluate`; `sair verify` and snakemake read it.\n" + _differences(config))
     return Plan(project, file, wanted, missing, about)

@@ -83,7 +83,6 @@ def _beside(path: Path, clear: bool = True) -> Iterator[Path]:
 
 REMEDIES = {
     errno.EISDIR: "Name a file in it",
-    errno.ENOENT: "Its folder cannot be made; name another folder",
     errno.ENOTSUP: "Name a regular file",
     errno.ENOTDIR: "A part of its path is a file; name another folder",
     errno.EEXIST: "A part of its path is a file; name another folder",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ def lacking(spec: Mapping[str, Any]) -> list[str]:
         return [] if path.is_file() else [f"{path}: no such file, but the method's weights are read from it"]
     try:
         cls = find_class(spec["class"], spec["name"])
+        inspect.signature(cls).bind(**spec["parameters"])
         return list(cls.missing(spec["parameters"])) if hasattr(cls, "missing") else []
     except InputError as error:
         return [str(error)]
+    except TypeError as error:
+        return [f"method {spec['name']}: {error}. Correct its `parameters`."]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from sair.common.errors import InputError
 from sair.common.files import read_mapping
@@ -160,10 +160,25 @@ def lock(folder: str | Path) -> None:
     Raises:
         InputError: another process has locked it, or it is not writable.
     """
+    hold(_claim(folder))
+
+
+def refuse_locked(folder: str | Path) -> None:
+    """Refuse a results folder that a run uses; it is not locked afterwards.
+
+    Raises:
+        InputError: same as in ``lock``.
+    """
+    stream = _claim(folder)
+    stream.truncate(0)  # a file system without locks goes by the name of the holder
+    stream.close()
+
+
+def _claim(folder: str | Path) -> TextIO:
     path = Path(folder) / ".lock"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        hold(claim(path))
+        return claim(path)
     except OSError as error:
         raise InputError(
             f"{folder}: results cannot be written to this folder ({error.strerror}). Change `results` in the config."

@@ -11,6 +11,7 @@ from sair.pipeline.config import check_name, check_schema
 from sair.reporting.inputs import layout
 
 Spec = dict[str, Any]
+MOST_SAMPLES = 1000
 
 
 class Registry:
@@ -73,11 +74,7 @@ class Registry:
                 training = {"training": spec["training"] or {}}
                 check_schema(f"{folder / name}.yaml", training, {"properties": {"training": definitions["training"]}})
         for name, spec in self.methods.items():
-            if spec["samples"] > 1 and spec["training"] is not None:
-                raise InputError(
-                    f"{METHODS / name}.yaml, samples: several samples are drawn from one set of weights, but the "
-                    "method is trained. Name its `weights`, or use several `seeds` of the config."
-                )
+            _check_samples(name, spec)
             if spec["semantics"]:
                 check_name(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
         for name, spec in self.encoders.items():
@@ -118,3 +115,23 @@ def _take_upkeep(specs: dict[str, Spec]) -> dict[str, dict[str, int]]:
     return {
         name: {key: spec["training"].pop(key) for key in UPKEEP if spec["training"]} for name, spec in specs.items()
     }
+
+
+def _check_samples(name: str, spec: Spec) -> None:
+    """Refuse samples of a trained method, too many of them, and a seed that they cannot be added to."""
+    if spec["samples"] > 1 and spec["training"] is not None:
+        raise InputError(
+            f"{METHODS / name}.yaml, samples: several samples are drawn from one set of weights, but the "
+            "method is trained. Name its `weights`, or use several `seeds` of the config."
+        )
+    if spec["samples"] > MOST_SAMPLES:
+        raise InputError(
+            f"{METHODS / name}.yaml, samples: {spec['samples']}; expected at most {MOST_SAMPLES}, as each is a "
+            "folder of predictions. Name fewer."
+        )
+    seed = spec["parameters"].get("seed", 0)
+    if spec["samples"] > 1 and (isinstance(seed, bool) or not isinstance(seed, int)):
+        raise InputError(
+            f"{METHODS / name}.yaml, parameters.seed: {seed!r}; expected a whole number, to which each of the "
+            "`samples` adds its own. Correct it, or leave it out for 0."
+        )

@@ -54,6 +54,7 @@ def row(name, bucket="20-40"):
         ({"strength": 1.5}, "strength: 1.5; expected"),
         ({"guidance": "7"}, "guidance: '7'; expected a number"),
         ({"prompt": None}, "prompt: None; expected a text"),
+        ({"revision": 5}, "revision: 5; expected a text"),
         ({"seed": 1.5}, "seed: 1.5; expected a whole number"),
         ({"options": {"generator": 1}}, "options.generator: the method sets it itself"),
         ({"captions": "nowhere.csv"}, r"nowhere\.csv: not a readable CSV of captions"),

@@ -1,6 +1,7 @@
 """Test the ONNX adapter: polarity, ranges, layout and sizes of published exports, on small graphs."""
 
 import importlib.util
+import re
 
 import pytest
 import torch
@@ -45,6 +46,23 @@ def test_a_missing_graph_is_reported_before_anything_runs(tmp_path):
     spec = {"name": "g", "class": "baselines.onnx:Onnx", "weights": None, "training": None}
     found = lacking({**spec, "parameters": {"model": str(tmp_path / "g.onnx")}})
     assert "g.onnx: no such file" in found[-1]
+
+
+@pytest.mark.parametrize("adapter", ["onnx:Onnx", "diffusers:Diffusers"])
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({}, "missing a required.*'model'.*Correct its `parameters`"),
+        ({"model": "m", "modle": 1}, "unexpected keyword argument 'modle'"),
+        ({"model": 5}, "model: 5; expected a text"),
+        ({"model": None}, "model: None; expected a text"),
+        ({"model": ""}, "model: ''; expected a text"),
+    ],
+)
+def test_a_faulty_model_is_reported_before_anything_runs(adapter, parameters, message):
+    spec = {"name": "g", "class": f"baselines.{adapter}", "weights": None, "training": None}
+    [found] = lacking({**spec, "parameters": parameters})
+    assert re.search(message, found)
 
 
 @needs_onnx

@@ -16,6 +16,7 @@ from sair.data.freeze import freeze_images, freeze_manifest
 from sair.data.manifest import read_manifest, read_pair
 from sair.methods.spec import load_spec
 from sair.pipeline.config import load_config
+from sair.pipeline.locks import claimed
 from sair.pipeline.project import Project
 
 QUICK = ("mean_fill", "biharmonic")
@@ -121,6 +122,16 @@ def test_a_config_is_checked_before_options_replace_its_values(tmp_path, text, m
     request = draw(tmp_path, ["a", "b"], masks=["1", "2"], mask_size=64)
     with pytest.raises(InputError, match=message):
         plan(with_(request, configfiles=[str(tmp_path / "mine.yaml")], draw=True))
+
+
+def test_a_second_run_leaves_the_config_of_the_first_alone(tmp_path):
+    request = draw(tmp_path, ["a"], masks=["a"])
+    file = plan(request).file
+    before = file.read_text()
+    with claimed(tmp_path / "results/.lock", wait=0), pytest.raises(InputError, match="another run is writing here"):
+        plan(with_(request, methods=("mean_fill",)))
+    assert file.read_text() == before
+    assert plan(with_(request, methods=("mean_fill",))).file.read_text() != before
 
 
 def test_the_rule_that_shrinks_masks_can_be_chosen(tmp_path):

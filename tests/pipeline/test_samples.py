@@ -51,7 +51,9 @@ def test_without_samples_nothing_changes(project):
     ("text", "message"),
     [
         (f"{NOISE}samples: 0", "samples: expected a whole number, found 0"),
+        (f"{NOISE}samples: 100000000000", "samples: 100000000000; expected at most 1000"),
         (f"{NOISE}samples: true", "samples: expected a whole number, found True"),
+        (f"{NOISE}samples: 2\nparameters: {{seed: a}}", r"parameters\.seed: 'a'; expected a whole number"),
         ("label: N\nclass: a:b\nsamples: 2", "samples: several samples are drawn from one set of weights, but"),
     ],
 )
