@@ -27,7 +27,7 @@ rule step:
     shell: "echo ${{SLURM_CONF:-unset}} > {output}"
 SNAKEFILE
 # As in a job: Slurm sets the number of the job, and the user's environment has SLURM_CONF.
-export PATH="$folder/bin:$PATH" SLURM_JOB_ID=1 SLURM_CONF=/opt/cluster/slurm.conf
+export PATH="$folder/bin:$PATH" SLURM_JOB_ID=1 SLURM_CONF="$folder/slurm.conf"
 venv/bin/snakemake --executor slurm-jobstep --jobs 1 --quiet all >log 2>&1 || { cat log; exit 1; }
 echo "SLURM_CONF of the job: $SLURM_CONF; of srun: $(cat srun.txt); of the step: $(cat step.txt)"
 test "$(cat srun.txt)" = unset && test "$(cat step.txt)" = unset
