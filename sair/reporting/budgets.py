@@ -88,14 +88,17 @@ def _seconds(file: Path) -> tuple[float, float]:
     return (math.nan, used) if facts.get("device_type") == "cuda" else (used, math.nan)
 
 
-def budget_table(labels: Mapping[str, str], budgets: Mapping[str, Budget]) -> str:
+def budget_table(labels: Mapping[str, str], budgets: Mapping[str, Budget], timed: bool = False) -> str:
     """Return the costs as a Markdown table with its heading; "" if none was recorded.
 
     Args:
         labels: label of each method as Markdown, in the table's order.
         budgets: cost of each method; those without a training are left out.
+        timed: state seconds, too. Then two runs do not give the same table.
     """
     known = {method: budgets[method] for method in labels if method in budgets and budgets[method].known}
+    if not timed:
+        known = {method: Budget(*own.counted) for method, own in known.items() if Budget(*own.counted).known}
     if not known:
         return ""
     columns = {
@@ -109,7 +112,8 @@ def budget_table(labels: Mapping[str, str], budgets: Mapping[str, Budget]) -> st
     cells = [["–" if cell == "nan" else cell for cell in line] for line in body]
     align = ["left", *["right"] * len(shown)]
     table = tabulate(cells, ["Method", *shown], tablefmt="pipe", colalign=align, disable_numparse=True)
-    return f"{_heading(labels, known)}\n\n{table}\n\n"
+    seconds = " Seconds are wall time times threads, or GPUs, of the last start." if timed else ""
+    return f"{_heading(labels, known)}{seconds}\n\n{table}\n\n"
 
 
 def _heading(labels: Mapping[str, str], known: Mapping[str, Budget]) -> str:
@@ -120,5 +124,5 @@ def _heading(labels: Mapping[str, str], known: Mapping[str, Budget]) -> str:
         text += f": {labels[most]} took {counted[most] / counted[least]:.1f} times the operations of {labels[least]}"
     return (
         f"{text}. Operations are those of matrix products and convolutions, forward and backward, without the training "
-        "of a semantic encoder. Seconds are wall time times threads, or GPUs, of the last start."
+        "of a semantic encoder."
     )

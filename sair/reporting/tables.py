@@ -170,7 +170,7 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
     images = _images(inputs.figures, Path(output.markdown).parent, config["seeds"][0])
     page = markdown_table(lines.rows, shape, marked.marks, more)
     labels = {method: in_markdown(label) for method, label in lines.competing.items()}
-    costs = budget_table(labels, budgets)
+    costs = budget_table(labels, budgets, "seconds" in shown.columns)
     ranks = rank_table(places, labels, shape.columns, shape.metrics[0])
     body = f"{page}\n\n{found.table}{ranks}{costs}"
     write_text(output.markdown, to_markdown(f"{shown.title}: {title}", body, terms, images))

@@ -43,8 +43,14 @@ def test_what_was_not_recorded_is_not_stated(tmp_path):
 
 def test_the_table_names_the_extremes():
     budgets = {"sair": Budget(250_371, 7.7e13, 130.4), "liif": Budget(192_323, 5.4e13, 80), "fill": NO_BUDGET}
-    text = budget_table({"liif": "LIIF", "sair": "SAIR", "fill": "Fill"}, budgets)
+    labels = {"liif": "LIIF", "sair": "SAIR", "fill": "Fill"}
+    text = budget_table(labels, budgets, timed=True)
     assert "SAIR took 1.4 times the operations of LIIF" in text and "GPU seconds" not in text
     lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line[:1] == "|"]
     assert lines[0] == ["Method", "trainable parameters", "operations (10¹²)", "core seconds"]
     assert lines[2:] == [["LIIF", "192,323", "54", "80"], ["SAIR", "250,371", "77", "130"]]
+    # Without seconds the same table comes from every run.
+    slower = {method: own._replace(core_seconds=own.core_seconds * 2) for method, own in budgets.items()}
+    assert budget_table(labels, budgets) == budget_table(labels, slower)
+    assert "seconds" not in budget_table(labels, budgets).lower()
+    assert budget_table({"a": "A"}, {"a": Budget(core_seconds=3)}) == ""
