@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,13 +18,15 @@ from sair.common.files import read_mapping, write_text
 from sair.common.images import read_mask, stored_size
 from sair.common.listing import images_by_id
 from sair.common.progress import progress
+from sair.common.signals import on_sigterm
 from sair.data.buckets import Bucket, bucket_of
 from sair.data.families.registry import NAMES, OBJECTS
 from sair.methods.origins import merge
 from sair.pipeline.config import DEFAULT, check_config, load_config
-from sair.pipeline.driver import refuse_locked
+from sair.pipeline.driver import PARENT, refuse_locked
 from sair.pipeline.pages import report_inputs
 from sair.pipeline.project import Project
+from sair.reporting.inputs import optional_weights
 from sair.weights.sources import ALWAYS, entry, how_to_get, local
 
 PUBLISHED = Path("config/published.yaml")
@@ -105,7 +108,7 @@ def plan(request: Request) -> Plan:
     if not ready:
         listed = "\n".join(listing(missing))
         raise InputError(f"none of the methods can run on this machine:\n{listed}")
-    _refuse_without_scores()
+    _refuse_without_scores(config)
     config = merge(config, _rows(ready, config["datasets"][DATASET]["test"]))
     project = Project(config, files=files)
     refuse_locked(project.results)  # before the config of a run that goes on is replaced
@@ -158,13 +161,26 @@ def _is_scored(project: Project, name: str) -> bool:
 
 
 def _snakemake(file: Path, cores: int | None, targets: Iterable[str]) -> int:
-    """Run the workflow quietly; jobs show their progress, and print an error in one line."""
+    """Run the workflow quietly; jobs show their progress, and print an error in one line. It ends with this process."""
     words = [sys.executable, "-m", "snakemake", "--cores", str(cores or "all"), "--keep-going", "--quiet", "all"]
     words += ["--configfile", str(file), "--", *targets]
-    try:
-        return subprocess.run(words).returncode
-    except KeyboardInterrupt:
-        raise InputError("stopped. Run the same command again to continue.") from None
+    process = subprocess.Popen(words, env={**os.environ, PARENT: str(os.getpid())})
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        process.terminate()
+
+    with on_sigterm(stop):
+        try:
+            process.wait()
+        except KeyboardInterrupt:
+            stop()
+            process.wait()
+    if stopped:
+        raise InputError("stopped. Run the same command again to continue.")
+    return process.returncode
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -306,8 +322,9 @@ def _changed(base: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, An
     return found
 
 
-def _refuse_without_scores() -> None:
-    """Refuse to start without the weights of LPIPS, which every score needs."""
-    lacking = [f"{name}: {how_to_get(entry(name))}" for name in SCORING if not local(entry(name))]
+def _refuse_without_scores(config: Mapping[str, Any]) -> None:
+    """Refuse to start without the weights of LPIPS, which every score needs, and of the config's optional metrics."""
+    names = dict.fromkeys((*SCORING, *optional_weights(config)))
+    lacking = [f"{name}: {how_to_get(entry(name))}" for name in names if not local(entry(name))]
     if lacking:
         raise InputError(f"scores need pretrained files that are not on this machine. {'; '.join(lacking)}.")

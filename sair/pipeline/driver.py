@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import sys
 import threading
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # every job imports this module first, so it must be quick
     from sair.pipeline.project import Project
 
 _VARIABLE = "SAIR_DRIVER"
+PARENT = "SAIR_PARENT"  # the environment variable with the process that this run must not outlive
 
 
 def plan(config: dict[str, Any], schema: str, files: Iterable[str | Path]) -> Project:
@@ -119,6 +121,8 @@ def start(project: Project, workflow: Any) -> None:
     follow(workflow, shown=not workflow.local_exec)
     if threading.current_thread() is threading.main_thread():
         end_on_sigterm(cancel=partial(slurm.cancel, project.results) if on_slurm else None)
+        if parent := os.environ.get(PARENT):
+            threading.Thread(target=_end_without, args=(int(parent),), daemon=True).start()
 
 
 @contextmanager
@@ -141,6 +145,13 @@ def watch() -> None:
     driver, _, host = os.environ.get(_VARIABLE, "").partition("@")
     if host == socket.gethostname():
         threading.Thread(target=_end_with, args=(int(driver),), daemon=True).start()
+
+
+def _end_without(parent: int) -> None:
+    """End this run, as SIGTERM does, when the process that started it has ended, even by ``kill -9``."""
+    while os.getppid() == parent:
+        time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _end_with(driver: int) -> None:

@@ -1,5 +1,10 @@
 """Test `sair evaluate`: which masks belong to which images, what is missing, and the config of its run."""
 
+import signal
+import subprocess
+import sys
+import time
+
 import numpy as np
 import pytest
 import yaml
@@ -18,6 +23,7 @@ from sair.methods.spec import load_spec
 from sair.pipeline.config import load_config
 from sair.pipeline.locks import claimed
 from sair.pipeline.project import Project
+from sair.weights.sources import entry
 
 QUICK = ("mean_fill", "biharmonic")
 
@@ -134,6 +140,14 @@ def test_a_second_run_leaves_the_config_of_the_first_alone(tmp_path):
     assert plan(with_(request, methods=("mean_fill",))).file.read_text() != before
 
 
+def test_weights_of_optional_metrics_are_missed_before_anything_runs(tmp_path, monkeypatch):
+    (tmp_path / "mine.yaml").write_text("metrics: [dists]")
+    request = with_(draw(tmp_path, ["a"], masks=["a"]), configfiles=[str(tmp_path / "mine.yaml")])
+    monkeypatch.setattr(evaluate, "local", lambda facts: [] if facts is entry("dists") else [facts])
+    with pytest.raises(InputError, match=r"scores need pretrained files .*dists: "):
+        plan(request)
+
+
 def test_the_rule_that_shrinks_masks_can_be_chosen(tmp_path):
     (tmp_path / "mine.yaml").write_text("masks: {masks: {shrink: pillow_bilinear}}")
     chosen = plan(with_(draw(tmp_path, ["a"], masks=["a"]), configfiles=[str(tmp_path / "mine.yaml")]))
@@ -195,6 +209,28 @@ def test_a_failed_method_is_left_out_and_the_others_are_shown(tmp_path, monkeypa
     assert calls == [["mean_fill", "biharmonic"], ["mean_fill"]]
     shown = capsys.readouterr()
     assert "| Method |" in shown.out and "failed, and left out: biharmonic" in shown.err
+
+
+def test_sigterm_ends_the_workflow_too(tmp_path, monkeypatch):
+    program = tmp_path / "python"
+    program.write_text("#!/bin/sh\nsleep 0.5\nkill -TERM $PPID\nexec sleep 60\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(evaluate.sys, "executable", str(program))
+    start = time.monotonic()
+    with pytest.raises(InputError, match="Run the same command again to continue"):
+        evaluate._snakemake(tmp_path / "evaluate.yaml", 1, ["table"])
+    assert time.monotonic() - start < 30
+
+
+def test_a_workflow_does_not_outlive_a_killed_command():
+    run = "import os; from sair.pipeline.driver import _end_without; parent = os.getppid(); print(1, flush=True); "
+    run += "_end_without(parent)"
+    command = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {run!r}])"
+    process = subprocess.Popen([sys.executable, "-c", command], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == b"1\n"
+    process.kill()
+    process.communicate(timeout=30)  # it waits until the workflow has closed the pipe, too
+    assert process.returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow
