@@ -156,7 +156,8 @@ def test_the_authors_file_is_read_from_the_folder_of_weights(nowhere, tmp_path, 
     with torch.no_grad():
         maps = method._features(images)
         wanted = encoder.eval()(images)
-    assert all(torch.equal(a, b) for a, b in zip(maps, wanted, strict=True))
+    for found, expected in zip(maps, wanted, strict=True):  # the layout of the weights moves the last digits
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert torch.equal(torch.get_rng_state(), randomness), "making the network changed the training's random numbers"
     assert not any(key.startswith("_features") for key in method.state_dict())
     assert {"perceptual"} < set(train(method, *image_batch(5, 2, 16, 16))[0][0])
