@@ -287,7 +287,8 @@ def test_planning_neither_lists_nor_opens_images(tmp_path):
     counts = dict(line.split() for line in plan.stdout.splitlines() if len(line.split()) == 2)
     specs = {path.stem for path in (tmp_path / "config/methods").glob("*.yaml")}
     assert int(counts["freeze_images"]) == int(counts["freeze_manifest"]) == 2
-    assert len(specs) < int(counts["predict"]) < 2 * len(specs) and int(counts["total"]) < 200
+    # About one job per method and dataset, and none per image; a third of the methods are in no table.
+    assert len(specs) / 2 < int(counts["predict"]) < 2 * len(specs) and int(counts["total"]) < 200
 
 
 @real_files
