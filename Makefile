@@ -17,7 +17,7 @@ report: $(VENV)/ready
 	$(BIN)/sair report
 
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 test-fast: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2 -m "not slow"
