@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
+import runpy
 import sys
 import tempfile
 import time
@@ -27,6 +27,7 @@ from revisions import ROOT, checkout, processor
 from steps import PATHS, batch_of, built, prepared, run
 from tabulate import tabulate
 
+MEASURE = ROOT / "sair/common/memory.py"
 STAGES = (0.05, 0.5, 0.95)  # progress of the run: a method with stages is in its first, its second and its last
 LARGE = ("sair", "liif")
 
@@ -44,7 +45,7 @@ def set_up(threads: int) -> None:
 
 def peak() -> float:
     """Return the largest resident memory of this process so far, in GiB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    return runpy.run_path(str(MEASURE))["peak_memory"]() / 2**10  # the working tree's: an old revision has none
 
 
 def inpaint(method: Any, size: int) -> None:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import resource
 import statistics
 import subprocess
 import sys
@@ -28,6 +27,7 @@ from torch import Tensor
 
 from sair.common import runtime
 from sair.common.files import write_text
+from sair.common.memory import peak_memory
 from sair.methods.build import build
 from sair.methods.spec import load_spec
 from sair.models.implicit import own_cells, pixel_centres
@@ -254,7 +254,7 @@ def _memory(what: str, size: int, chunk: int) -> None:
     else:
         method.inpaint(images, masks, chunk=chunk)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    peak = peak_memory() / 2**10
     print(json.dumps({"gib": peak, "seconds": seconds}))
 
 

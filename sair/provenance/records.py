@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import resource
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from typing import Any
 
 from sair.common.errors import InputError
 from sair.common.files import write_text
+from sair.common.memory import peak_memory, peak_memory_of_children
 from sair.provenance.inputs import CHECKOUT, commit_of, content
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,7 +57,7 @@ def record(job: Any, started: float, conditions: dict[str, Any]) -> None:
         "rule": job.rule,
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "wall_seconds": round(time.monotonic() - started, 1),
-        "peak_memory_mib": round(max(_peak(resource.RUSAGE_SELF), _peak(resource.RUSAGE_CHILDREN))),
+        "peak_memory_mib": round(max(peak_memory(), peak_memory_of_children())),
         "device": processor(),
         **conditions,
         "threads": job.threads,
@@ -69,10 +69,6 @@ def record(job: Any, started: float, conditions: dict[str, Any]) -> None:
         "config": job.config,
     }
     write_text(record_of(job.log[0], job.config["results"]), json.dumps(facts, indent=1) + "\n")
-
-
-def _peak(who: int) -> float:
-    return resource.getrusage(who).ru_maxrss / 1024
 
 
 def _weights() -> list[str]:
