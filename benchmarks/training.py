@@ -5,7 +5,7 @@
 
 It needs a frozen split, and the small CLIP for rows with semantics; both are made by
 
-    snakemake --cores all results/faces/manifest.csv results/faces/clip/checkpoint.safetensors
+    snakemake --cores all results/faces/manifest.csv results/faces/clip/seed0/checkpoint.safetensors
 
 Each training is a process with one thread, and the two revisions take turns on the same split. Compare core seconds
 (user and system time): on a busy machine they also grow, but for both revisions alike. Validation is not
@@ -185,7 +185,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tolerance", type=float, default=0.05, help="dB below the old PSNR that count as reached")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--data", default="results/faces", help="folder of the frozen split")
-    parser.add_argument("--encoder", default="results/faces/clip/checkpoint.safetensors")
+    parser.add_argument("--encoder", default="results/faces/clip/seed0/checkpoint.safetensors")
     parser.add_argument("--output", default="results/bench_training.json", help="JSON to write")
     parser.add_argument("--measure", help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)

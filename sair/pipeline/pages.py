@@ -28,7 +28,7 @@ def table_inputs(project: Project, table: str) -> TableInputs:
     return TableInputs(
         measured=project.measured(table),
         manifest=project.manifest(shown.dataset),
-        clip=project.clip_segmentation if semantic or not quality else None,
+        clip=project.clip_segmentations if semantic or not quality else [],
         distances=project.distances(table) if quality and project.has_distances else {},
         networks=project.network_distances(table) if quality else {},
         figures=_figures(project, shown),
@@ -44,7 +44,7 @@ def claims_inputs(project: Project) -> ClaimsInputs | None:
     segmented = any(shown.measure == SEGMENTATION for shown in claimed)
     return ClaimsInputs(
         measured={shown.name: project.measured(shown.name) for shown in claimed},
-        clip=project.clip_segmentation if segmented else None,
+        clip=project.clip_segmentations if segmented else [],
     )
 
 

@@ -196,15 +196,19 @@ class Project:
             return f"{self.run_folder(dataset, name, seed)}/checkpoint.safetensors"
         return self.method(name)["weights"] or []
 
-    @property
-    def clip(self) -> str:
-        """Folder of the CLIP that segments, and of its segmentation.csv."""
-        return f"{self.results}/{self.config['semantics']['dataset']}/clip"
+    def encoder_folder(self, encoder: str, seed: int | str) -> str:
+        """Return the folder of the semantic encoder that goes with a method's training seed.
+
+        An encoder is trained anew for each seed, with that seed. One that is not trained is the same for all.
+        """
+        of = seed if self.encoders[encoder]["training"] else self.config["seeds"][0]
+        return self.run_folder(self.config["semantics"]["dataset"], encoder, of)
 
     @property
-    def clip_segmentation(self) -> str:
-        """The CLIP's segmentation.csv."""
-        return f"{self.clip}/segmentation.csv"
+    def clip_segmentations(self) -> list[str]:
+        """The segmentation.csv of the CLIP that segments, one per seed."""
+        folders = dict.fromkeys(self.encoder_folder("clip", seed) for seed in self.config["seeds"])
+        return [f"{folder}/segmentation.csv" for folder in folders]
 
     def map_encoder(self, dataset: str) -> str:
         """Return the checkpoint of the CLIP whose classes the figure of semantic maps compares with labels.
@@ -213,13 +217,12 @@ class Project:
             InputError: the dataset has other classes.
         """
         check_classes(self.config, "figures.semantic_maps.dataset", dataset)
-        return f"{self.clip}/checkpoint.safetensors"
+        return f"{self.encoder_folder('clip', self.config['seeds'][0])}/checkpoint.safetensors"
 
-    def encoder(self, name: str) -> str | list[str]:
+    def encoder(self, name: str, seed: int | str) -> str | list[str]:
         """Return the checkpoint of the semantic encoder that a method needs; an empty list if it needs none."""
         encoder = self.method(name)["semantics"]
-        dataset = self.config["semantics"]["dataset"]
-        return f"{self.results}/{dataset}/{encoder}/checkpoint.safetensors" if encoder else []
+        return f"{self.encoder_folder(encoder, seed)}/checkpoint.safetensors" if encoder else []
 
     def trained_on(self, dataset: str) -> str | list[str]:
         """Return images.csv of another dataset on which this one's semantic encoders are trained, if there is one.

@@ -166,9 +166,9 @@ def _scored(files: Files, metrics: Sequence[str]) -> Differences:
     return differences
 
 
-def _segmented(files: Files, clip: str | None) -> Differences:
+def _segmented(files: Files, clip: Sequence[str]) -> Differences:
     """Return the function that compares the segmentations of two methods, or of one and the dense CLIP."""
-    assert clip is not None, "claims about segmentation need the dense CLIP"
+    assert clip, "claims about segmentation need the dense CLIP"
 
     def differences(method: str, against: str, columns: Sequence[Key]) -> dict[Key, Difference]:
         rival = read_segmented(clip, "masked") if against == CLIP else read_segmented(files[against], "completed")
@@ -230,7 +230,7 @@ def _trained(config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]
         f"Trained for {budget} unless a method's file sets another budget, preset `{config['preset']}`, seeds "
         f"{', '.join(map(str, config['seeds']))}. The paper's figures are from CelebA-HQ and ADE20K."
     )
-    yield notes.seeds(config["seeds"], list(methods.values()))
+    yield notes.seeds(config["seeds"])
 
 
 def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str:

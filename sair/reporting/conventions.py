@@ -355,7 +355,7 @@ def write_conventions(
         f"Composited 8-bit predictions of `{shown.dataset}` by the methods of {shown.name}, "
         f"{config['image_size']} pixels, n = {n} images per bucket.{notes.clusters(n, clusters)} "
         f"Manifest {manifest_hash(inputs.manifest)[:12]}. How they were trained: {shown.name}.md.",
-        notes.seeds(config["seeds"], list(methods.values())),
+        notes.seeds(config["seeds"]),
     ]
     apart = [row.label for row in rows if row.group == "control" and not any(row.method in pair for pair in pairs)]
     if perfect := notes.perfect({row.label: frames[row.method] for row in rows}, apart):

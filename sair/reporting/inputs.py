@@ -133,7 +133,8 @@ class TableInputs(Inputs):
     Attributes:
         measured: method -> its scores.csv, or for a table of segmentation its segmentation.csv, one per seed.
         manifest: manifest.csv of the table's dataset.
-        clip: segmentation.csv of the dense CLIP (``sair.inference.segmentation``); None if no row uses semantics.
+        clip: segmentation.csv of the dense CLIP (``sair.inference.segmentation``), one per seed; empty if no row uses
+            semantics.
         distances: method -> its fid.csv, one per seed; empty if FID and KID are not shown.
         figures: images that the page shows under the table.
         networks: network of the config's ``distances`` -> method -> its distances.<network>.csv, one per seed.
@@ -142,7 +143,7 @@ class TableInputs(Inputs):
 
     measured: Files
     manifest: str
-    clip: str | None = None
+    clip: Sequence[str] = ()
     distances: Files = field(default_factory=dict)
     figures: Sequence[str] = ()
     networks: Mapping[str, Files] = field(default_factory=dict)
@@ -155,11 +156,11 @@ class ClaimsInputs(Inputs):
 
     Attributes:
         measured: table -> method -> its scores.csv or segmentation.csv, one per seed; of tables with claims only.
-        clip: segmentation.csv of the dense CLIP; None if no claim is about segmentation.
+        clip: segmentation.csv of the dense CLIP, one per seed; empty if no claim is about segmentation.
     """
 
     measured: Mapping[str, Files]
-    clip: str | None = None
+    clip: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

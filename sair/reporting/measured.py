@@ -307,7 +307,7 @@ def read_overlaps(paths: str | Path | Sequence[str | Path], features: str) -> li
     """Read one read-out's overlaps with the true regions (``sair.inference.segmentation``), one frame per seed.
 
     Args:
-        paths: segmentation.csv of a semantic encoder, or those of a method, one per seed.
+        paths: segmentation.csv of a semantic encoder or of a method, one per seed.
         features: which of its dense maps: ``complete``, ``masked`` or ``completed``.
 
     Raises:

@@ -73,12 +73,11 @@ def clusters(n: int, count: int) -> str:
     return text
 
 
-def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]], spread: bool = False) -> str:
+def seeds(used: Sequence[int], spread: bool = False) -> str:
     """State what the numbers of a page include and leave out, given its training seeds.
 
     Args:
         used: seeds of the config.
-        methods: specifications of the methods that are shown.
         spread: whether the page shows the spread over seeds, as ±.
     """
     if len(used) == 1:
@@ -88,13 +87,8 @@ def seeds(used: Sequence[int], methods: Collection[Mapping[str, Any]], spread: b
             "`regression.least`, which was measured elsewhere: if it is larger here, too much is decided. To detect a "
             "smaller gain, and to measure the spread, use several `seeds`."
         )
-    text = f"Mean over the training seeds {', '.join(map(str, used))}, first averaged per image" + (
-        "; ±: standard deviation of the means over seeds." if spread else "."
-    )
-    if any(spec.get("semantics") for spec in methods):
-        text += " Semantic encoders were trained once (seed 0): the effect of training them again is "
-        text += "not in ±." if spread else "in no number here."
-    return text
+    text = f"Mean over the training seeds {', '.join(map(str, used))}, first averaged per image"
+    return text + ("; ±: standard deviation of the means over seeds." if spread else ".")
 
 
 def intervals(several: bool) -> str:

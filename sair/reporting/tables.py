@@ -222,7 +222,7 @@ def _with_clusters(found: dict[Key, Estimate], scores: pd.DataFrame) -> dict[Key
 
 def _measure_segmentation(shown: Layout, inputs: TableInputs, config: Mapping[str, Any], methods: Specs) -> _Lines:
     """Return the lines of a table of segmentation; the dense CLIP is among them."""
-    assert inputs.clip is not None, "a table of segmentation needs the dense CLIP"
+    assert inputs.clip, "a table of segmentation needs the dense CLIP"
     # Plain CLIP is not a method: its read-out of masked images is the paper's first row, that of complete images a
     # control.
     plain: dict[str, Mapping[str, Any]] = {
@@ -232,7 +232,7 @@ def _measure_segmentation(shown: Layout, inputs: TableInputs, config: Mapping[st
     runs = {"clip": read_segmented(inputs.clip, "masked"), "clip_complete": read_segmented(inputs.clip, "complete")}
     runs |= {name: read_segmented(paths, "completed") for name, paths in inputs.measured.items()}
     measured = {name: segmentation(found.mean) for name, found in runs.items()}
-    seeds = dict.fromkeys(plain, 1) | {name: len(paths) for name, paths in inputs.measured.items()}
+    seeds = dict.fromkeys(plain, len(inputs.clip)) | {name: len(paths) for name, paths in inputs.measured.items()}
     rows = collect(shown, plain | dict(methods), measured, seeds)
     rows = [row._replace(spread=segmentation_spread(runs[row.method].seeds)) if row.method else row for row in rows]
     values = {name: segmentation_values(found, measured[name]) for name, found in runs.items()}
@@ -269,7 +269,7 @@ def _terms(
         if row.reason:
             missing.setdefault(row.reason, []).append(row.label)
     yield from (f"–: {reason} ({', '.join(labels)})." for reason, labels in missing.items())
-    if inputs.clip is not None:
+    if inputs.clip:
         complete = segmentation(mean_of_overlaps(read_overlaps(inputs.clip, "complete")))[ALL, "miou"]
         yield (
             f"Semantics: the dense CLIP segments {complete.n} complete test images of "
@@ -311,7 +311,7 @@ def _trained(config: Mapping[str, Any], methods: Specs, rows: Sequence[Row]) -> 
     if trained:
         budgets = [f"{label} {_budget(spec['training'])}" for label, spec in trained]
         yield f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}."
-        yield notes.seeds(config["seeds"], list(methods.values()), spread=True)
+        yield notes.seeds(config["seeds"], spread=True)
     if departures := notes.departures(spec for _, spec in trained):
         yield departures
 

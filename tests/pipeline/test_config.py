@@ -137,7 +137,6 @@ WRONG = [
         for name in ("claims", "conventions", "report", "regression", "figures", "logs", "provenance", "a.b", "-a")
     ),
     ({"tables": {"photos": {"dataset": "faces"}}}, "tables.photos: a dataset has the same name"),
-    ({"tables": {"clip": {"dataset": "faces"}}}, "tables.clip: config/semantics/clip.yaml has that name"),
     ({"tables": {"mine": {}}}, "tables.mine: 'dataset' is a required property"),
     ({"tables": {"mine": {"dataset": "faces", "methods": ["siar"]}}}, "tables.mine.methods: there is no 'siar'. Did"),
     ({"tables": {"mine": {"dataset": "faces", "metrics": ["psnrr"]}}}, "tables.mine.metrics: there is no 'psnrr'. Did"),
@@ -160,7 +159,7 @@ def test_a_wrong_value_is_named(config, over, message):
 def test_a_map_of_a_dataset_with_other_classes_is_refused_where_it_is_drawn(config):
     other = merge(config, {"datasets": {"b": FACES}, "figures": {"semantic_maps": {"dataset": "b"}}})
     project = Project(other)
-    assert project.map_encoder("faces") == "results/faces/clip/checkpoint.safetensors"
+    assert project.map_encoder("faces") == "results/faces/clip/seed0/checkpoint.safetensors"
     with pytest.raises(
         InputError, match=r"figures\.semantic_maps\.dataset: 'b', but its labels are compared with the classes"
     ):

@@ -79,11 +79,11 @@ def test_a_plain_table_has_the_figure_only_if_its_rows_include_the_figures_metho
 @pytest.mark.parametrize(
     ("tables", "clip"),
     [
-        (PLAIN, None),
-        (SEMANTIC, "results/faces/clip/segmentation.csv"),
+        (PLAIN, []),
+        (SEMANTIC, ["results/faces/clip/seed0/segmentation.csv"]),
         (
             {"mine": {"dataset": "faces", "measure": "segmentation", "methods": ["sair"]}},
-            "results/faces/clip/segmentation.csv",
+            ["results/faces/clip/seed0/segmentation.csv"],
         ),
     ],
 )
@@ -94,7 +94,7 @@ def test_only_a_table_with_semantics_needs_clip(config, tables, clip):
 def test_tables_without_a_counterpart_make_no_claims(config):
     project = Project(merge(config, {"tables": PLAIN | {"table5": {"claims": None, "measure": "segmentation"}}}))
     inputs = claims_inputs(project)
-    assert inputs.measured.keys() == {"table1", "table2", "table4", "table6"} and inputs.clip is None
+    assert inputs.measured.keys() == {"table1", "table2", "table4", "table6"} and inputs.clip == []
     none = {name: {"claims": None, "measure": project.layout(name).measure} for name in config["tables"]}
     project = Project(merge(config, {"tables": none}))
     assert claims_inputs(project) is None and report_inputs(project).claims is None
@@ -135,3 +135,15 @@ def test_every_table_is_made_of_every_seed(config):
     project = Project(config | {"seeds": [0, 1, 2]})
     for files in (project.measured("table1"), project.measured("table5"), conventions_inputs(project).measured):
         assert [path.split("/")[-2] for path in files["sair"]] == ["seed0", "seed1", "seed2"]
+
+
+def test_a_trained_encoder_has_the_seed_of_its_method_and_another_is_the_same_for_all(config):
+    project = Project(config | {"seeds": [3, 5]})
+    trained = [f"results/faces/clip/seed{seed}" for seed in (3, 5)]
+    assert [project.encoder("sair", seed) for seed in (3, 5)] == [f"{path}/checkpoint.safetensors" for path in trained]
+    assert project.clip_segmentations == [f"{path}/segmentation.csv" for path in trained]
+    assert project.map_encoder("faces") == f"{trained[0]}/checkpoint.safetensors"
+    project.encoders["clip"]["training"] = None
+    assert {project.encoder("sair", seed) for seed in (3, 5)} == {f"{trained[0]}/checkpoint.safetensors"}
+    assert project.clip_segmentations == [f"{trained[0]}/segmentation.csv"]
+    assert project.encoder("liif", 3) == []

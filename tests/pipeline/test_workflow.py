@@ -84,7 +84,7 @@ def test_the_table_is_full(finished):
     assert set(done.method) == set(METHODS)
     assert done["mean"].notna().all() and (done.n == 3).all()
     assert len(set(frame.label)) == 8 + 2
-    for name in ("table1.md", "table1.tex", "figures/qualitative_faces_1.png", "faces/clip/segmentation.csv"):
+    for name in ("table1.md", "table1.tex", "figures/qualitative_faces_1.png", "faces/clip/seed0/segmentation.csv"):
         assert (finished / "results/smoke" / name).stat().st_size > 0
     truth = done[done.method == "ground_truth"].set_index("metric")["mean"]
     assert (truth["psnr"] == float("inf")).all() and (truth["lpips"] == 0).all()

@@ -17,7 +17,7 @@ from sair.reporting.inputs import TableInputs
 def table(tmp_path, config, frozen_split):
     """Return a function that writes Table 1 of some methods and gives its text, its CSV and its LaTeX."""
     manifest = frozen_split(tmp_path / "faces")
-    clip = overlaps(tmp_path / "clip.csv", ["complete", "masked"], [15, 5])
+    clip = [overlaps(tmp_path / "clip.csv", ["complete", "masked"], [15, 5])]
     output = SimpleNamespace(markdown=tmp_path / "t.md", latex=tmp_path / "t.tex", csv=tmp_path / "t.csv")
 
     def write(methods, files, figures=(), distances=None, name="table1", clip=clip, **changes):
@@ -163,7 +163,7 @@ def test_a_table_without_a_counterpart_shows_nothing_of_the_paper(table, config,
     methods["sair"]["label"] = "Mine"
     files = {name: [scores(tmp_path / f"{name}.csv", gain)] for name, gain in (("sair", 2), ("liif", 0), ("truth", 9))}
     mine = {"dataset": "faces", "metrics": ["lpips", "psnr"], "buckets": ["20-40", "all"]}
-    text, frame, latex = table(methods, files, name="mine", clip=None, tables=config["tables"] | {"mine": mine})
+    text, frame, latex = table(methods, files, name="mine", clip=(), tables=config["tables"] | {"mine": mine})
     assert text.startswith("# Table mine: Inpainting on faces\n")
     headers = ["Method", "LPIPS ↓ 20-40 %", "PSNR ↑ 20-40 %", "LPIPS ↓ all mask ratios", "PSNR ↑ all mask ratios"]
     assert line(text, "Method") == headers
@@ -191,7 +191,7 @@ def test_notes_state_what_several_seeds_change(table, tmp_path, config):
     }
     trained = {name: spec | {"training": {"scale": 1, "steps": 5, "batch": 2}} for name, spec in methods.items()}
     text, frame, _ = table(trained, files, figures=[tmp_path / "a.png"], seeds=[0, 1])
-    assert "Mean over the training seeds 0, 1" in text and "Semantic encoders were trained once (seed 0)" in text
+    assert "Mean over the training seeds 0, 1" in text and "±: standard deviation" in text
     assert "Figures: seed 0." in text and frame[frame.method == "sair"].seeds.eq(2).all()
     assert "One training seed" not in text
     text, _, _ = table(trained, {name: paths[:1] for name, paths in files.items()})

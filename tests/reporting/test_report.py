@@ -62,9 +62,9 @@ def project(config, tmp_path_factory, frozen_split):
         pd.DataFrame(scores)[list(SCORE_COLUMNS)].to_csv(own / "scores.csv", index=False)
         log = {"step": [50, 100, 150], "lr": 1e-3, "psnr": [None, 20.0, 20.0], "loss": [0.3, 0.2, 0.1]}
         pd.DataFrame(log).to_csv(own / "train.csv", index=False)
-    (data / "clip").mkdir()
+    (data / "clip/seed0").mkdir(parents=True)
     overlaps = [["complete", "0-20", row.cluster, row.id, "whole", "skin", 5, 10] for row in rows]
-    pd.DataFrame(overlaps, columns=SEGMENTATION_COLUMNS).to_csv(data / "clip/segmentation.csv", index=False)
+    pd.DataFrame(overlaps, columns=SEGMENTATION_COLUMNS).to_csv(data / "clip/seed0/segmentation.csv", index=False)
     verify._table(found, "table1", SimpleNamespace(
         markdown=folder / "table1.md", latex=folder / "table1.tex", csv=folder / "table1.csv"
     ))  # fmt: skip

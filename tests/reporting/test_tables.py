@@ -223,7 +223,7 @@ def test_the_segmentation_table_shows_clip_without_and_with_sir(config, made, tm
         pd.DataFrame(rows, columns=SEGMENTATION_COLUMNS).to_csv(tmp_path / name, index=False)
         return str(tmp_path / name)
 
-    clip = write("clip.csv", {"complete": 8, "masked": 2})
+    clip = [write("clip.csv", {"complete": 8, "masked": 2})]
     methods = {
         "sair": {"label": "SAIR", "tables": {"table5": "CLIP Encoder + SIR"}, "training": config["training"]},
         "aligned": {"label": "SAIR, aligned", "tables": {"table5": None}, "training": config["training"]},

@@ -8,7 +8,7 @@ rule train:
     input:
         images=f"{RESULTS}/{{dataset}}/images.csv",
         masks=f"{RESULTS}/{{dataset}}/training_masks.csv",
-        encoder=lambda w: project.encoder(w.method),
+        encoder=lambda w: project.encoder(w.method, w.seed),
         over=lambda w: project.checkpoint(
             project.method(w.method)["over"], w.dataset, w.seed
         ),
@@ -42,10 +42,10 @@ use rule train as train_encoder with:
         masks=f"{RESULTS}/{SEMANTICS}/training_masks.csv",
         named=lambda w: named(project.inputs(project.encoders[w.encoder])),
     output:
-        checkpoint=f"{RESULTS}/{SEMANTICS}/{{encoder}}/checkpoint.safetensors",
-        log=f"{RESULTS}/{SEMANTICS}/{{encoder}}/train.csv",
+        checkpoint=f"{RESULTS}/{SEMANTICS}/{{encoder}}/seed{{seed}}/checkpoint.safetensors",
+        log=f"{RESULTS}/{SEMANTICS}/{{encoder}}/seed{{seed}}/train.csv",
     log:
-        f"{RESULTS}/logs/{{encoder}}.log",
+        f"{RESULTS}/logs/{SEMANTICS}/{{encoder}}/seed{{seed}}/train.log",
     priority: 1  # most methods wait for it
     threads: 1
     resources:
@@ -56,7 +56,6 @@ use rule train as train_encoder with:
     params:
         spec=lambda w: project.recipe(project.encoders[w.encoder]),
         content=lambda w: project.content(project.encoders[w.encoder]),
-        seed=0,
         code=lambda w: project.code_fingerprint("train", encoder=w.encoder),
 
 
@@ -64,8 +63,8 @@ rule segment:
     """Segment masked test images from the embeddings that a method's SIR completes."""
     input:
         # The method's own encoder, because text embeddings of another one do not match.
-        clip=lambda w: project.encoder(w.method)
-        or f"{project.clip}/checkpoint.safetensors",
+        clip=lambda w: project.encoder(w.method, w.seed)
+        or project.encoder_folder("clip", w.seed) + "/checkpoint.safetensors",
         images=f"{RESULTS}/{{dataset}}/images.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         method=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
@@ -86,13 +85,13 @@ rule segment:
 
 use rule segment as segment_by_clip with:
     input:
-        clip=f"{project.clip}/checkpoint.safetensors",
+        clip=f"{RESULTS}/{SEMANTICS}/clip/seed{{seed}}/checkpoint.safetensors",
         images=f"{RESULTS}/{SEMANTICS}/images.csv",
         manifest=f"{RESULTS}/{SEMANTICS}/manifest.csv",
     output:
-        table=project.clip_segmentation,
+        table=f"{RESULTS}/{SEMANTICS}/clip/seed{{seed}}/segmentation.csv",
     log:
-        f"{RESULTS}/logs/segmentation_by_clip.log",
+        f"{RESULTS}/logs/{SEMANTICS}/clip/seed{{seed}}/segmentation.log",
     resources:
         gpu_mib=GPU.predict(project.encoders["clip"]),
     params:
