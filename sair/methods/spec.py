@@ -33,7 +33,7 @@ SEMANTICS = Path("config/semantics")
 UPKEEP = ("workers", "save_every", "validate_every")  # settings of training that do not affect the weights
 
 _DEFAULTS: dict[str, Any] = {"semantics": None, "over": None, "weights": None, "card": None}
-_DEFAULTS |= {"samples": 1, "sees_truth": False, "control": False}
+_DEFAULTS |= {"samples": 1, "sees_truth": False, "control": False, "stands_for": {}}
 _DEFAULTS |= {"tables": {}, "parameters": {}, "training": {}, "published": {}}
 _OPTIONAL = (str, type(None))
 KEYS: dict[str, tuple[type, ...]] = {
@@ -47,6 +47,7 @@ KEYS: dict[str, tuple[type, ...]] = {
     "samples": (int,),
     "sees_truth": (bool,),
     "control": (bool,),
+    "stands_for": (dict,),
     "tables": (dict,),
     "parameters": (dict,),
     "training": (dict, type(None)),
@@ -90,9 +91,9 @@ def load_spec(
         changes: the config's ``methods``: by name, ``parameters``, ``training`` and ``weights``.
 
     Returns:
-        Plain data: name, label, class, semantics, over, weights, card, samples, sees_truth, control, tables,
-        parameters, training (None for a method that is not trained), published. It is stored in the checkpoint and is
-        all that is needed to build the method again.
+        Plain data: name, label, class, semantics, over, weights, card, samples, sees_truth, control, stands_for,
+        tables, parameters, training (None for a method that is not trained), published. It is stored in the checkpoint
+        and is all that is needed to build the method again.
 
     Raises:
         InputError: unknown name, key or preset, a value of the wrong type, or a file that extends itself or is over
@@ -212,8 +213,9 @@ def _merged(name: str, folder: Path) -> Layer:
     for number, (file, raw) in enumerate(zip(reversed(names), chain, strict=True)):
         if number < weighted:  # the checkpoint has its own parameters; these files' are of another network
             raw = {key: value for key, value in raw.items() if key not in _OF_TRAINING}
-        # A variant does not inherit the tables in which its parent appears.
-        above = Layer({**merged.values, "tables": {}}, {**merged.origins, "tables": {}})
+        # A variant does not inherit the tables in which its parent appears, nor whose place it takes there.
+        own: dict[str, Any] = {"tables": {}, "stands_for": {}}
+        above = Layer({**merged.values, **own}, {**merged.origins, **own})
         merged = above.under(_origins(raw, folder / f"{file}.yaml", "presets"))
     return merged
 

@@ -262,8 +262,14 @@ class Project:
         return [name for name in self.config["tables"] if self.layout(name).measure == measure]
 
     def rows(self, table: str) -> list[str]:
-        """Return the methods that a table shows: those that the config names, then those whose files name the table."""
-        named = self.config["tables"][table].get("methods", [])
+        """Return the methods that a table shows: those that the config names, then those whose files name the table.
+
+        With ``only`` the config names all of them.
+        """
+        settings = self.config["tables"][table]
+        if "only" in settings:
+            return list(settings["only"])
+        named = settings.get("methods", [])
         return list(dict.fromkeys([*named, *(name for name, spec in self.methods.items() if table in spec["tables"])]))
 
     def specifications(self, table: str) -> dict[str, Spec]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from sair.common.errors import InputError, near
@@ -9,6 +10,8 @@ from sair.data.sources import classes_of
 from sair.methods.spec import METHODS, SEMANTICS, UPKEEP, load_spec, method_names, with_parameters
 from sair.pipeline.config import check_name, check_schema
 from sair.reporting.inputs import layout
+from sair.reporting.paper import all_claims
+from sair.reporting.rows import EQUAL, competes
 
 Spec = dict[str, Any]
 MOST_SAMPLES = 1000
@@ -73,8 +76,10 @@ class Registry:
             for name, spec in specs.items():
                 training = {"training": spec["training"] or {}}
                 check_schema(f"{folder / name}.yaml", training, {"properties": {"training": definitions["training"]}})
+        rows = {row for table in all_claims().values() for row in table["rows"]}
         for name, spec in self.methods.items():
             _check_samples(name, spec)
+            _check_place(name, spec, rows)
             if spec["semantics"]:
                 check_name(f"{METHODS / name}.yaml, semantics", spec["semantics"], self.encoders)
         for name, spec in self.encoders.items():
@@ -87,15 +92,21 @@ class Registry:
     def _add_rows(self, config: dict[str, Any]) -> None:
         """Add to the methods that a table lists the table's name, as if their own files named the table."""
         for table, settings in config["tables"].items():
-            for name in settings.get("methods", ()):
-                check_name(f"tables.{table}.methods", name, self.methods)
-                places = self.methods[name]["tables"]
-                self.methods[name]["tables"] = {table: None} | places
+            for key in ("methods", "only"):
+                for name in settings.get(key, ()):
+                    check_name(f"tables.{table}.{key}", name, self.methods)
+                    places = self.methods[name]["tables"]
+                    self.methods[name]["tables"] = {table: None} | places
 
     def _check_tables(self, config: dict[str, Any]) -> None:
         """Refuse rows that the paper's table lacks."""
-        for table in config["tables"]:
+        for table, settings in config["tables"].items():
             shown = layout(config, table)
+            if {"methods", "only"} <= settings.keys():
+                raise InputError(
+                    f"config, tables.{table}: `methods` adds rows to those of the method files, and `only` replaces "
+                    "them. Keep one of the two."
+                )
             for name, spec in self.methods.items() if shown.has_claims else ():
                 row = spec["tables"].get(table)
                 if row is not None and row not in shown.claims["rows"]:
@@ -110,6 +121,21 @@ def _take_upkeep(specs: dict[str, Spec]) -> dict[str, dict[str, int]]:
     return {
         name: {key: spec["training"].pop(key) for key in UPKEEP if spec["training"]} for name, spec in specs.items()
     }
+
+
+def _check_place(name: str, spec: Spec, rows: Iterable[str]) -> None:
+    """Refuse a ``stands_for`` that names no row of the paper or no budget, and one of a method that cannot compete."""
+    where, place = f"{METHODS / name}.yaml, stands_for", spec["stands_for"]
+    if not place:
+        return
+    if place.keys() != {"row", "equal"} or place["equal"] not in EQUAL:
+        raise InputError(
+            f"{where}: expected `{{row: NAME, equal: {' or '.join(EQUAL)}}}`, NAME being a row of the paper's table. "
+            f"Found {place!r:.80}."
+        )
+    check_name(f"{where}.row", place["row"], rows)
+    if not competes(spec):
+        raise InputError(f"{where}: the method is a control or sees the ground truth. Remove `stands_for`.")
 
 
 def _check_samples(name: str, spec: Spec) -> None:

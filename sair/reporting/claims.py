@@ -27,7 +27,7 @@ from sair.reporting.measured import (
     same_images,
 )
 from sair.reporting.paper import claimed
-from sair.reporting.rows import AGAIN, check_metrics, claimants
+from sair.reporting.rows import AGAIN, check_metrics, claimants, stand_ins
 from sair.reporting.runs import (
     quality_differences,
     read_runs,
@@ -39,7 +39,7 @@ from sair.reporting.standings import CHANCES
 COLUMNS = [
     *("table", "dataset", "better", "worse", "method", "against", "bucket", "metric"),
     *("claimed", "difference", "low", "high", "p", "adjusted_p", "n", "clusters", "verdict", "reason"),
-    *("stated", "method_low", "method_high", "method_p", *CHANCES),
+    *("stated", "equal", "method_low", "method_high", "method_p", *CHANCES),
 ]
 NUMBERS = (
     *("claimed", "difference", "low", "high", "p", "adjusted_p", "n", "clusters", "stated"),
@@ -68,6 +68,7 @@ class Claim(NamedTuple):
     printed: float  # difference of the paper's two numbers
     stated: float  # difference that its text states
     difference: Difference
+    equal: str = ""  # the budget that the second method shares with the first; "" for the row's own method
 
     @property
     def contradicted(self) -> bool:
@@ -140,19 +141,22 @@ def _claims(shown: Layout, inputs: ClaimsInputs, methods: Mapping[str, Mapping[s
     claims, files = shown.claims, inputs.measured[shown.name]
     stated = {tuple(key): value for *key, value in claims.get("stated", [])}
     columns = [(bucket, metric) for bucket in claims["buckets"] for metric in claims["metrics"]]
-    by_row = claimants(shown, {name: methods[name] for name in files})
+    specs = {name: methods[name] for name in files}
+    by_row, at_budget = claimants(shown, specs), stand_ins(shown, specs)
     differences = _segmented(files, inputs.clip) if shown.measure == SEGMENTATION else _scored(files, claims["metrics"])
     plain = [CLIP] if shown.measure == SEGMENTATION else []
     for better, worse in claims["orderings"]:
         first, second = (claimed(claims, row) for row in (better, worse))
         rivals = plain + by_row.get(worse, [] if plain else [""])
-        for method, against in product(by_row.get(better, [""]), rivals):
+        equal = at_budget.get(worse, {})
+        for method, against in product(by_row.get(better, [""]), [*rivals, *equal]):
             found = differences(method, against, columns) if method and against else {}
             for key in columns:
                 printed = first.get(key, math.nan) - second.get(key, math.nan)
                 words = stated.get((better, worse, *key), math.nan)
                 where = shown.name, shown.dataset, better, worse, method, against
-                yield Claim(*where, *key, printed, words, found.get(key, NO_DIFFERENCE))
+                difference = found.get(key, NO_DIFFERENCE)
+                yield Claim(*where, *key, printed, words, difference, equal.get(against, ""))
 
 
 def _scored(files: Files, metrics: Sequence[str]) -> Differences:
@@ -186,7 +190,7 @@ def _line(claim: Claim, decision: Decision | None, least: Mapping[str, float]) -
     interval = parts.distribution(size).interval if parts else (math.nan, math.nan)
     outlook = parts.outlook(size, METRICS[claim.metric].higher_is_better) if parts else NO_OUTLOOK
     over_seeds = *interval, decision.method_p if decision else math.nan, *outlook
-    return [*claim[:8], claim.printed, *numbers, claim.stated, *over_seeds]
+    return [*claim[:8], claim.printed, *numbers, claim.stated, claim.equal, *over_seeds]
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -201,8 +205,9 @@ def _slips(inputs: ClaimsInputs, config: Mapping[str, Any]) -> Iterator[str]:
 
 def _summary(frame: pd.DataFrame, opposed: int, rule: str, several: bool) -> Iterator[str]:
     """Yield how many claims hold, what that means, and on which images they were judged."""
-    counts = frame.verdict.value_counts()
-    reasons = frame.reason[frame.verdict == UNDECIDED].value_counts()
+    own = frame[frame.equal == ""]
+    counts = own.verdict.value_counts()
+    reasons = own.reason[own.verdict == UNDECIDED].value_counts()
     why = f" ({'; '.join(f'{count} {reason}' for reason, count in reasons.items())})" if len(reasons) else ""
     words = {HOLDS: HOLDS, FAILS: FAILS, UNDECIDED: f"{UNDECIDED}{why}", NOT_RUN: NOT_RUN}
     summary = ", ".join(f"{counts.get(name, 0)} {text}" for name, text in words.items())
@@ -252,6 +257,7 @@ def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str
     ]
     return (
         "# The paper's orderings, claimed and measured\n\n"
+        + "".join(f"{text}\n\n" for text in _budgets(frame))
         + _pipe(shown, headers)
         + "\n\n## Figures that the text states\n\n"
         + _pipe(in_words, [*headers[:4], "in words", "its table", "agree", *headers[5:]])
@@ -260,6 +266,25 @@ def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str
         + "\n\n"
         + "".join(f"- {term}\n" for term in terms)
     )
+
+
+def _budgets(frame: pd.DataFrame) -> Iterator[str]:
+    """Yield, for each ordering that is also judged at another budget, its verdicts at each of them."""
+    shown = frame[frame.metric.isin(SHOWN)]
+    for (_, better, worse), part in shown.groupby(["table", "better", "worse"], sort=False):
+        if not part.equal.any():
+            continue
+        found = [
+            f"{'of as many steps' if not equal else f'of equal {equal}'} (`{method}`, `{against}`): {_verdicts(lines)}"
+            for (equal, method, against), lines in part.groupby(["equal", "method", "against"], sort=False)
+        ]
+        yield f"**{better} > {worse}, by what is held equal.** Against a {worse} " + "; ".join(found) + "."
+
+
+def _verdicts(lines: pd.DataFrame) -> str:
+    """Return the verdicts of one comparison in words, with the buckets of each: "holds at 0-20, 20-40 %"."""
+    buckets = lines.groupby("verdict", sort=False).bucket.agg(list)
+    return ", ".join(f"{verdict} at {', '.join(own)}" for verdict, own in buckets.items())
 
 
 def _pipe(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
@@ -275,10 +300,14 @@ def _several(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
 
 def _claim(line: Any, several: set[tuple[str, str, str]]) -> list[str]:
     where = "all mask ratios" if line.bucket == ALL else holes(line.bucket)
-    names = (
-        f" ({line.method or '–'}, {line.against or '–'})" if (line.table, line.better, line.worse) in several else ""
-    )
+    names = f" ({_pair(line)})" if (line.table, line.better, line.worse) in several else ""
     return [line.table, f"{line.better} > {line.worse}{names}", where, METRICS[line.metric].label]
+
+
+def _pair(line: Any) -> str:
+    """Return the two methods that a line compares, and the budget that is equal."""
+    budget = f", equal {line.equal}" if line.equal else ""
+    return f"{line.method or '–'}, {line.against or '–'}{budget}"
 
 
 def _printed(value: float, metric: str) -> str:

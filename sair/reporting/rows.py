@@ -64,6 +64,9 @@ class Shape(NamedTuple):
         return [(bucket, metric) for bucket in self.buckets for metric in self.metrics]
 
 
+EQUAL = ("parameters", "compute")  # budgets of ``stands_for``
+
+
 def competes(spec: Mapping[str, Any]) -> bool:
     """Return whether a method may lead a column and support a claim: it is no control and sees no ground truth.
 
@@ -79,6 +82,21 @@ def claimants(layout: Layout, methods: Mapping[str, Mapping[str, Any]]) -> dict[
         row = spec["tables"].get(layout.name)
         if row and competes(spec) and layout.has_claims:
             found.setdefault(row, []).append(name)
+    return found
+
+
+def stand_ins(layout: Layout, methods: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, str]]:
+    """Return the methods that stand for a row of the paper at another budget: row -> method -> what is equal.
+
+    Args:
+        layout: the table's layout.
+        methods: specifications of its methods.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name, spec in methods.items():
+        place = spec.get("stands_for")
+        if place and competes(spec) and layout.has_claims and place["row"] in layout.claims["rows"]:
+            found.setdefault(place["row"], {})[name] = place["equal"]
     return found
 
 

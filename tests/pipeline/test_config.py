@@ -137,6 +137,11 @@ WRONG = [
         for name in ("claims", "conventions", "report", "regression", "figures", "logs", "provenance", "a.b", "-a")
     ),
     ({"tables": {"photos": {"dataset": "faces"}}}, "tables.photos: a dataset has the same name"),
+    (
+        {"tables": {"mine": {"dataset": "faces", "methods": ["liif"], "only": ["sair"]}}},
+        "tables.mine: `methods` adds rows to those of the method files, and `only` replaces them",
+    ),
+    ({"tables": {"mine": {"dataset": "faces", "only": ["siar"]}}}, "tables.mine.only: there is no 'siar'. Did"),
     ({"tables": {"mine": {}}}, "tables.mine: 'dataset' is a required property"),
     ({"tables": {"mine": {"dataset": "faces", "methods": ["siar"]}}}, "tables.mine.methods: there is no 'siar'. Did"),
     ({"tables": {"mine": {"dataset": "faces", "metrics": ["psnrr"]}}}, "tables.mine.metrics: there is no 'psnrr'. Did"),

@@ -61,6 +61,14 @@ def test_a_table_names_its_methods_itself(config):
     assert {inputs.manifest, *inputs.measured["liif"], *inputs.figures} < set(inputs.files())
 
 
+def test_a_table_may_name_all_of_its_rows(config):
+    rows = ["sair", "liif", "liif_long", "mean_fill"]
+    own = {"tables": {"table1": {"only": rows}}, "conventions": {"pairs": [["sair", "liif"]]}}
+    project = Project(merge(config, own))
+    assert project.rows("table1") == rows == list(claims_inputs(project).measured["table1"])
+    assert project.method("sair")["tables"]["table1"] == "SAIR" and project.method("liif")["tables"]["table1"] == "LIIF"
+
+
 def test_a_table_may_add_methods_to_those_whose_files_name_it(config):
     project = Project(merge(config, {"tables": {"table6": {"methods": ["mean_fill"]}}}))
     assert project.rows("table6") == ["mean_fill", *Project(config).rows("table6")]

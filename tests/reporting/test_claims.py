@@ -103,6 +103,32 @@ def test_two_methods_for_one_row_are_both_judged(config, tmp_path):
     assert "SAIR > LIIF (mine, liif)" in page and "SAIR > LIIF (sair, liif)" in page
 
 
+def test_a_claim_is_judged_at_other_budgets_too(config, tmp_path):
+    """SAIR is ahead of LIIF by 1 dB, and behind a LIIF that took as much compute."""
+    long = method(None, "LIIF, long", stands_for={"row": "LIIF", "equal": "compute"})
+    methods = {"sair": method("SAIR"), "liif": method("LIIF"), "liif_long": long}
+    gains = {"sair": 1, "liif": 0, "liif_long": 2}
+    files = {name: [scores(tmp_path / f"{name}.csv", gain)] for name, gain in gains.items()}
+    frame, page = judge(config, tmp_path, methods, files)
+    psnr = frame[(frame.worse == "LIIF") & (frame.metric == "psnr")].fillna({"equal": ""})
+    verdicts = psnr.groupby("equal").verdict.unique()
+    assert verdicts[""].tolist() == [HOLDS] and verdicts["compute"].tolist() == [FAILS]
+    assert set(psnr.against[psnr.equal == "compute"]) == {"liif_long"}
+    first = page.split("\n\n")[1]
+    assert "of as many steps (`sair`, `liif`): holds at 0-20, 20-40, 40-60" in first
+    assert "of equal compute (`sair`, `liif_long`): does not hold at 0-20, 20-40, 40-60." in first
+    assert "SAIR > LIIF (sair, liif_long, equal compute)" in page
+    judged = frame[frame.equal.isna() & (frame.n > 0) & ~frame.verdict.eq(CONTRADICTED)]
+    assert f"{(judged.verdict == HOLDS).sum()} holds" in page, "the summary counts the paper's own cells"
+
+
+def test_a_page_without_another_budget_states_none(config, tmp_path):
+    methods = {"sair": method("SAIR"), "liif": method("LIIF")}
+    files = {name: [scores(tmp_path / f"{name}.csv", gain)] for name, gain in (("sair", 1), ("liif", 0))}
+    frame, page = judge(config, tmp_path, methods, files)
+    assert frame.equal.isna().all() and "held equal" not in page
+
+
 def test_a_method_that_sees_the_ground_truth_bears_out_no_claim(config, tmp_path):
     methods = {"sair": method("SAIR", sees_truth=True), "liif": method("LIIF")}
     files = {name: [scores(tmp_path / f"{name}.csv", gain)] for name, gain in (("sair", 9), ("liif", 0))}
