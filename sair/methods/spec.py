@@ -214,8 +214,9 @@ def _merged(name: str, folder: Path) -> Layer:
         if number < weighted:  # the checkpoint has its own parameters; these files' are of another network
             raw = {key: value for key, value in raw.items() if key not in _OF_TRAINING}
         # A variant does not inherit the tables in which its parent appears, nor whose place it takes there.
-        own: dict[str, Any] = {"tables": {}, "stands_for": {}}
-        above = Layer({**merged.values, **own}, {**merged.origins, **own})
+        above = Layer(
+            {**merged.values, "tables": {}, "stands_for": {}}, {**merged.origins, "tables": {}, "stands_for": {}}
+        )
         merged = above.under(_origins(raw, folder / f"{file}.yaml", "presets"))
     return merged
 

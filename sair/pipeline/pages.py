@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from sair.pipeline.project import Project
 from sair.reporting.inputs import (
     QUALITY,
@@ -24,11 +26,11 @@ def table_inputs(project: Project, table: str) -> TableInputs:
     """
     shown = project.layout(table)
     quality = shown.measure == QUALITY
-    semantic = any(spec["semantics"] for spec in project.specifications(table).values())
+    semantic = [name for name, spec in project.specifications(table).items() if spec["semantics"]]
     return TableInputs(
         measured=project.measured(table),
         manifest=project.manifest(shown.dataset),
-        clip=project.clip_segmentations if semantic or not quality else [],
+        clip=project.clip_segmentations(semantic) if semantic or not quality else [],
         distances=project.distances(table) if quality and project.has_distances else {},
         networks=project.network_distances(table) if quality else {},
         figures=_figures(project, shown),
@@ -41,10 +43,10 @@ def claims_inputs(project: Project) -> ClaimsInputs | None:
     claimed = [shown for shown in map(project.layout, project.config["tables"]) if shown.has_claims]
     if not claimed:
         return None
-    segmented = any(shown.measure == SEGMENTATION for shown in claimed)
+    segmented = [shown.name for shown in claimed if shown.measure == SEGMENTATION]
     return ClaimsInputs(
         measured={shown.name: project.measured(shown.name) for shown in claimed},
-        clip=project.clip_segmentations if segmented else [],
+        clip=project.clip_segmentations(chain.from_iterable(map(project.rows, segmented))) if segmented else [],
     )
 
 

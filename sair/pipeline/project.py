@@ -6,7 +6,7 @@ torch, because Snakemake runs it at every start.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, c
 from sair.pipeline.registry import Registry, Spec
 from sair.provenance.code import fingerprint
 from sair.provenance.inputs import checkouts, digests, named_inputs
-from sair.reporting.inputs import QUALITY, Layout, layout, optional_metrics
+from sair.reporting.inputs import QUALITY, Layout, layout, optional_metrics, training_seeds
 from sair.reporting.reference import counterpart, facts_file, score_files
 from sair.weights.sources import entry, local
 
@@ -51,6 +51,8 @@ class Project:
 
     def _check_names(self) -> None:
         """Refuse a config that names a method or table that does not exist."""
+        for name in self.config.get("fewest_seeds", {}):
+            check_name("fewest_seeds", name, self.methods)
         if "variant" in self.config:
             check_name("variant", self.config["variant"], self.methods)
         for figure in self.config["figures"].values():
@@ -97,7 +99,7 @@ class Project:
     def seeds(self, name: str) -> list[int]:
         """Return the training seeds of a method; one that is not trained has one for each of its ``samples``."""
         if self.is_trained(name):
-            return self.config["seeds"]
+            return training_seeds(self.config, name)
         first = self.config["seeds"][0]
         return list(range(first, first + self.method(name)["samples"]))
 
@@ -204,10 +206,10 @@ class Project:
         of = seed if self.encoders[encoder]["training"] else self.config["seeds"][0]
         return self.run_folder(self.config["semantics"]["dataset"], encoder, of)
 
-    @property
-    def clip_segmentations(self) -> list[str]:
-        """The segmentation.csv of the CLIP that segments, one per seed."""
-        folders = dict.fromkeys(self.encoder_folder("clip", seed) for seed in self.config["seeds"])
+    def clip_segmentations(self, methods: Iterable[str]) -> list[str]:
+        """Return the segmentation.csv of the CLIP that segments, one for each seed of these methods."""
+        seeds = dict.fromkeys(chain.from_iterable(map(self.seeds, methods)))
+        folders = dict.fromkeys(self.encoder_folder("clip", seed) for seed in seeds or self.config["seeds"])
         return [f"{folder}/segmentation.csv" for folder in folders]
 
     def map_encoder(self, dataset: str) -> str:

@@ -20,7 +20,7 @@ from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_DIFFERENCE, Decision, Difference, decide
 from sair.evaluation.statistics_seeds import NO_OUTLOOK
 from sair.reporting import notes
-from sair.reporting.inputs import SEGMENTATION, ClaimsInputs, Files, Layout, layout
+from sair.reporting.inputs import SEGMENTATION, ClaimsInputs, Files, Layout, layout, training_seeds
 from sair.reporting.measured import (
     Key,
     least_of,
@@ -114,12 +114,13 @@ def write_claims(
     frame = pd.DataFrame([_line(claim, decisions.get(id(claim)), least) for claim in claims], columns=COLUMNS)
     write_csv(frame, output.csv)
     opposed = np.array([claim.contradicted for claim in claims], bool)
-    several = len(config["seeds"]) > 1
+    used = {methods[name]["label"]: training_seeds(config, name) for name in _judged_methods(inputs, methods)}
+    several = any(len(seeds) > 1 for seeds in used.values())
     rule = notes.rule(len(judged), "this page", list(dict.fromkeys(claim.metric for claim in judged)), least, several)
     terms = [
         *(f"The paper against itself, {slip}" for slip in _slips(inputs, config)),
         *_summary(frame, int(opposed.sum()), rule, several),
-        *_trained(config, methods),
+        *_trained(config, used),
     ]
     write_text(output.markdown, _page(frame, opposed, terms))
 
@@ -228,14 +229,20 @@ def _summary(frame: pd.DataFrame, opposed: int, rule: str, several: bool) -> Ite
         yield f"Test images: `{name}`, n = {n} per bucket.{notes.clusters(n, clusters)}"
 
 
-def _trained(config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _judged_methods(inputs: ClaimsInputs, methods: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the trained methods of all tables with claims."""
+    names = dict.fromkeys(name for files in inputs.measured.values() for name in files)
+    return [name for name in names if methods[name].get("training")]
+
+
+def _trained(config: Mapping[str, Any], used: Mapping[str, Sequence[int]]) -> Iterator[str]:
     """Yield how the methods were trained."""
     budget = f"{config['training']['steps']} steps" if config["training"].get("steps") else "the config's epochs"
     yield (
-        f"Trained for {budget} unless a method's file sets another budget, preset `{config['preset']}`, seeds "
-        f"{', '.join(map(str, config['seeds']))}. The paper's figures are from CelebA-HQ and ADE20K."
+        f"Trained for {budget} unless a method's file sets another budget, preset `{config['preset']}`. "
+        f"The paper's figures are from CelebA-HQ and ADE20K."
     )
-    yield notes.seeds(config["seeds"])
+    yield notes.seeds(used)
 
 
 def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str:

@@ -21,7 +21,7 @@ from sair.evaluation.conventions import CONVENTIONS, OURS, Compute, Measure, col
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import Decision, Difference, decide
 from sair.reporting import notes
-from sair.reporting.inputs import ConventionsInputs, bucket_names, layout
+from sair.reporting.inputs import ConventionsInputs, bucket_names, layout, training_seeds
 from sair.reporting.markup import MARKDOWN, in_markdown
 from sair.reporting.measured import (
     Key,
@@ -355,7 +355,7 @@ def write_conventions(
         f"Composited 8-bit predictions of `{shown.dataset}` by the methods of {shown.name}, "
         f"{config['image_size']} pixels, n = {n} images per bucket.{notes.clusters(n, clusters)} "
         f"Manifest {manifest_hash(inputs.manifest)[:12]}. How they were trained: {shown.name}.md.",
-        notes.seeds(config["seeds"]),
+        notes.seeds({row.label: training_seeds(config, row.method) for row in rows if methods[row.method]["training"]}),
     ]
     apart = [row.label for row in rows if row.group == "control" and not any(row.method in pair for pair in pairs)]
     if perfect := notes.perfect({row.label: frames[row.method] for row in rows}, apart):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import count, islice
 from typing import Any
 
 from sair.data.buckets import ALL, labels_of
@@ -115,6 +116,16 @@ def layout(config: Mapping[str, Any], table: str) -> Layout:
 
 # --------------------------------------------------------------------------------------------------------------------
 # Inputs of pages
+
+
+def training_seeds(config: Mapping[str, Any], name: str) -> list[int]:
+    """Return the seeds that a method is trained with: the config's, and further ones up to its ``fewest_seeds``.
+
+    The further ones are the smallest numbers that are not among the config's.
+    """
+    seeds = list(config["seeds"])
+    further = (number for number in count() if number not in config["seeds"])
+    return seeds + list(islice(further, max(0, config.get("fewest_seeds", {}).get(name, 1) - len(seeds))))
 
 
 @dataclass(frozen=True)

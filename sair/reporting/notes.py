@@ -73,22 +73,38 @@ def clusters(n: int, count: int) -> str:
     return text
 
 
-def seeds(used: Sequence[int], spread: bool = False) -> str:
+def seeds(used: Mapping[str, Sequence[int]], spread: bool = False) -> str:
     """State what the numbers of a page include and leave out, given its training seeds.
 
     Args:
-        used: seeds of the config.
+        used: label of each trained method that is shown -> its training seeds.
         spread: whether the page shows the spread over seeds, as ±.
     """
-    if len(used) == 1:
+    by_seeds: dict[tuple[int, ...], list[str]] = {}
+    for label, numbers in used.items():
+        by_seeds.setdefault(tuple(numbers), []).append(label)
+    single = [numbers[0] for numbers in by_seeds if len(numbers) == 1]
+    only = ", ".join(map(str, single))
+    several = [(", ".join(map(str, numbers)), labels) for numbers, labels in by_seeds.items() if len(numbers) > 1]
+    plus_minus = "; ±: standard deviation of the means over seeds." if spread else "."
+    if not several:
         return (
-            f"One training seed ({used[0]}): the numbers are of these weights. They do not show how another training "
+            f"One training seed ({only}): the numbers are of these weights. They do not show how another training "
             "of the same methods would come out. Statements on methods take the spread of trainings from "
             "`regression.least`, which was measured elsewhere: if it is larger here, too much is decided. To detect a "
             "smaller gain, and to measure the spread, use several `seeds`."
         )
-    text = f"Mean over the training seeds {', '.join(map(str, used))}, first averaged per image"
-    return text + ("; ±: standard deviation of the means over seeds." if spread else ".")
+    if not single and len(several) == 1:
+        return f"Mean over the training seeds {several[0][0]}, first averaged per image{plus_minus}"
+    parts = "; ".join(f"{numbers} of {', '.join(labels)}" for numbers, labels in several)
+    text = f"Training seeds: {parts}. Mean over them, first averaged per image{plus_minus}"
+    if single:
+        text += (
+            f" One training (seed {only}) of the others: their numbers are of these weights. Compared with several "
+            "trainings of another method, one training is taken to vary as much as that method does; between two of "
+            "them the spread is that of `regression.least`."
+        )
+    return text
 
 
 def intervals(several: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from sair.data.manifest import read_manifest
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics_design import Design, smallest_difference
-from sair.reporting.inputs import QUALITY, Layout, layout
+from sair.reporting.inputs import QUALITY, Layout, layout, training_seeds
 from sair.reporting.reference import score_files, stored
 from sair.reporting.rows import competes
 
@@ -73,7 +73,7 @@ def planned_tables(
             continue
         spreads = image_spreads(config["regression"]["reference"]) if spreads is None else spreads
         design = Design(
-            seeds=len(config["seeds"]),
+            seeds=min(len(training_seeds(config, method)) for method in specs),
             images=_independent(config, shown.dataset),
             family=(count - 1) * len(shown.buckets) * len(shown.metrics),
         )

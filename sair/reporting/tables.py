@@ -33,6 +33,7 @@ from sair.reporting.inputs import (
     bucket_names,
     layout,
     optional_metrics,
+    training_seeds,
 )
 from sair.reporting.markup import Extra, in_markdown, markdown_table, to_latex, to_markdown
 from sair.reporting.measured import (
@@ -307,13 +308,18 @@ def _counted(rows: Sequence[Row], metric: str) -> tuple[int, int]:
 
 def _trained(config: Mapping[str, Any], methods: Specs, rows: Sequence[Row]) -> Iterator[str]:
     """Yield how the methods of a table were trained."""
-    trained = [(row.label, methods[row.method]) for row in rows if methods.get(row.method, {}).get("training")]
+    trained = [(row.label, methods[row.method]) for row in rows if _is_trained(methods, row)]
     if trained:
         budgets = [f"{label} {_budget(spec['training'])}" for label, spec in trained]
-        yield f"Training (seeds {', '.join(map(str, config['seeds']))}): {'; '.join(budgets)}."
-        yield notes.seeds(config["seeds"], spread=True)
+        yield f"Training: {'; '.join(budgets)}."
+        used = {row.label: training_seeds(config, row.method) for row in rows if _is_trained(methods, row)}
+        yield notes.seeds(used, spread=True)
     if departures := notes.departures(spec for _, spec in trained):
         yield departures
+
+
+def _is_trained(methods: Specs, row: Row) -> bool:
+    return bool(methods.get(row.method, {}).get("training"))
 
 
 def _budget(training: Mapping[str, Any]) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sair.common.errors import InputError
 from sair.methods.origins import merge
 from sair.pipeline.pages import claims_inputs, conventions_inputs, report_inputs, table_inputs
 from sair.pipeline.project import Project
@@ -145,13 +146,27 @@ def test_every_table_is_made_of_every_seed(config):
         assert [path.split("/")[-2] for path in files["sair"]] == ["seed0", "seed1", "seed2"]
 
 
+def test_single_methods_may_have_more_seeds_than_the_config(config):
+    """The default trains SAIR three times, with its encoder, and MISF once; a table is made of all of them."""
+    more = config | {"fewest_seeds": {"sair": 3, "lama": 2}}
+    project = Project(more)
+    assert [project.seeds(name) for name in ("sair", "lama", "misf")] == [[0, 1, 2], [0, 1], [0]]
+    files = table_inputs(project, "table1")
+    assert [len(files.measured[name]) for name in ("sair", "lama", "misf", "biharmonic")] == [3, 2, 1, 1]
+    assert files.clip == [f"results/faces/clip/seed{seed}/segmentation.csv" for seed in (0, 1, 2)]
+    assert Project(more | {"seeds": [1, 7]}).seeds("sair") == [1, 7, 0]
+    assert Project(more | {"seeds": [4, 5, 6, 7]}).seeds("sair") == [4, 5, 6, 7], "no fewer than the config's"
+    with pytest.raises(InputError, match=r"fewest_seeds: there is no 'siar'\. Did you mean sair"):
+        Project(config | {"fewest_seeds": {"siar": 3}})
+
+
 def test_a_trained_encoder_has_the_seed_of_its_method_and_another_is_the_same_for_all(config):
     project = Project(config | {"seeds": [3, 5]})
     trained = [f"results/faces/clip/seed{seed}" for seed in (3, 5)]
     assert [project.encoder("sair", seed) for seed in (3, 5)] == [f"{path}/checkpoint.safetensors" for path in trained]
-    assert project.clip_segmentations == [f"{path}/segmentation.csv" for path in trained]
+    assert project.clip_segmentations(["sair"]) == [f"{path}/segmentation.csv" for path in trained]
     assert project.map_encoder("faces") == f"{trained[0]}/checkpoint.safetensors"
     project.encoders["clip"]["training"] = None
     assert {project.encoder("sair", seed) for seed in (3, 5)} == {f"{trained[0]}/checkpoint.safetensors"}
-    assert project.clip_segmentations == [f"{trained[0]}/segmentation.csv"]
+    assert project.clip_segmentations(["sair"]) == [f"{trained[0]}/segmentation.csv"]
     assert project.encoder("liif", 3) == []

@@ -198,3 +198,10 @@ def test_notes_state_what_several_seeds_change(table, tmp_path, config):
     assert "One training seed (0)" in text and "±" not in text
     _, claims = judge(config | {"seeds": [0, 1]}, tmp_path, trained, files)
     assert "training seeds 0, 1" in claims and "±" not in claims, "no spread stands on that page"
+    named = {name: spec | {"label": name.upper()} for name, spec in trained.items()}
+    seeds = {"fewest_seeds": {"sair": 2}}
+    text, frame, _ = table(named, files | {"liif": files["liif"][:1]}, **seeds)
+    _, mixed = judge(config | seeds, tmp_path, named, files | {"liif": files["liif"][:1]})
+    for page in (text, mixed):
+        assert "Training seeds: 0, 1 of SAIR. Mean over them" in page and "One training (seed 0) of the others" in page
+    assert frame.dropna(subset="method").set_index("method").seeds.to_dict() == {"sair": 2, "liif": 1}

@@ -162,7 +162,7 @@ def test_the_terms_are_stated(made):
         "Dataset `faces`",
         f"n = {IMAGES} test images",
         "Manifest ",
-        "seeds 0",
+        "Training: ",
         "SAIR 2000 steps of batch 8",
         "not the paper's experiment",
         "gaussian=11x11",
