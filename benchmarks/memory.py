@@ -4,8 +4,9 @@
 
 Each case is a separate process, with random weights and images. Its peak is the largest resident memory so far;
 `added` is what the measured call added to the largest one before, in which the method had been built. Training takes a
-step in the first, the middle and the last stage, so that all optimizers have their states. A batch of the published
-size does not fit many machines, so `--batch` is small: activations grow with it, weights and optimizers do not.
+step in the first, the middle and the last stage, so that all optimizers have their states. Inpainting is in float32, as
+`predict` is. A batch of the published size does not fit many machines, so `--batch` is small: activations grow with it,
+weights and optimizers do not.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ STAGES = (0.05, 0.5, 0.95)  # progress of the run: a method with stages is in it
 LARGE = ("sair", "liif")
 
 
-def set_up(threads: int) -> None:
-    """Set up the process as the measured revision does for its jobs, and import what training imports."""
+def set_up(threads: int) -> Any:
+    """Set up the process as the measured revision does, import what training imports, and return its ``runtime``."""
     from sair.training import loop  # noqa: F401
 
     try:
@@ -41,6 +42,7 @@ def set_up(threads: int) -> None:
     except ImportError:  # c7ba0a3
         from sair import runtime  # type: ignore[attr-defined,no-redef]
     runtime.set_up(threads)
+    return runtime
 
 
 def peak() -> float:
@@ -74,13 +76,13 @@ def train(method: Any, size: int, count: int) -> None:
 def measure(case: str, options: argparse.Namespace) -> dict[str, float]:
     """Return the peak memory of a case and what the call added to it, both in GiB, and the call's seconds."""
     kind, name = case.split()
-    set_up(options.threads)
+    runtime = set_up(options.threads)
     method = built(name, options.preset)
     before, start = peak(), time.perf_counter()
-    with torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bf16"):
-        if kind == "inpaint":
-            inpaint(method, options.large)
-        else:
+    if kind == "inpaint":
+        inpaint(method, options.large)
+    else:
+        with runtime.autocast(options.precision, torch.device("cpu")):
             train(method, options.size, options.batch)
     return {"peak": peak(), "added": peak() - before, "seconds": time.perf_counter() - start}
 
@@ -104,7 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=256, help="side of the training images")
     parser.add_argument("--batch", type=int, default=1, help="images per batch")
     parser.add_argument("--large", type=int, default=2048, help="side of the image to inpaint")
-    parser.add_argument("--precision", default="fp32", choices=("fp32", "bf16"))
+    parser.add_argument(
+        "--precision", default="auto", choices=("auto", "fp32", "bf16"), help="of training; auto: each revision's own"
+    )
     parser.add_argument("--threads", type=int, default=1, help="threads of torch")
     parser.add_argument("--measure", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--case", help=argparse.SUPPRESS)

@@ -42,6 +42,8 @@ from sair.reporting.measured import capped, read_scores
 from sair.reporting.reference import FACTS, counterpart, facts_file, score_files
 
 MOVED = 3  # number of images in the grid that lost most, and number of those that gained most
+# What the reference states of the config.
+STATED = ("preset", "image_size", "buckets", "seeds", "fewest_seeds", "datasets", "training")
 
 
 def store_reference(
@@ -79,7 +81,7 @@ def store_reference(
         "commit": provenance.commit(),
         "processor": provenance.processor(),
         "versions": provenance.versions(),
-        "config": {key: config[key] for key in ("preset", "image_size", "buckets", "seeds", "datasets", "training")},
+        "config": {key: config[key] for key in STATED if key in config},
     }
     write_text(Path(folder, FACTS), yaml.safe_dump(facts, sort_keys=False))
 
