@@ -222,7 +222,8 @@ def _add_evaluate(commands: Any) -> None:
         required=True,
         metavar="PATH",
         help="folder of masks, or one mask for all images. Masks with the images' names belong to them; of others, "
-        "each image gets one of every hole ratio. Or families of published masks, such as lama_thin,lama_thick",
+        "each image gets one of every hole ratio. Or families, separated by commas: published ones, and folders of "
+        "masks as FOLDER or NAME=FOLDER, such as lama_thin,box,mine=masks",
     )
     evaluate.add_argument(
         "--methods", action="append", metavar="NAME,...", help="methods (default: those of config/published.yaml)"

@@ -16,10 +16,10 @@ from sair.commands.missing import missing_parts
 from sair.common.errors import InputError, near
 from sair.common.files import read_mapping, write_text
 from sair.common.images import read_mask, stored_size
-from sair.common.listing import images_by_id
+from sair.common.listing import images_by_id, list_images
 from sair.common.progress import progress
 from sair.common.signals import on_sigterm
-from sair.data.buckets import Bucket, bucket_of
+from sair.data.buckets import Bucket, bucket_of, families_of
 from sair.data.families.registry import NAMES, OBJECTS
 from sair.methods.origins import merge
 from sair.pipeline.config import DEFAULT, check_config, load_config
@@ -34,6 +34,7 @@ TABLE, DATASET, MASKS = "evaluation", "images", "masks"  # their names in PUBLIS
 WHOLE: list[list[float]] = [[0, 100]]  # the only bucket of masks that belong to certain images
 DECIDED = ("source", "images", "test_images", "masks", "path", "hole", "family", "train", "validation", "test")
 KEPT = ("seed", "shrink")  # of the mask set; options decide the other keys
+KNOWN = frozenset(NAMES) - {OBJECTS}  # families that an option can name
 GRIDS = 3  # images that the grid below the table shows
 SCORING = tuple(name for name in ALWAYS if name != "vgg16")  # vgg16 is needed in training only
 
@@ -44,7 +45,8 @@ class Request:
 
     Attributes:
         images: folder of images.
-        masks: folder of masks, one mask for all images, or families of published masks, separated by commas.
+        masks: folder of masks, one mask for all images, or families separated by commas: names of published ones, and
+            folders of masks as ``path`` or ``name=path``.
         output: folder of the results.
         methods: names of methods; empty for those of ``config/published.yaml``.
         hole: what marks the hole in the masks (``sair.common.images.read_mask``).
@@ -246,7 +248,8 @@ def _masks(request: Request, images: Mapping[str, Path]) -> tuple[dict[str, Any]
     path = Path(request.masks).expanduser()
     if families := _families(request):
         buckets = load_config([PUBLISHED, *request.configfiles])["buckets"]
-        return {"source": "family", "family": families}, buckets, f"each under a mask of {', '.join(families)}"
+        masks = {"source": "family", "family": families}
+        return masks, buckets, f"each under a mask of {', '.join(families_of(masks))}"
     paired = {"source": "paired", "path": request.masks, "hole": request.hole}
     if path.is_file():
         return paired, WHOLE, f"all under the mask {request.masks}"
@@ -270,15 +273,31 @@ def _masks(request: Request, images: Mapping[str, Path]) -> tuple[dict[str, Any]
     return {**paired, "source": "folder"}, buckets, f"each under a drawn mask of every hole ratio ({shown})"
 
 
-def _families(request: Request) -> list[str]:
-    """Return the families of published masks that ``masks`` names, if it is no file or folder."""
-    names = [name.strip() for name in request.masks.split(",")]
-    return names if not Path(request.masks).expanduser().exists() and set(names) <= set(NAMES) - {OBJECTS} else []
+def _families(request: Request) -> list[str | dict[str, str]]:
+    """Return the families that ``masks`` names, published ones and folders; empty if it is one file or folder.
+
+    Raises:
+        InputError: one of several is neither, or a folder has no images.
+    """
+    items = [item.strip() for item in request.masks.split(",")]
+    if Path(request.masks).expanduser().exists() or (len(items) == 1 and items[0] not in KNOWN and "=" not in items[0]):
+        return []
+    return [item if item in KNOWN else _folder(item, request.hole) for item in items]
+
+
+def _folder(item: str, hole: str) -> dict[str, str]:
+    """Return the family that a folder of masks is: its path, or its name and path as ``name=path``."""
+    name, _, path = ("", "", item) if "=" not in item or Path(item).expanduser().exists() else item.partition("=")
+    name, path = name.strip(), path.strip()
+    if not path or not Path(path).expanduser().exists():
+        raise InputError(_no_masks(path or item))
+    list_images(path)  # refuses a file, and a folder without images
+    return {"name": name, "path": path, "hole": hole} if name else {"path": path, "hole": hole}
 
 
 def _no_masks(masks: str) -> str:
     """Return a message on ``masks`` that are no file, no folder and no families."""
-    names = sorted(set(NAMES) - {OBJECTS})
+    names = sorted(KNOWN)
     unknown = next((name for name in map(str.strip, masks.split(",")) if name not in names), masks)
     hint = f"`{OBJECTS}` needs label maps, which a config names (docs/masks.md)" if unknown == OBJECTS else ""
     return (

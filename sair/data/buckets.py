@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from itertools import pairwise
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from sair.common.errors import InputError
@@ -77,9 +78,22 @@ def bucket_of(hole_pixels: int, pixels: int, buckets: Iterable[tuple[float, floa
 
 
 def families_of(masks: Mapping[str, Any]) -> list[str]:
-    """Return the names of the families that a mask set of the config draws; empty for another source."""
+    """Return the names of a mask set's families, published ones and folders; empty for another source."""
+    return [family if isinstance(family, str) else _folder_name(family) for family in _families(masks)]
+
+
+def folders_of(masks: Mapping[str, Any]) -> list[tuple[str, Mapping[str, str]]]:
+    """Return the families of a mask set that are folders of masks: name, and ``path`` and ``hole``."""
+    return [(_folder_name(family), family) for family in _families(masks) if not isinstance(family, str)]
+
+
+def _families(masks: Mapping[str, Any]) -> list[str | Mapping[str, str]]:
     named = masks.get("family", [])
     return [named] if isinstance(named, str) else list(named)
+
+
+def _folder_name(family: Mapping[str, str]) -> str:
+    return family.get("name") or Path(family["path"]).name
 
 
 def labels_of(masks: Mapping[str, Any], buckets: Sequence[tuple[float, float]]) -> list[str]:

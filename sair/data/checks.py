@@ -20,7 +20,7 @@ import yaml
 from sair.common.errors import InputError
 from sair.common.images import read_mask, read_rgb, stored_size
 from sair.common.listing import list_images
-from sair.data.buckets import as_buckets
+from sair.data.buckets import as_buckets, folders_of
 from sair.data.clusters import clusters_of
 from sair.data.masks import MaskSet
 from sair.data.paired import check_pairs
@@ -206,7 +206,10 @@ def mask_checks(
         dataset: the dataset whose images masks with ``source: paired`` belong to; None: they are not compared.
     """
     if spec["source"] == "family":
-        yield Check("", lambda: _families(spec, size, buckets))
+        folders = folders_of(spec)
+        for name, folder in folders:
+            yield Check(name, partial(_count_masks, folder["path"], {}))
+        yield Check("", lambda: _families(spec, size, buckets, count), tuple(name for name, _ in folders))
         return
     if spec["source"] == "paired":
         if dataset is not None:
@@ -222,11 +225,18 @@ def mask_checks(
         yield Check("order", lambda: _in_order(spec, known), ("",))
 
 
-def _families(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, float]]) -> str:
-    masks = MaskSet(spec, size, as_buckets(buckets), SAMPLES)
-    ratios = {label: [100 * mask.mean() for mask in masks.test(label)] for label in masks.labels}
+def _families(spec: dict[str, Any], size: int, buckets: Sequence[tuple[float, float]], count: int) -> str:
+    masks = MaskSet(spec, size, as_buckets(buckets), count)
+    some = min(SAMPLES, count)
+    ratios = {label: [100 * mask.mean() for mask in islice(masks.test(label), some)] for label in masks.labels}
     drawn = ", ".join(f"{label} {min(found):.0f} to {max(found):.0f} %" for label, found in ratios.items())
-    return f"drawn from a seed, no download needed; hole ratios of {SAMPLES} masks each: {drawn}"
+    folders = [
+        f"; {name}: {len(folder.files)} masks"
+        + f", fewer than {count} in a bucket, so images share masks" * folder.repeats
+        for name, folder in masks.folders.items()
+    ]
+    download = "" if masks.folders else ", no download needed"
+    return f"drawn from a seed{download}; hole ratios of {some} masks each: {drawn}{''.join(folders)}"
 
 
 def _count_masks(folder: str, known: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Read or draw mask sets: strokes or published families from a seed, or a folder of masks with a declared polarity.
+"""Read or draw mask sets: strokes or families from a seed, or a folder of masks with a declared polarity.
 
 The test has the same number of masks in every bucket: an interval of hole ratios, or a family. No training mask is a
 test mask, except of families whose masks are all equal.
@@ -13,13 +13,11 @@ from typing import Any
 import numpy as np
 
 from sair.common.errors import InputError
-from sair.common.images import HOLES, read_mask
-from sair.common.listing import list_images
-from sair.common.progress import progress
-from sair.data.buckets import Bucket, bucket_of, by_family, families_of, labels_of
+from sair.data.buckets import Bucket, bucket_of, by_family, families_of, folders_of, labels_of
 from sair.data.embedded.strokes import draw_strokes
 from sair.data.families.objects import ObjectMasks
 from sair.data.families.registry import OBJECTS, resolve
+from sair.data.mask_files import FolderFamily, MaskFiles
 from sair.data.seeds import mix
 from sair.data.shrinking import NEAREST, shrink
 
@@ -48,6 +46,11 @@ class MaskSet:
         kinds = {"strokes": _Strokes, "family": _Families, "folder": _MaskFolder}
         self.labels = labels_of(spec, buckets)
         self._source = kinds[spec["source"]](spec, size, buckets, count)
+
+    @property
+    def folders(self) -> dict[str, FolderFamily]:
+        """Return the families that are folders of masks, by name; empty for another source."""
+        return self._source.folders if isinstance(self._source, _Families) else {}
 
     @property
     def counts(self) -> dict[str, int]:
@@ -83,14 +86,31 @@ class _Strokes:
 
 
 class _Families:
-    """Published families, drawn from a seed at their published sizes and resized to the images'."""
+    """Families: published ones, drawn from a seed at their published sizes and resized to the images', and folders."""
 
     def __init__(self, spec: dict[str, Any], size: int, buckets: Sequence[Bucket], count: int) -> None:
         self.spec, self.size, self.buckets, self.count = spec, size, buckets, count
         self.counts: dict[str, int] = {}
         self.names = families_of(spec)
+        self._labels = labels_of(spec, buckets)
+        self.folders = {
+            name: FolderFamily(name, folder, spec, size, buckets, count) for name, folder in folders_of(spec)
+        }
+        if spec["train"]:
+            self._refuse_shared()
         self._objects = ObjectMasks(spec["labels"], spec.get("ids")) if OBJECTS in self.names else None
         self._by_family = by_family(spec)
+
+    def _refuse_shared(self) -> None:
+        """Refuse two folders that share a file, which could be a test mask of one and a training mask of the other."""
+        owner: dict[Path, str] = {}
+        for name, folder in self.folders.items():
+            for path in folder.files:
+                if owner.setdefault(path, name) != name:
+                    raise InputError(
+                        f"{path}: a mask of both {owner[path]!r} and {name!r}, so a test mask could also be a training "
+                        "mask. Name folders that share no file, or set `train: 0` of the mask set."
+                    )
 
     def _draw(self, name: str, rng: np.random.Generator) -> np.ndarray:
         if name == OBJECTS:
@@ -101,14 +121,25 @@ class _Families:
         return shrink(mask, self.size, self.spec.get("shrink", NEAREST))
 
     def _mask(self, label: str, split: str, number: int) -> np.ndarray:
-        """Return a mask of a bucket; with hole ratios, families take turns until a mask has the bucket's ratio."""
+        """Return a mask of a bucket; with hole ratios, families take turns until a mask has the bucket's ratio.
+
+        A folder always has a mask of the ratio or never. It only takes its own turns, and those that no published
+        family can take; else nearly all masks would come from folders.
+        """
+        first = number % len(self.names)
+        turns = [label] if self._by_family else [*self.names[first:], *self.names[:first]]
+        drawn = [name for name in turns if name not in self.folders]
+        if turns[0] in self.folders and (found := self._of_folders(turns[:1], label, split, number)) is not None:
+            return found
         rng = np.random.Generator(np.random.PCG64(mix("family", self.spec.get("seed", 0), label, split, number)))
-        for attempt in range(TRIES):
-            mask = self._draw(label if self._by_family else self.names[(number + attempt) % len(self.names)], rng)
+        for attempt in range(TRIES if drawn else 0):
+            mask = self._draw(drawn[attempt % len(drawn)], rng)
             hole = int(mask.sum())
             # Shrinking may lose a thin hole, and a mask without any is none.
             if hole and (self._by_family or bucket_of(hole, mask.size, self.buckets) == label):
                 return mask
+        if (found := self._of_folders(turns, label, split, number)) is not None:
+            return found
         if self._by_family:
             raise InputError(
                 f"{TRIES} masks of the family {label} were drawn, and none has a hole pixel left at {self.size} "
@@ -119,29 +150,27 @@ class _Families:
             f"hole ratio of {label} %. Divide the test by family (`by: family`), or change the families or `buckets`."
         )
 
+    def _of_folders(self, names: Sequence[str], label: str, split: str, number: int) -> np.ndarray | None:
+        """Return a mask of the first folder among some families that has one of the bucket; None if none has."""
+        turn = number if split == "test" else number // len(self._labels)  # training takes the buckets in turn
+        found = (self.folders[name].mask(label, split, turn) for name in names if name in self.folders)
+        return next((mask for mask in found if mask is not None), None)
+
     def test(self, label: str) -> Iterator[np.ndarray]:
         return (self._mask(label, "test", number) for number in range(self.count))
 
     def training(self) -> Iterator[np.ndarray]:
-        labels = labels_of(self.spec, self.buckets)
         for number in range(self.spec["train"]):
-            yield self._mask(labels[number % len(labels)], "train", number)
+            yield self._mask(self._labels[number % len(self._labels)], "train", number)
 
 
 class _MaskFolder:
     """A folder of masks; a seeded draw selects the test masks."""
 
     def __init__(self, spec: dict[str, Any], size: int, buckets: Sequence[Bucket], count: int) -> None:
-        self.size, self.hole, self.buckets = size, spec["hole"], buckets
         self.limit = spec["train"]
-        # Nearest neighbour by default: a smooth resize makes grey borders, and thresholding them dilates the hole.
-        self.rule = spec.get("shrink", NEAREST)
-        files = list_images(spec["path"])
-        holes = [int(self._read(path).sum()) for path in progress(files, desc="read masks", unit="mask")]
-        self._check_polarity(spec["path"], np.array(holes) / size**2)
-        by_bucket: dict[str, list[Path]] = {bucket.label: [] for bucket in buckets}
-        for path, hole_pixels in zip(files, holes, strict=True):
-            by_bucket.setdefault(bucket_of(hole_pixels, size**2, buckets), []).append(path)
+        self._files = MaskFiles(spec, size, spec.get("shrink", NEAREST), buckets)
+        by_bucket = self._files.by_bucket(buckets)
         self.counts = {label: len(paths) for label, paths in by_bucket.items()}
         by_bucket.pop("", None)
         self._chosen = {}
@@ -165,31 +194,10 @@ class _MaskFolder:
                 "Set `test` of the mask set to use fewer for the test (images then share masks), or add masks."
             )
 
-    def _read(self, path: Path) -> np.ndarray:
-        mask = read_mask(path, self.hole)
-        height, width = mask.shape
-        if height != width or height < self.size:
-            raise InputError(
-                f"{path}: mask of {width}x{height} pixels; expected a square mask of at least {self.size} pixels, "
-                "because the evaluated images are square. Crop the mask, or lower `image_size`."
-            )
-        return shrink(mask, self.size, self.rule)
-
-    def _check_polarity(self, folder: str, ratios: np.ndarray) -> None:
-        top = max(bucket.high for bucket in self.buckets) / 100
-        declared, opposite = (ratios < top).mean(), (1 - ratios < top).mean()
-        if declared < 0.5 < opposite:
-            other = HOLES[self.hole]
-            raise InputError(
-                f"{folder}: with `hole: {self.hole}` the masks hide {ratios.mean():.0%} of the image on average and "
-                f"only {declared:.0%} of them fit any bucket; with `hole: {other}` {opposite:.0%} would. The declared "
-                "polarity cannot be right: change `hole`, or the buckets if the holes really are so large."
-            )
-
     def test(self, label: str) -> Iterator[np.ndarray]:
-        return (self._read(path) for path in self._chosen[label])
+        return (self._files.read(path) for path in self._chosen[label])
 
     def training(self) -> Iterator[np.ndarray]:
         rng = np.random.Generator(np.random.PCG64(mix("training masks")))
         for number in rng.permutation(len(self._training))[: self.limit]:
-            yield self._read(self._training[number])
+            yield self._files.read(self._training[number])

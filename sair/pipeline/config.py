@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import jsonschema
 
 from sair.common.errors import InputError, near
 from sair.common.files import read_mapping
-from sair.data.buckets import ALL, as_buckets, by_family, families_of
+from sair.data.buckets import ALL, as_buckets, by_family, families_of, folders_of
 from sair.data.families.registry import NAMES, OBJECTS
 from sair.data.sources import classes_of
 from sair.evaluation.metrics.of_images import OPTIONAL
@@ -23,6 +24,8 @@ from sair.reporting.paper import all_claims
 DEFAULT = Path("config/config.yaml")
 SCHEMA = Path("workflow/schemas/config.schema.yaml")
 MANUAL = "config/README.md explains every key."
+# Such a name is part of paths, and tables print a percent sign after the digits of a hole ratio.
+FOLDER_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
 
 
 def load_config(files: Sequence[str | Path] = ()) -> dict[str, Any]:
@@ -99,9 +102,11 @@ def _check_dataset(config: dict[str, Any], name: str) -> None:
 
 def _check_families(name: str, masks: Mapping[str, Any]) -> None:
     """Refuse a mask set with an unknown family, or with object masks and no label maps, or the reverse."""
-    families = families_of(masks)
+    families, folders = families_of(masks), folders_of(masks)
+    for family, folder in folders:
+        _check_folder_name(f"config, masks.{name}.family: the folder {folder['path']}", family, families)
     for family in families:
-        check_name(f"masks.{name}.family", family, NAMES)
+        check_name(f"masks.{name}.family", family, [*NAMES, *dict(folders)])
     if OBJECTS in families and "labels" not in masks:
         raise InputError(
             f"config, masks.{name}: the family `{OBJECTS}` takes its shapes from label maps. Name their folder in "
@@ -112,6 +117,18 @@ def _check_families(name: str, masks: Mapping[str, Any]) -> None:
             f"config, masks.{name}.labels: only the family `{OBJECTS}` uses label maps. Add it to `family`, or remove "
             "`labels`."
         )
+
+
+def _check_folder_name(where: str, name: str, families: Sequence[str]) -> None:
+    """Refuse the name of a folder of masks that cannot be the name of a bucket, or that another family has."""
+    remedy = "Give it another `name` (with `sair evaluate`: --masks NAME=FOLDER)."
+    if not FOLDER_NAME.fullmatch(name) or name == ALL:
+        expected = f"letters, digits, _ and -, with a letter or _ in front, and not `{ALL}`"
+        raise InputError(f"{where} is called {name!r}, but the name of a bucket has {expected}. {remedy}")
+    if name in NAMES:
+        raise InputError(f"{where} is called {name!r}, as a published family is. {remedy}")
+    if families.count(name) > 1:
+        raise InputError(f"{where} is called {name!r}, as another family of the set is. {remedy}")
 
 
 def _check_paired(config: dict[str, Any], name: str) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sair.common.errors import InputError
-from sair.data.buckets import ALL, families_of
+from sair.data.buckets import ALL, families_of, folders_of
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import Estimate
 from sair.reporting.inputs import Layout
@@ -106,9 +106,10 @@ def _differences(claim: Claim, masks: str, shown: Layout, config: Mapping[str, A
     if config["image_size"] != claim.size:
         yield f"at {claim.size} pixels, here {config['image_size']}"
     given = config["masks"][dataset["masks"]]
-    kinds = [given.get("known") or given["source"], *families_of(given)]
-    if masks not in kinds:
-        yield f"masks {claim.masks}, here {kinds[-1]}"
+    folders = [name for name, _ in folders_of(given)]  # a name that the user gave proves nothing
+    published = [name for name in families_of(given) if name not in folders]
+    if masks not in [given.get("known") or given["source"], *published]:
+        yield f"masks {claim.masks}, here {', '.join(families_of(given)) or given.get('known') or given['source']}"
 
 
 def summary(found: Sequence[Judged]) -> str:

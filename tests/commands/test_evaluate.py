@@ -81,6 +81,18 @@ def test_families_of_published_masks_are_drawn(tmp_path):
     assert chosen.project.layout("evaluation").buckets == ("lama_thin", "box")
 
 
+def test_folders_of_masks_are_families_beside_published_ones(tmp_path):
+    request = draw(tmp_path, ["a"], masks=["1", "2"], mask_size=64)
+    mixed = with_(request, masks=f"lama_thin, {request.masks},mine={request.masks}", hole="white")
+    chosen = plan(mixed)
+    written = yaml.safe_load(chosen.file.read_text())["masks"]["masks"]
+    folder = {"path": request.masks, "hole": "white"}
+    assert written == {"source": "family", "family": ["lama_thin", folder, {"name": "mine"} | folder], "train": 0}
+    assert chosen.project.layout("evaluation").buckets == ("lama_thin", "masks", "mine")
+    assert "each under a mask of lama_thin, masks, mine" in chosen.about
+    assert plan(with_(mixed, masks=f"mine={request.masks}")).project.layout("evaluation").buckets == ("mine",)
+
+
 @pytest.mark.parametrize("whole", ["file", "folder"])
 def test_a_single_mask_is_that_of_all_images(tmp_path, whole):
     request = draw(tmp_path, ["a", "b"], masks=["m"])
@@ -102,6 +114,12 @@ def test_a_single_mask_is_that_of_all_images(tmp_path, whole):
         (["a"], ["a"], {"masks": "nowhere"}, "nowhere: no such file or folder, and 'nowhere' is not a family"),
         (["a"], ["a"], {"masks": "lama_thn,box"}, "'lama_thn' is not a family of masks.*Did you mean lama_thin"),
         (["a"], ["a"], {"masks": "box,objects"}, "`objects` needs label maps"),
+        (["a"], ["a"], {"masks": "box,nowhere/masks"}, "nowhere/masks: no such file or folder, and .* is not a family"),
+        (["a"], ["a"], {"masks": "box,mine=nowhere"}, "nowhere: no such file or folder"),
+        (["a"], ["a"], {"masks": "box,"}, "'' is not a family of masks"),
+        (["a"], ["a"], {"masks": "box,mine="}, "'mine=' is not a family of masks"),
+        (["a"], ["a"], {"masks": "box,README.md"}, "README.md: is a file, expected a folder"),
+        (["a"], ["a"], {"masks": "box,box=docs"}, "the folder docs is called 'box', as a published family is"),
     ],
 )
 def test_what_cannot_be_evaluated_is_refused(tmp_path, names, masks, change, message):

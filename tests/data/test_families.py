@@ -11,6 +11,7 @@ from scipy import ndimage
 from sair.common.errors import InputError
 from sair.common.images import pixel_sha256, write_png
 from sair.data.buckets import ALL, as_buckets, holes, labels_of
+from sair.data.checks import mask_checks
 from sair.data.families.drawing import line, normal, sine_cosine
 from sair.data.families.registry import FAMILIES, NAMES, resolve
 from sair.data.freeze import freeze_images, freeze_manifest
@@ -180,6 +181,86 @@ def test_labels_of_buckets_for_readers():
     assert not any(name[0].isdigit() for name in NAMES)
 
 
+# ------------------------------------------------------------------------------------------------ folders as families
+
+
+def some_masks(folder, rows, side=64):
+    """Write masks whose holes are the upper rows, and return their folder as a family of a mask set."""
+    for number, row in enumerate(rows):
+        write_png(
+            folder / f"{number}.png", np.where(np.arange(side)[:, None] < row, 255, 0).repeat(side, 1).astype("u1")
+        )
+    return {"path": str(folder), "hole": "white"}
+
+
+def test_a_folder_of_masks_is_a_family_whose_masks_are_not_repeated(tmp_path):
+    folder = some_masks(tmp_path / "rows", [0, 64, *range(5, 15)])  # without a hole, all hole, and ten others
+    masks = mask_set(family=["box", folder], count=6)
+    assert masks.labels == ["box", "rows"]
+    test, training = list(masks.test("rows")), [mask for mask in masks.training() if mask.mean() != 0.25]
+    rows = [int(mask[:, 0].sum()) for mask in (*test, *training)]
+    assert len(rows) == len({*rows}) == 8 and {*rows} <= {*range(5, 15)}
+    again = mask_set(family=["box", folder], count=6).test("rows")
+    assert [np.array_equal(a, b) for a, b in zip(test, again, strict=True)] == [True] * 6
+    other = [int(mask[:, 0].sum()) for mask in mask_set(family=["box", folder], count=6, seed=1).test("rows")]
+    assert other != rows[:6]
+    assert len(list(mask_set(family=[folder], count=25, train=0).test("rows"))) == 25, "images share masks"
+
+
+def test_a_folder_takes_its_turns_of_a_hole_ratio(tmp_path):
+    folder = some_masks(tmp_path / "rows", [8] * 9 + [15] * 9 + [30] * 9)
+    masks = mask_set(family=["lama_thin", folder], by="ratio", count=4, train=3)
+    of_folder = [[len({*mask.sum(1)} - {0, 64}) == 0 for mask in masks.test(label)] for label in masks.labels]
+    assert of_folder == [[False, True] * 2] * 3, "also where most drawn masks have another ratio"
+    assert [round(100 * mask.mean()) // 20 for mask in masks.training()] == [0, 1, 2]
+    assert [mask.mean() < 0.2 for mask in mask_set(family=["box", folder], by="ratio").test("0-20")] == [True] * 3
+    only = some_masks(tmp_path / "few", [8])
+    with pytest.raises(
+        InputError, match="families box, few were drawn at 64 pixels, and none has a hole ratio of 40-60"
+    ):
+        list(mask_set(family=["box", only], by="ratio", train=0).test("40-60"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "message"),
+    [
+        ([8, 9], {}, "rows: all 2 masks are needed for the test and none is left for training. Add masks"),
+        ([0, 64], {}, "rows: no mask has both a hole and known pixels with `hole: white`. Check"),
+        ([0, 0], {"by": "ratio"}, "rows: no mask has a hole ratio of 0-20, 20-40, 40-60 % with `hole: white`"),
+        ([8, 9], {"hole": "black"}, "with `hole: black` the masks hide 87% .* `hole: white` 100% would"),
+        ([8, 9], {"size": 128}, r"0\.png: mask of 64x64 pixels; expected a square mask of at least 128 pixels"),
+        ([8, 9], {"path": "nowhere"}, "nowhere: no such folder"),
+    ],
+)
+def test_folders_that_cannot_be_a_family(tmp_path, rows, change, message):
+    folder = some_masks(tmp_path / "rows", rows) | {key: change[key] for key in ("hole", "path") if key in change}
+    change = {key: value for key, value in change.items() if key not in folder}
+    with pytest.raises(InputError, match=message):
+        mask_set(family=["box", folder], **change)
+
+
+def test_a_mask_that_is_not_square_is_refused_in_a_family_too(tmp_path):
+    folder = some_masks(tmp_path / "rows", [8])
+    write_png(tmp_path / "rows/wide.png", np.eye(64, 80, dtype=np.uint8) * 255)
+    with pytest.raises(InputError, match=r"wide\.png: mask of 80x64 pixels; expected a square mask"):
+        mask_set(family=["box", folder])
+
+
+def test_two_folders_share_no_file_if_masks_are_trained_on(tmp_path):
+    inner, outer = some_masks(tmp_path / "all/inner", range(5, 15)), {"path": str(tmp_path / "all"), "hole": "white"}
+    with pytest.raises(InputError, match=r"\d\.png: a mask of both 'inner' and 'all', so a test mask could also be"):
+        mask_set(family=[inner, outer])
+    assert mask_set(family=[inner, outer], train=0).labels == ["inner", "all"]
+
+
+def test_the_doctor_counts_a_family_s_folder(tmp_path):
+    spec = {"source": "family", "train": 0, "family": ["box", some_masks(tmp_path / "rows", [8, 16])]}
+    found = [(check.place, check.look()) for check in mask_checks(spec, 64, BUCKETS, 5)]
+    assert found[0] == ("rows", f"{tmp_path}/rows: 2 masks")
+    assert "hole ratios of 5 masks each: box 25 to 25 %, rows 12 to 25 %" in found[1][1]
+    assert found[1][1].endswith("rows: 2 masks, fewer than 5 in a bucket, so images share masks")
+
+
 def set_of(**spec):
     return {"masks": {"strokes": {"source": "family", "train": 2} | spec}}
 
@@ -192,6 +273,20 @@ def set_of(**spec):
         (set_of(family=[]), "masks.strokes.family"),
         (set_of(family="objects"), "family `objects` takes its shapes from label maps. Name their folder in `labels`"),
         (set_of(family="box", labels="x"), "masks.strokes.labels: only the family `objects` uses label maps"),
+        (set_of(family=["box", {"path": "x"}]), r"masks.strokes.family.1: 'hole' is a required property"),
+        (set_of(family=[{"path": "x", "hole": "grey"}]), r"masks.strokes.family.0.hole: 'grey' is not one of"),
+        (set_of(family=[{"path": "x", "hole": "white", "hol": 1}]), "unknown key 'hol'. Did you mean hole"),
+        (
+            set_of(family=[{"path": "a/box/", "hole": "white"}]),
+            "the folder a/box/ is called 'box', as a published family",
+        ),
+        (set_of(family=[{"path": "a/2 b", "hole": "white"}]), "is called '2 b', but the name of a bucket has letters"),
+        (set_of(family=[{"path": ".", "hole": "white"}]), r"the folder \. is called '', .*--masks NAME=FOLDER"),
+        (set_of(family=[{"path": "a", "name": "all", "hole": "white"}]), "is called 'all', but the name of a bucket"),
+        (
+            set_of(family=[{"path": "a/m", "hole": "white"}, {"path": "b/m", "hole": "white"}]),
+            "the folder a/m is called 'm', as another family of the set is. Give it another `name`",
+        ),
         (set_of(family="box", path="x"), "masks.strokes.path: only `source: folder` has this key"),
         (set_of(family="box"), "tables.table1.claims: the paper's table is divided by hole ratio.*`by: ratio`"),
         (
