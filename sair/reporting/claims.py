@@ -154,7 +154,7 @@ def _claims(shown: Layout, inputs: ClaimsInputs, methods: Mapping[str, Mapping[s
             found = differences(method, against, columns) if method and against else {}
             for key in columns:
                 printed = first.get(key, math.nan) - second.get(key, math.nan)
-                words = stated.get((better, worse, *key), math.nan)
+                words = math.nan if against in equal else stated.get((better, worse, *key), math.nan)
                 where = shown.name, shown.dataset, better, worse, method, against
                 difference = found.get(key, NO_DIFFERENCE)
                 yield Claim(*where, *key, printed, words, difference, equal.get(against, ""))

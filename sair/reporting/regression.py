@@ -62,6 +62,7 @@ def store_reference(
         raise InputError(
             f"no table of this config shows scores of `{dataset}`. Set `regression.dataset` to the dataset of a table."
         )
+    commit = provenance.commit()  # before files of the repository change
     kept = {}
     for method, paths in scores.items():
         for path in paths:
@@ -78,7 +79,7 @@ def store_reference(
         "dataset": dataset,
         "manifest": manifest_hash(manifest),
         "made": datetime.now(UTC).date().isoformat(),
-        "commit": provenance.commit(),
+        "commit": commit,
         "processor": provenance.processor(),
         "versions": provenance.versions(),
         "config": {key: config[key] for key in STATED if key in config},

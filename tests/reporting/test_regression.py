@@ -132,3 +132,10 @@ def test_a_new_reference_replaces_the_old_one_as_a_whole(config, tmp_path):
     assert [path.parent.name for path in kept.glob("sair/seed*/scores.csv")] == ["seed0"]
     with pytest.raises(InputError, match="no table of this config shows scores"):
         regression.store_reference(config, "faces", tmp_path / "manifest.csv", {}, kept)
+
+
+def test_the_commit_is_that_of_the_run_and_not_marked_as_changed_by_the_reference_itself(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(regression.provenance, "commit", lambda: f"abc, {(tmp_path / 'reference').exists()}")
+    scores = {"mean_fill": [str(run / "mean_fill/seed0/scores.csv")]}
+    regression.store_reference(CONFIG, "faces", run / "manifest.csv", scores, tmp_path / "reference")
+    assert regression.read_facts(tmp_path / "reference")["commit"] == "abc, False"
