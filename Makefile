@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
+BUDGETS ?= 0.5 1 2 4
 
-.PHONY: table1 all report test test-fast test-slurm lint docs bench test-gpu bench-gpu clean
+.PHONY: table1 all report budgets test test-fast test-slurm lint docs bench test-gpu bench-gpu clean
 .DEFAULT_GOAL := table1
 
 table1: $(VENV)/ready
@@ -15,6 +16,14 @@ all: $(VENV)/ready
 
 report: $(VENV)/ready
 	$(BIN)/sair report
+
+# A run for each file of config/budgets that BUDGETS names, and the page that compares them. A run that was killed goes on.
+budgets: $(VENV)/ready
+	for budget in $(BUDGETS); do \
+	  $(BIN)/snakemake --cores $(CORES) --configfile config/budgets.yaml config/budgets/$$budget.yaml \
+	    -- results/budgets/$$budget/table1.md || exit 1; \
+	done
+	$(BIN)/sair budgets $(BUDGETS:%=results/budgets/%) -o results/budgets --configfile config/budgets.yaml
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest -n 2

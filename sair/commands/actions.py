@@ -123,6 +123,19 @@ def run_compare(options: argparse.Namespace) -> int:
     return 2 if any(verdict.outcome == WORSE for verdict in verdicts) else 0
 
 
+def run_budgets(options: argparse.Namespace) -> None:
+    """Compare methods at equal budgets, and print the verdicts."""
+    from sair.commands.budgets import write_page
+
+    project = _project(options.configfile)
+    names = [name.strip() for part in options.methods or () for name in part.split(",") if name.strip()]
+    pairs = [[name.strip() for name in pair.split(",")] for pair in options.pair]
+    output = Path(options.output)
+    sentences = write_page(project, options.folders, output, options.metric, options.dataset or "", names, pairs)
+    print(*sentences, sep="\n")
+    print(f"{output / 'budgets.md'}, budgets.csv and budgets.png: written. To check them: sair verify {output}")
+
+
 def run_convert(options: argparse.Namespace) -> None:
     """Convert an authors' checkpoint, and print how to use it."""
     from sair.commands.convert import convert

@@ -148,6 +148,8 @@ def _parser() -> argparse.ArgumentParser:
     _takes_config(compare)
     compare.set_defaults(run=actions.run_compare)
 
+    _add_budgets(commands)
+
     convert = _command(
         commands,
         "convert",
@@ -242,6 +244,37 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument("--cores", type=int, metavar="N", help="jobs at once (default: all cores)")
     _takes_config(evaluate)
     evaluate.set_defaults(run=actions.run_evaluate)
+
+
+def _add_budgets(commands: Any) -> None:
+    budgets = _command(
+        commands,
+        "budgets",
+        help="compare trained methods at equal steps and at equal compute: a figure and a page of verdicts",
+        epilog="Example: sair budgets results/budgets/0.5 results/budgets/1 results/budgets/2 -o results/budgets. "
+        "`make budgets` trains what it needs.",
+    )
+    budgets.add_argument(
+        "folders",
+        nargs="+",
+        metavar="RESULTS",
+        help="results folders of runs that differ only in their training budget",
+    )
+    budgets.add_argument(
+        "-o", "--output", required=True, metavar="FOLDER", help="folder of budgets.md, budgets.csv and budgets.png"
+    )
+    budgets.add_argument(
+        "--methods", action="append", metavar="NAME,...",
+        help="methods (default: the trained methods of the config's tables, then the others)",
+    )  # fmt: skip
+    budgets.add_argument(
+        "--pair", action="append", default=[], metavar="FIRST,SECOND",
+        help="two methods to compare; may be given several times (default: the first method with each other one)",
+    )  # fmt: skip
+    budgets.add_argument("--metric", default="psnr", help="column of the score files (default: psnr)")
+    budgets.add_argument("--dataset", help="dataset, if the folders have several")
+    _takes_config(budgets)
+    budgets.set_defaults(run=actions.run_budgets)
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:

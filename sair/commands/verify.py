@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from sair.commands.budgets import is_recorded, recorded
 from sair.common.errors import InputError
 from sair.common.progress import progress
 from sair.evaluation import fid
@@ -28,6 +29,7 @@ from sair.provenance import records as provenance
 from sair.reporting import conditions
 from sair.reporting.claims import write_claims
 from sair.reporting.conventions import write_conventions
+from sair.reporting.equal_budgets_page import write_budgets
 from sair.reporting.inputs import QUALITY
 from sair.reporting.measured import read_distances, read_network_distances, read_stored
 from sair.reporting.report import comparable, write_report
@@ -73,6 +75,7 @@ def verify(project: Project, lpips: bool = False) -> Iterator[Finding]:
         yield Finding(NOT_BACKED, path, problem)
     yield from _verify_claims(project)
     yield from _verify_conventions(project)
+    yield from _verify_budgets(project.results)
     report = f"{project.results}/report.html"
     yield _caught(report, lambda: _report(project, report)) if Path(report).is_file() else Finding(NOT_MADE, report)
 
@@ -141,6 +144,12 @@ def _verify_conventions(project: Project) -> Iterator[Finding]:
         yield _caught(path, partial(_scores, path, inputs.manifest, score_conventions))
     methods = project.specifications(project.config["conventions"]["table"])
     yield from _compared(output, PAGE_FILES, lambda again: write_conventions(inputs, project.config, methods, again))
+
+
+def _verify_budgets(results: str) -> Iterator[Finding]:
+    """Recompute the page of equal budgets, which only the folders of `sair budgets` have, from the folders it names."""
+    if is_recorded(results):
+        yield from _compared(f"{results}/budgets", PAGE_FILES, lambda again: write_budgets(recorded(results), again))
 
 
 def _caught(file: str, check: Callable[[], Finding]) -> Finding:
@@ -254,7 +263,7 @@ def _report(project: Project, path: str) -> Finding:
         return _same_text(path, made, comparable)
 
 
-def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespace], None]) -> Iterator[Finding]:
+def _compared(name: str, endings: tuple[str, ...], make: Callable[[SimpleNamespace], object]) -> Iterator[Finding]:
     """Write files again beside the existing ones, and compare them line by line."""
     kinds = {".md": "markdown", ".tex": "latex", ".csv": "csv"}
     made = SimpleNamespace(**{kinds[ending]: Path(f"{name}.verify{ending}") for ending in endings})

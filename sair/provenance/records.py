@@ -162,7 +162,7 @@ def changed(results: str | Path, checkouts: Collection[str] = ()) -> Iterator[tu
     for file in sorted(Path(results, "provenance").rglob("*.json")):
         facts = read_record(file)
         home = facts["config"].get("results", str(results))
-        inputs, outputs = (_lying_in(results, home, facts[key]) for key in ("inputs", "outputs"))
+        inputs, outputs = (lying_in(results, home, facts[key]) for key in ("inputs", "outputs"))
         made = [path for path in outputs if _is_there(path)]
         for path in made:
             if now(path, outputs[path]) != outputs[path]:
@@ -180,8 +180,14 @@ def _is_there(path: str) -> bool:
     return Path(path).is_file() or Path(path).is_dir()  # not a device, which may have no end
 
 
-def _lying_in(results: str | Path, before: str, files: dict[str, str]) -> dict[str, str]:
-    """Return the recorded files with paths in the present results folder; files outside it keep their paths."""
+def lying_in(results: str | Path, before: str, files: dict[str, str]) -> dict[str, str]:
+    """Return recorded files with their paths in the present results folder; files outside it keep their paths.
+
+    Args:
+        results: where the results folder is now.
+        before: where it was.
+        files: path -> digest.
+    """
     home = f"{before.rstrip('/')}/"
     return {
         f"{results}/{path.removeprefix(home)}" if path.startswith(home) else path: digest

@@ -17,6 +17,7 @@ from sair.provenance.records import read_record
 from sair.reporting.conditions import record_folder
 
 TERA = 1e12
+CHECKPOINT = "checkpoint.safetensors"  # beside the scores of a training
 
 
 class Budget(NamedTuple):
@@ -44,6 +45,19 @@ class Budget(NamedTuple):
         return not all(map(math.isnan, self))
 
 
+class Counted(NamedTuple):
+    """What the checkpoint of one training states about its size; nan where it does not.
+
+    parameters: trainable numbers.
+    steps: of the optimizer.
+    operations: of all steps, a multiplication and an addition as two.
+    """
+
+    parameters: float = math.nan
+    steps: float = math.nan
+    operations: float = math.nan
+
+
 NO_BUDGET = Budget()
 COUNTED = Budget._fields[:2]  # columns of a table's CSV, which two runs on one machine make equal
 
@@ -57,22 +71,31 @@ def budget_of(files: Sequence[str | Path]) -> Budget:
     Raises:
         InputError: a checkpoint or record beside them is not one.
     """
-    found = [Budget(*_counted(Path(file)), *_seconds(Path(file))) for file in files]
+    found = [_budget(Path(file)) for file in files]
     return Budget(*map(fmean, zip(*found, strict=True))) if found else NO_BUDGET
 
 
-def _counted(file: Path) -> tuple[float, float]:
-    """Return the trainable parameters and all operations that the checkpoint beside a file states."""
-    path = file.with_name("checkpoint.safetensors")
-    if not path.is_file():
-        return math.nan, math.nan
+def _budget(file: Path) -> Budget:
+    size = counted(file.with_name(CHECKPOINT))
+    return Budget(size.parameters, size.operations, *_seconds(file))
+
+
+def counted(checkpoint: Path) -> Counted:
+    """Return what a checkpoint states about the size of its training; nan if there is no such file.
+
+    Raises:
+        InputError: the file is not a checkpoint of this project.
+    """
+    if not checkpoint.is_file():
+        return Counted()
     try:
-        facts: Any = json.loads(safetensors_metadata(path)["sair"]) if kind_of(path) == SAFETENSORS else None
-        numbers = [facts.get(key, math.nan) for key in ("parameters", "operations", "steps")]
-        parameters, operations, steps = map(float, numbers)
+        facts: Any = (
+            json.loads(safetensors_metadata(checkpoint)["sair"]) if kind_of(checkpoint) == SAFETENSORS else None
+        )
+        parameters, steps, operations = (float(facts.get(key, math.nan)) for key in Counted._fields)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"{path}: not a checkpoint of this project. Delete it and train again.") from None
-    return parameters, operations * steps
+        raise InputError(f"{checkpoint}: not a checkpoint of this project. Delete it and train again.") from None
+    return Counted(parameters, steps, operations * steps)
 
 
 def _seconds(file: Path) -> tuple[float, float]:
