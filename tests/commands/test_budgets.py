@@ -10,6 +10,7 @@ from PIL import Image
 
 from sair.commands.cli import main
 from sair.commands.verify import BACKED, NOT_BACKED, _verify_budgets
+from sair.pipeline.config import load_config
 from sair.provenance.records import changed
 
 
@@ -72,3 +73,13 @@ def test_mistakes_are_one_line(page, tmp_path, capsys):
     errors = capsys.readouterr().err.splitlines()
     assert len(errors) == 3 and all(line.startswith("error: ") for line in errors)
     assert not list(tmp_path.iterdir())
+
+
+def test_make_trains_each_budget_into_its_own_folder():
+    files = {path.stem: path for path in Path("config/budgets").iterdir()}
+    (line,) = (line for line in Path("Makefile").read_text().splitlines() if line.startswith("BUDGETS ?="))
+    assert sorted(line.split()[2:]) == sorted(files)
+    for name, path in files.items():
+        config = load_config(["config/budgets.yaml", path])
+        assert config["results"] == f"results/budgets/{name}" and config["training"]["scale"] == float(name)
+        assert config["seeds"] == [0, 1, 2] and len(config["tables"]["table1"]["only"]) == 6
