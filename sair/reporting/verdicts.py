@@ -106,10 +106,11 @@ def _differences(claim: Claim, masks: str, shown: Layout, config: Mapping[str, A
     if config["image_size"] != claim.size:
         yield f"at {claim.size} pixels, here {config['image_size']}"
     given = config["masks"][dataset["masks"]]
-    folders = [name for name, _ in folders_of(given)]  # a name that the user gave proves nothing
-    published = [name for name in families_of(given) if name not in folders]
-    if masks not in [given.get("known") or given["source"], *published]:
-        yield f"masks {claim.masks}, here {', '.join(families_of(given)) or given.get('known') or given['source']}"
+    kind, folders = given.get("known") or given["source"], [name for name, _ in folders_of(given)]
+    families = families_of(given)
+    if masks not in [kind, *(name for name in families if name not in folders)]:  # a folder's name proves nothing
+        here = ", ".join(f"{name} (a folder)" if name in folders else name for name in families)
+        yield f"masks {claim.masks}, here {f'those of the families {here}' if here else kind}"
 
 
 def summary(found: Sequence[Judged]) -> str:

@@ -133,6 +133,14 @@ def test_other_conditions_are_not_comparable_and_the_reasons_are_given(config):
     assert "PSNR 30 (Table 1), measured 30.00: not comparable" in text and summary([found]) == "1 not comparable"
 
 
+def test_a_folder_s_name_does_not_make_its_masks_the_published_ones(config):
+    folder = {"path": "masks", "hole": "white", "name": "nvidia"}
+    mixed = {**config, "masks": {"strokes": {"source": "family", "family": ["box", folder], "train": 0}}}
+    shown = layout({**mixed, "tables": {"mine": {"dataset": "faces"}}}, "mine")
+    found = judge(CLAIM, {(ALL, "psnr"): Estimate(30, 29, 31, 10, 10)}, shown, mixed)
+    assert found.reason.endswith("masks nvidia, here those of the families box, nvidia (a folder)")
+
+
 def test_every_card_states_published_numbers_of_methods_and_metrics_that_exist():
     found = [claim for name in card_files() for one in read_card(name).get("published", []) for claim in
              claims_of(one["method"], name)]  # fmt: skip
