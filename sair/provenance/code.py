@@ -27,6 +27,7 @@ from sair.common.files import file_sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = ("sair", "baselines")
+INSTALLED = frozenset(["site-packages", "dist-packages"])  # folders of installed packages, in every environment
 FRAME = "sair.pipeline.job"  # imported by every script; it watches, logs and records, but changes no number
 _VARIES = r"\{[^{}]*\}|%[-+ 0#]*\d*(?:\.\d+)?[a-z]"  # the parts of a text that str.format and % replace
 # The frame also sets up torch (threads, determinism); this module therefore counts for all code that uses torch.
@@ -154,7 +155,7 @@ def _place(top: str, folder: Path) -> Path | None:
         return None
     found = _find(top)
     if found is not None:
-        return None if any(found.is_relative_to(installed) for installed in _installations()) else found
+        return None if _is_installed(found) else found
     # Look in the working folder, as find_class does; Python also accepts a folder without __init__.py as a package.
     beside = (folder / top / "__init__.py", folder / f"{top}.py", folder / top)
     return next((path.parent if path.name == "__init__.py" else path for path in beside if path.exists()), None)
@@ -170,6 +171,11 @@ def _find(top: str) -> Path | None:
     if spec.submodule_search_locations:
         return Path(next(iter(spec.submodule_search_locations)))
     return Path(spec.origin) if spec.has_location and spec.origin else None
+
+
+def _is_installed(found: Path) -> bool:
+    """Return whether a module is part of an installed package, also of another environment on Python's path."""
+    return not INSTALLED.isdisjoint(found.parts) or any(found.is_relative_to(folder) for folder in _installations())
 
 
 @cache

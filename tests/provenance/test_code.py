@@ -209,5 +209,13 @@ def test_an_installed_package_counts_by_its_version(project, tmp_path_factory, m
     assert "theirs" not in sys.modules
 
 
+def test_packages_of_another_environment_on_the_path_are_installed_ones(project, tmp_path_factory, monkeypatch):
+    other = tmp_path_factory.mktemp("environment") / "lib/python3.11/site-packages"
+    (other / "theirs").mkdir(parents=True)
+    (other / "theirs/__init__.py").touch()
+    monkeypatch.syspath_prepend(other)
+    assert code._module_of("theirs.model") is None and "theirs" not in code.closure("script.py", ["theirs:Model"])
+
+
 def test_a_missing_class_is_reported_by_its_job_only(project):
     assert code.fingerprint("script.py", ["no_such_package.module:Mine"])
