@@ -130,7 +130,7 @@ def complete(request: Request, order: Sequence[str] = ()) -> Request:
             f"{', '.join(request.folders)}: expected at least two trained methods of `{dataset}`, found "
             f"{', '.join(methods) or 'none'}. Checkpoints must lie beside the scores."
         )
-    return replace(request, dataset=dataset, methods=methods, pairs=[tuple(pair) for pair in pairs])
+    return replace(request, dataset=dataset, methods=methods, pairs=list(dict.fromkeys(map(tuple, pairs))))
 
 
 def _dataset(request: Request) -> str:
@@ -141,7 +141,9 @@ def _dataset(request: Request) -> str:
         names = [path.parent.name for path in Path(folder).glob("*/manifest.csv") if _scores(path.parent)]
         if not names or request.dataset not in ("", *names):
             of = f" of `{request.dataset}`" if request.dataset else ""
-            raise InputError(f"{folder}: contains no scores{of} (DATASET/METHOD/seed0/scores.csv). {RUN_FIRST}")
+            raise InputError(
+                f"{folder}: contains no scores{of} (DATASET/manifest.csv, DATASET/METHOD/seed0/scores.csv). {RUN_FIRST}"
+            )
         found.append(set(names))
     shared = [request.dataset] if request.dataset else sorted(set.intersection(*found))
     if len(shared) != 1:

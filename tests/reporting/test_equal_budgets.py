@@ -113,7 +113,8 @@ def test_a_measure_that_is_better_when_lower_has_the_same_verdicts(measured, who
 
 
 def test_a_pair_may_be_named_the_other_way_round(measured, tmp_path):
-    frame, page, _ = written(measured, tmp_path, pairs=[("liif", "sair")])
+    frame, page, _ = written(measured, tmp_path, pairs=[("liif", "sair")] * 2)
+    assert "all 28 comparisons" in page  # a pair counts once
     compute = frame[frame.equal == COMPUTE]
     assert compute[compute.verdict == "not measured"].results.tolist() == ["0.5"]
     assert set(compute[compute.results != "0.5"].verdict) == {"ahead"} and "LIIF − SAIR" in page
@@ -150,7 +151,7 @@ def test_a_method_that_is_not_trained_is_left_out_unless_it_is_named(few, tmp_pa
 
 
 DAMAGES = {
-    r"2: contains no scores \(DATASET/METHOD": lambda folder: shutil.rmtree(folder / "faces"),
+    r"2: contains no scores \(DATASET/manifest": lambda folder: shutil.rmtree(folder / "faces"),
     r"2: no such folder": shutil.rmtree,
     r"manifest\.csv: lists other images or masks": lambda folder: (folder / "faces/manifest.csv").write_text("others"),
     r"liif.seed1.checkpoint\.safetensors: no such checkpoint": lambda folder: (
