@@ -161,11 +161,14 @@ def compare(options: argparse.Namespace, random: Sequence[str], folder: Path) ->
 
 def pairs_of(options: argparse.Namespace) -> dict[str, Pair]:
     """Return the files of all pairs by id; ``sair.score`` refuses folders whose files do not belong together."""
-    folders = (options.truths, options.predictions, *([options.masks] if options.masks else []))
+    folders = [options.truths, options.predictions]
+    one = options.masks if options.masks and options.masks.is_file() else None
+    if options.masks and not one:
+        folders.append(options.masks)
     found = [images_by_id(folder) for folder in folders]
     if len({frozenset(files) for files in found}) > 1:
         sair.score(*folders, hole=options.hole, networks=False)  # its message names the files
-    masks = found[2] if options.masks else {}
+    masks = dict.fromkeys(found[0], one) if one else dict(*found[2:])
     white = options.hole == "white"
     return {name: Pair(path, found[1][name], masks.get(name), white) for name, path in sorted(found[0].items())}
 

@@ -28,7 +28,7 @@ def run(agreement, tmp_path, capsys):
 
     def compare(*measures, kinds=("noise", "shift"), masks=True, side=64):
         for number, kind in enumerate(kinds):
-            truth, prediction = pair(kind, side, side + 16)
+            truth, prediction = (np.roll(image, 9 * number, axis=0) for image in pair(kind, side, side + 16))
             hole = a_hole(side, side + 16)
             images = {"truth": truth, "prediction": prediction, "mask": hole.astype(np.uint8) * 255}
             for name, pixels in images.items():
@@ -103,6 +103,14 @@ def test_a_measure_without_a_library_has_its_number_and_the_reason(run, agreemen
     assert "no library has it" in text and "pip install" not in text
 
 
+def test_one_mask_may_be_for_all_images(run, agreement, tmp_path):
+    _, _, rows = run("l1_hole")
+    files = [str(tmp_path / name) for name in ("truth", "prediction", "mask/0.png", "one.json")]
+    assert agreement.main([*files[:2], "--masks", files[2], "--output", files[3], "--measures", "l1_hole"]) == 0
+    (row,) = json.loads((tmp_path / "one.json").read_text())["rows"]
+    assert row["here"] == pytest.approx(rows["l1_hole", "numpy"]["here"])
+
+
 def test_predictions_that_keep_known_pixels_are_blurred_there(run, agreement, tmp_path):
     _, prediction = pair("noise", 64, 80)
     hole = a_hole(64, 80)[..., None]
@@ -142,7 +150,9 @@ def test_networks_agree_on_published_and_on_random_weights(run):
 @pytest.mark.slow
 def test_features_and_distances_agree(run, nowhere):
     distances = ["fid", "kid", "kid_unpaired", "cmmd", "pids", "uids", "pidsheldout", "uidsheldout"]
-    status, text, rows = run("features_torchvision", *(f"{kind}_clip" for kind in distances), kinds=["noise"] * 3)
+    status, text, rows = run(
+        "features_torchvision", *(f"{kind}_clip" for kind in distances), kinds=["noise", "shift", "inverted"]
+    )
     assert status == 0, text
     row = rows["features_torchvision", "torchvision"]
     assert row["weights"] == "random" and row["difference"] < 1e-5 and row["here"] > 0.01
