@@ -98,7 +98,7 @@ def plan(request: Request) -> Plan:
         InputError: a folder or a mask is wrong, a method is unknown, none of the methods can run, or another run writes
             to the output folder.
     """
-    published = load_config([PUBLISHED, *request.configfiles])
+    published = _published(request.configfiles)
     files: list[str | Path] = [DEFAULT, PUBLISHED, *request.configfiles]
     check_config(published, files=files)
     _refuse_unread(published)
@@ -115,7 +115,7 @@ def plan(request: Request) -> Plan:
     project = Project(config, files=files)
     refuse_locked(project.results)  # before the config of a run that goes on is replaced
     file = Path(request.output) / "evaluate.yaml"
-    write_text(file, "# Written by `sair evaluate`; `sair verify` and snakemake read it.\n" + _differences(config))
+    _write(file, config)
     return Plan(project, file, wanted, missing, about)
 
 
@@ -149,7 +149,7 @@ def run(chosen: Plan, cores: int | None) -> list[str]:
                 f"{project.results}: the evaluation failed; see the error above. Run it again to continue."
             )
         config = merge(project.config, _rows(left, project.config["datasets"][DATASET]["test"]))
-        write_text(chosen.file, _differences(config))
+        _write(chosen.file, config)
         project = Project(config, files=[chosen.file])
         if _snakemake(chosen.file, cores, [table]) != 0:
             raise InputError(f"{table}: the table could not be made; see the error above.")
@@ -189,6 +189,27 @@ def _snakemake(file: Path, cores: int | None, targets: Iterable[str]) -> int:
 # The config
 
 
+def _published(configfiles: Sequence[str]) -> dict[str, Any]:
+    """Return the default config under ``PUBLISHED`` and further files, which may be files that this command wrote.
+
+    If a file gives the masks another source, such as families instead of a folder, keys of the former one are dropped.
+    """
+    config = load_config([PUBLISHED])
+    for file in configfiles:
+        given = read_mapping(file)
+        if _source(given) not in (None, _source(config)) and _source(config) is not None:
+            config["masks"] = {**config["masks"], MASKS: _kept(config)}
+        config = merge(config, given)
+    return config
+
+
+def _source(config: Mapping[str, Any]) -> Any:
+    """Return the source of the masks that a config names, None if it names none; the config was not checked yet."""
+    sets = config.get("masks")
+    masks = sets.get(MASKS) if isinstance(sets, Mapping) else None
+    return masks.get("source") if isinstance(masks, Mapping) else None
+
+
 def _config(request: Request, published: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Return the whole config of a request, and a sentence on its images and masks."""
     if request.limit is not None and request.limit < 1:
@@ -197,7 +218,7 @@ def _config(request: Request, published: dict[str, Any]) -> tuple[dict[str, Any]
     images = images_by_id(request.images)
     names = list(images)[: request.limit]
     _refuse_small([images[name] for name in names], size)
-    masks, buckets, about = _masks(request, {name: images[name] for name in names})
+    masks, buckets, about = _masks(request, {name: images[name] for name in names}, published["buckets"])
     dataset = {"source": "folder", "images": request.images, "test_images": request.images, "masks": MASKS}
     changes: dict[str, Any] = {
         "results": request.output.rstrip("/") or request.output,
@@ -243,11 +264,12 @@ def _refuse_small(images: Sequence[Path], size: int) -> None:
             )
 
 
-def _masks(request: Request, images: Mapping[str, Path]) -> tuple[dict[str, Any], list[list[float]], str]:
-    """Return the mask set of a request, its buckets, and a sentence on how masks belong to images."""
+def _masks(
+    request: Request, images: Mapping[str, Path], buckets: list[list[float]]
+) -> tuple[dict[str, Any], list[list[float]], str]:
+    """Return the mask set of a request, those of the config's buckets that it has, and a sentence on the masks."""
     path = Path(request.masks).expanduser()
     if families := _families(request):
-        buckets = load_config([PUBLISHED, *request.configfiles])["buckets"]
         masks = {"source": "family", "family": families}
         return masks, buckets, f"each under a mask of {', '.join(families_of(masks))}"
     paired = {"source": "paired", "path": request.masks, "hole": request.hole}
@@ -268,7 +290,7 @@ def _masks(request: Request, images: Mapping[str, Path]) -> tuple[dict[str, Any]
     if len(found) == 1:
         [only] = found.values()
         return {**paired, "path": str(only)}, WHOLE, f"all under the mask {only}"
-    buckets = _filled_buckets(found.values(), request)
+    buckets = _filled_buckets(found.values(), request, buckets)
     shown = ", ".join(f"{low}-{high} %" for low, high in buckets)
     return {**paired, "source": "folder"}, buckets, f"each under a drawn mask of every hole ratio ({shown})"
 
@@ -306,9 +328,8 @@ def _no_masks(masks: str) -> str:
     )
 
 
-def _filled_buckets(masks: Iterable[Path], request: Request) -> list[list[float]]:
+def _filled_buckets(masks: Iterable[Path], request: Request, given: list[list[float]]) -> list[list[float]]:
     """Return the hole-ratio buckets of the config that have masks."""
-    given = load_config([PUBLISHED, *request.configfiles])["buckets"]
     buckets = [Bucket(low, high) for low, high in given]
     found = set()
     for path in progress(list(masks), desc="read masks", unit="mask"):
@@ -324,10 +345,12 @@ def _filled_buckets(masks: Iterable[Path], request: Request) -> list[list[float]
     return kept
 
 
-def _differences(config: Mapping[str, Any]) -> str:
-    """Return the YAML of the keys in which a config differs from the default one."""
+def _write(file: Path, config: Mapping[str, Any]) -> None:
+    """Write a config's differences from the default one, over which snakemake reads it, and from ``PUBLISHED``."""
     default = read_mapping(DEFAULT)
-    return yaml.safe_dump(_changed(default, config), sort_keys=False, allow_unicode=True)
+    changed = merge(_changed(default, config), _changed(merge(default, read_mapping(PUBLISHED)), config))
+    text = yaml.safe_dump(changed, sort_keys=False, allow_unicode=True)
+    write_text(file, f"# Written by `sair evaluate`, which reads it again, as do `sair verify` and snakemake.\n{text}")
 
 
 def _changed(base: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:

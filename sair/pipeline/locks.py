@@ -10,6 +10,7 @@ import errno
 import fcntl
 import json
 import os
+import re
 import socket
 import sys
 import time
@@ -24,6 +25,8 @@ from sair.common.errors import InputError
 
 WAIT = 120.0  # seconds that a job waits for the job of an earlier run to end
 SLURM_JOB = "SLURM_JOB_ID"  # the environment variable that Slurm sets in a job
+_LARGEST_PROCESS = 2**31 - 1  # that the system can be asked for
+_SLURM_NUMBER = re.compile(r"([0-9][0-9A-Za-z_.+-]*)?")  # of a job, also one of an array or of a federation
 _NO_LOCKS = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)  # the file system, or how it is mounted, has no locks
 
 _held: list[TextIO] = []  # keeps streams open: closing a stream releases its lock
@@ -57,8 +60,8 @@ class Held(Exception):
         holder: that process; None if the lock file does not name it.
     """
 
-    def __init__(self, holder: Holder | None) -> None:
-        super().__init__(str(holder or "another process"))
+    def __init__(self, holder: Holder | None, path: Path) -> None:
+        super().__init__(str(holder or f"{path} does not name it; `fuser {path}` does"))
         self.holder = holder
 
 
@@ -110,14 +113,14 @@ def claim(path: Path) -> TextIO:
                 raise
             stream, locks = open(path, "a+", encoding="utf-8"), False  # noqa: SIM115 - the caller closes it
         if stream is None:
-            raise Held(_holder(path))
+            raise Held(_holder(path), path)
         if _is_file(stream, path):  # and not one that its last holder has removed in the meantime
             break
         stream.close()
     holder = _holder(path)
     if holder is not None and _lives(holder, locks):
         stream.close()
-        raise Held(holder)
+        raise Held(holder, path)
     stream.truncate(0)
     stream.write(json.dumps(asdict(_this_process())) + "\n")
     stream.flush()
@@ -172,12 +175,18 @@ def _this_process() -> Holder:
 
 
 def _holder(path: Path) -> Holder | None:
-    """Return the holder that a lock file names; None if it names none."""
+    """Return the holder that a lock file names; None if it names none, for example because the file is damaged."""
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-        return Holder(str(facts["host"]), int(facts["process"]), str(facts["slurm_job"]), str(facts["since"]))
-    except (OSError, ValueError, TypeError, KeyError):
+        holder = Holder(facts["host"], facts["process"], facts["slurm_job"], facts["since"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):  # not text, not JSON, or nested too deeply
         return None
+    texts = (holder.host, holder.slurm_job, holder.since)
+    if not all(isinstance(text, str) and text.isprintable() for text in texts) or type(holder.process) is not int:
+        return None
+    # For the system, 0 and negative numbers are groups of processes.
+    is_process = 0 < holder.process <= _LARGEST_PROCESS
+    return holder if is_process and _SLURM_NUMBER.fullmatch(holder.slurm_job) else None
 
 
 def _is_file(stream: TextIO, path: Path) -> bool:

@@ -138,7 +138,17 @@ def _is_record(facts: Any) -> bool:
         return False
     values = [value for key in ("inputs", "outputs", "versions") for value in facts[key].values()]
     values += [facts["config"].get("results", ""), facts.get("precision", "")]
-    return all(isinstance(value, str) for value in values) and isinstance(facts.get("tf32", {}), dict)
+    if not all(isinstance(value, str) for value in values) or not isinstance(facts.get("tf32", {}), dict):
+        return False
+    amounts = [facts.get(key) for key in ("wall_seconds", "threads", "peak_memory_mib", "peak_gpu_memory_mib")]
+    if isinstance(prediction := facts.get("prediction"), dict):
+        amounts += [prediction.get(key) for key in ("images", "seconds_per_image", "parameters")]
+    return all(value is None or is_amount(value) for value in amounts)
+
+
+def is_amount(value: Any) -> bool:
+    """Return whether a value from JSON is a number from 0 to 1e30: an amount of seconds, bytes or operations."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1e30
 
 
 def changed(results: str | Path, checkouts: Collection[str] = ()) -> Iterator[tuple[str, str]]:

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from sair.common.errors import InputError
 from sair.common.file_kinds import SAFETENSORS, kind_of, safetensors_metadata
-from sair.provenance.records import read_record
+from sair.provenance.records import is_amount, read_record
 from sair.reporting.conditions import record_folder
 
 TERA = 1e12
@@ -92,9 +92,12 @@ def counted(checkpoint: Path) -> Counted:
         facts: Any = (
             json.loads(safetensors_metadata(checkpoint)["sair"]) if kind_of(checkpoint) == SAFETENSORS else None
         )
-        parameters, steps, operations = (float(facts.get(key, math.nan)) for key in Counted._fields)
+        amounts = [facts.get(key) for key in Counted._fields]
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
-        raise InputError(f"{checkpoint}: not a checkpoint of this project. Delete it and train again.") from None
+        amounts = None
+    if amounts is None or not all(amount is None or is_amount(amount) for amount in amounts):
+        raise InputError(f"{checkpoint}: not a checkpoint of this project. Delete it and train again.")
+    parameters, steps, operations = (math.nan if amount is None else float(amount) for amount in amounts)
     return Counted(parameters, steps, operations * steps)
 
 
@@ -104,10 +107,9 @@ def _seconds(file: Path) -> tuple[float, float]:
     if not path.is_file():
         return math.nan, math.nan
     facts = read_record(path)
-    try:
-        used = float(facts["wall_seconds"]) * max(1, int(facts["threads"]))
-    except (KeyError, TypeError, ValueError):
+    if facts.get("wall_seconds") is None or facts.get("threads") is None:
         return math.nan, math.nan
+    used = float(facts["wall_seconds"]) * max(1, int(facts["threads"]))
     return (math.nan, used) if facts.get("device_type") == "cuda" else (used, math.nan)
 
 

@@ -20,7 +20,7 @@ from sair.data.embedded.strokes import draw_strokes
 from sair.data.freeze import freeze_images, freeze_manifest
 from sair.data.manifest import read_manifest, read_pair
 from sair.methods.spec import load_spec
-from sair.pipeline.config import load_config
+from sair.pipeline.config import check_config, load_config
 from sair.pipeline.locks import claimed
 from sair.pipeline.project import Project
 from sair.weights.sources import entry
@@ -72,6 +72,27 @@ def test_other_masks_are_drawn_for_each_image_in_the_buckets_that_have_some(tmp_
     assert written["masks"]["masks"]["source"] == "folder" and written["buckets"] == [[20, 40]]
     assert "every hole ratio (20-40 %)" in chosen.about
     assert yaml.safe_load(plan(with_(request, limit=1)).file.read_text())["datasets"]["images"]["test"] == 1
+
+
+@pytest.mark.parametrize("kind", ["family", "paired", pytest.param("folder", marks=pytest.mark.slow)])
+def test_the_config_of_a_run_is_accepted_again(tmp_path, kind):
+    """By snakemake, which reads it over the default config, and by this command, which reads config/published.yaml."""
+    request = draw(tmp_path, ["a", "b"], masks=["a", "b"])
+    drawn = draw(tmp_path / "more", ["x"], masks=["1", "2"], mask_size=64).masks
+    masks = {"family": "lama_thin,box", "paired": request.masks, "folder": drawn}
+    more = tmp_path / "more.yaml"
+    more.write_text("masks: {masks: {seed: 7, shrink: pillow_bicubic}}")
+    chosen = plan(with_(request, masks=masks[kind], configfiles=[str(more)]))
+    again = load_config([chosen.file])
+    check_config(again)
+    assert again["masks"]["masks"]["source"] == kind
+    assert again == chosen.project.config
+    # The size and the methods are those of the file, though published.yaml has others.
+    second = with_(request, size=None, methods=(), output=f"{tmp_path}/second", configfiles=[str(chosen.file)])
+    expected = {**chosen.project.config, "results": second.output}
+    assert plan(with_(second, masks=masks[kind])).project.config == expected
+    other = masks["paired" if kind == "family" else "family"]
+    assert plan(with_(second, masks=other)).project.config["masks"]["masks"]["seed"] == 7, "masks of another source"
 
 
 def test_families_of_published_masks_are_drawn(tmp_path):

@@ -287,7 +287,7 @@ def set_of(**spec):
             set_of(family=[{"path": "a/m", "hole": "white"}, {"path": "b/m", "hole": "white"}]),
             "the folder a/m is called 'm', as another family of the set is. Give it another `name`",
         ),
-        (set_of(family="box", path="x"), "masks.strokes.path: only `source: folder` has this key"),
+        (set_of(family="box", path="x"), "masks.strokes.path: only `source: folder` and `source: paired` have"),
         (set_of(family="box"), "tables.table1.claims: the paper's table is divided by hole ratio.*`by: ratio`"),
         (
             {"masks": {"strokes": {"source": "strokes", "train": 2, "family": "box"}}},

@@ -126,7 +126,7 @@ WRONG = [
     ({"datasets": {"faces": {"clusters": "x"}}}, "datasets.faces.clusters: only `source: folder` has this key"),
     ({"datasets": {"a": FOLDER | {"test_images": "b", "test_list": "c"}}}, "a.test_list: give `test_images` or"),
     ({"datasets": {"a": FOLDER | {"crop": 9, "stretch": True}}}, "datasets.a.stretch: give `crop` or `stretch`"),
-    ({"masks": {"strokes": {"hole": "white"}}}, "masks.strokes.hole: only `source: folder` has this key"),
+    ({"masks": {"strokes": {"hole": "white"}}}, "strokes.hole: only `source: folder` and `source: paired` have"),
     ({"semantics": {"dataset": "photos"}}, "semantics.dataset: 'photos' has no labels"),
     ({"semantics": {"dataset": "face"}}, "semantics.dataset: there is no 'face'. Did you mean faces"),
     ({"tables": {"table5": {"dataset": "photos"}}}, "tables.table5.dataset: 'photos', but its labels are compared"),

@@ -85,11 +85,48 @@ def test_a_job_of_another_machine_holds_where_locks_are_kept_to_one(tmp_path, mo
         assert json.loads(path.read_text())["process"] == os.getpid()
 
 
-@pytest.mark.parametrize("content", ["", "text", "[1]", '{"host": "node7"}', '{"host": 1, "process": "x"}'])
-def test_a_lock_file_without_a_record_holds_nothing(tmp_path, content):
-    path = tmp_path / "job.lock"
-    path.write_text(content)
-    locks.claim(path).close()
+DAMAGED = ["", "text", "\0", "[1]", "[" * 10**5, "null", '{"host": "node7"}', '{"host": 1, "process": "x"}']
+NUMBERS = ["Infinity", "-Infinity", "NaN", "1e400", "1" * 400, str(2**31), "0", "-1", "1.0", "true", "null", '"12"']
+DAMAGED += [
+    f'{{"host": "node7", "process": {it}, "slurm_job": "", "since": ""}}' for it in (*NUMBERS, "[12]", '{"a": 1}')
+]
+TEXTS = [
+    ("slurm_job", "35; x"),
+    ("slurm_job", "-x"),
+    ("slurm_job", 35),
+    ("host", None),
+    ("host", "\x1b"),
+    ("since", {}),
+]
+DAMAGED += [json.dumps({"host": "node7", "process": 1, "slurm_job": "", "since": ""} | {k: v}) for k, v in TEXTS]
+
+
+@pytest.mark.parametrize("locking", [True, False])
+@pytest.mark.parametrize("content", DAMAGED)
+def test_a_damaged_lock_file_holds_nothing(tmp_path, monkeypatch, content, locking):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    if not locking:
+        monkeypatch.setattr(fcntl, "flock", refuse)
+    for host in (None, "node7"):
+        if host:
+            monkeypatch.setattr("socket.gethostname", lambda: "node7")
+        path = tmp_path / "job.lock"
+        path.write_bytes(content.encode())
+        locks.claim(path).close()
+        assert json.loads(path.read_text())["process"] == os.getpid()
+
+
+def test_the_holder_of_a_damaged_lock_file_can_be_found(other):
+    path, _ = other
+    path.write_text(DAMAGED[-1])
+    expected = rf"{path} does not name it; `fuser {path}` does.*delete {path}"
+    with pytest.raises(InputError, match=expected), locks.claimed(path, wait=0):
+        pass
+    path.rename(path.with_name(".lock"))
+    with pytest.raises(InputError, match=r"another run is writing here \(.*fuser"):
+        driver.lock(path.parent)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])

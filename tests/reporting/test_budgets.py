@@ -36,6 +36,12 @@ def test_what_was_not_recorded_is_not_stated(tmp_path):
     save(before / "checkpoint.safetensors", {"w": torch.zeros(1)}, {"steps": 100})
     assert not budget_of([before / "scores.csv"]).known
     assert budget_table({"a": "A"}, {"a": NO_BUDGET}) == ""
+    for wrong in (math.inf, -1, 10**400, "9", [9]):
+        save(
+            before / "checkpoint.safetensors", {"w": torch.zeros(1)}, {"parameters": 9, "operations": 5, "steps": wrong}
+        )
+        with pytest.raises(InputError, match=r"checkpoint\.safetensors: not a checkpoint of this project"):
+            budget_of([before / "scores.csv"])
     (before / "checkpoint.safetensors").write_bytes(b"no checkpoint")
     with pytest.raises(InputError, match=r"checkpoint\.safetensors: not a checkpoint of this project"):
         budget_of([before / "scores.csv"])

@@ -1,6 +1,7 @@
 """Test that tables state the conditions under which rows were computed, and how their rows differ."""
 
 import json
+import math
 
 import pytest
 
@@ -100,6 +101,9 @@ def test_files_that_are_not_records_are_refused(row, tmp_path):
     facts = json.loads(path.read_text())
     torn = [{"rule": 5}, {"inputs": None}, {"outputs": {"a": 1}}, {"versions": []}, {"tf32": "on"}]
     torn.append({"config": {"results": 5}})
+    wrong = (math.inf, math.nan, -1, 10**400, "4", True, [1])
+    torn += [{key: value} for key in ("wall_seconds", "threads", "peak_memory_mib") for value in wrong]
+    torn += [{"prediction": {key: value}} for key in ("seconds_per_image", "parameters") for value in wrong]
     for text in ("", "[]", "{}", "\x00", "[" * 10**5, *(json.dumps(facts | part) for part in torn)):
         (tmp_path / "provenance/faces/a/seed0/predict.json").write_text(text)
         with pytest.raises(InputError, match=r"predict\.json: not the record of a job"):
