@@ -14,6 +14,7 @@ from typing import Any, cast
 import pandas as pd
 
 from sair.common.errors import InputError
+from sair.common.progress import warn
 from sair.evaluation.checks import same_size
 from sair.evaluation.folders import optional, score_folders
 from sair.evaluation.metrics.metric import PairNetwork
@@ -127,6 +128,8 @@ def compare(
     with tempfile.TemporaryDirectory() as folder:
         before, after = (_as_file(scores, Path(folder, name)) for name, scores in (("b", reference), ("a", variant)))
         verdicts = comparison.compare(before, after, least)
+        if same := comparison.same_scores(before, after, verdicts):
+            warn(same)
     return comparison.to_frame(verdicts)
 
 

@@ -60,8 +60,8 @@ def run_evaluate(options: argparse.Namespace) -> int:
     names = [name.strip() for part in options.methods or () for name in part.split(",") if name.strip()]
     chosen = plan(
         Request(
-            options.images, options.masks, options.output, tuple(dict.fromkeys(names)), options.hole, options.size,
-            options.limit, options.draw, tuple(options.configfile),
+            options.images, ",".join(options.masks), options.output, tuple(dict.fromkeys(names)), options.hole,
+            options.size, options.limit, options.draw, tuple(options.configfile),
         )
     )  # fmt: skip
     print(f"Evaluates {', '.join(chosen.ready)} on {chosen.about}.")
@@ -110,8 +110,9 @@ def run_score(options: argparse.Namespace) -> None:
 
 def run_compare(options: argparse.Namespace) -> int:
     """Compare two score files; return 2 if a metric got worse."""
+    from sair.common.progress import warn
     from sair.pipeline.config import DEFAULT, check_config, load_config
-    from sair.reporting.comparison import WORSE, compare, parse_least, terms, to_text
+    from sair.reporting.comparison import WORSE, compare, parse_least, same_scores, terms, to_text
 
     least = parse_least(options.least)
     if not least and (options.configfile or DEFAULT.is_file()):
@@ -119,6 +120,8 @@ def run_compare(options: argparse.Namespace) -> int:
         check_config(config, files=[DEFAULT, *options.configfile])
         least = config["regression"]["least"]
     verdicts = compare(options.reference, options.variant, least)
+    if same := same_scores(options.reference, options.variant, verdicts):
+        warn(same)
     print(to_text(verdicts), *terms(options.reference, options.variant, verdicts, least), sep="\n")
     return 2 if any(verdict.outcome == WORSE for verdict in verdicts) else 0
 

@@ -57,7 +57,7 @@ def _refuse_empty(options: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sair",
         description="Image inpainting benchmark: commands that do not need the workflow. `sair COMMAND --help` explains"
         " one of them; training and tables are run by snakemake.",
@@ -125,7 +125,7 @@ def _parser() -> argparse.ArgumentParser:
         help="where LPIPS is computed (default: auto, a GPU where there is one)",
     )  # fmt: skip
     score.add_argument(
-        "--metrics", type=lambda text: text.split(","), default=[], metavar="NAME,...",
+        "--metrics", type=lambda text: text.split(","), action="extend", default=[], metavar="NAME,...",
         help="optional metrics to measure, too, for example dists,changed (docs/metrics.md lists them)",
     )  # fmt: skip
     score.add_argument("--jobs", type=int, metavar="N", help="threads (default: all cores); scores do not depend on it")
@@ -205,6 +205,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _Once(argparse.Action):
+    """Stores the value of an option, and refuses a second one, which would silently replace the first."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        given = namespace.__dict__.setdefault("_given", set())
+        if option and self.dest in given:
+            raise argparse.ArgumentError(self, "is given twice. Give it once.")
+        given.add(self.dest)
+        setattr(namespace, self.dest, values)
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose options, and those of its sub-commands, may be given once, unless they collect their values."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.register("action", None, _Once)
+
+
 def _command(commands: Any, name: str, help: str, **more: Any) -> argparse.ArgumentParser:
     """Add a command; its own help page begins with the sentence that the list of commands shows."""
     return commands.add_parser(name, help=help, description=f"{help[0].upper()}{help[1:]}.", **more)
@@ -222,6 +243,7 @@ def _add_evaluate(commands: Any) -> None:
     evaluate.add_argument(
         "--masks",
         required=True,
+        action="append",
         metavar="PATH",
         help="folder of masks, or one mask for all images. Masks with the images' names belong to them; of others, "
         "each image gets one of every hole ratio. Or families, separated by commas: published ones, and folders of "

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from sair.commands.missing import missing_parts
-from sair.common.errors import InputError, near
+from sair.common.errors import InputError, near, refuse
 from sair.common.files import read_mapping, write_text
 from sair.common.images import read_mask, stored_size
 from sair.common.listing import images_by_id, list_images
@@ -21,6 +21,7 @@ from sair.common.progress import progress
 from sair.common.signals import on_sigterm
 from sair.data.buckets import Bucket, bucket_of, families_of
 from sair.data.families.registry import NAMES, OBJECTS
+from sair.data.paired import size_fault
 from sair.methods.origins import merge
 from sair.pipeline.config import DEFAULT, check_config, load_config
 from sair.pipeline.driver import PARENT, refuse_locked
@@ -264,6 +265,16 @@ def _refuse_small(images: Sequence[Path], size: int) -> None:
             )
 
 
+def _refuse_other_sizes(masks: Mapping[str, Path], images: Mapping[str, Path], is_only: bool) -> None:
+    """Refuse masks of another size than their images at once, and not only in the job that reads them."""
+    faults = []
+    for name, image in images.items():
+        hole, shape = stored_size(masks[name]), stored_size(image)
+        if sorted(hole) != sorted(shape):  # a camera's rotation flag, which the job applies, may exchange the sides
+            faults.append(size_fault(masks[name], hole, image, shape, is_only))
+    refuse(faults)
+
+
 def _masks(
     request: Request, images: Mapping[str, Path], buckets: list[list[float]]
 ) -> tuple[dict[str, Any], list[list[float]], str]:
@@ -274,12 +285,14 @@ def _masks(
         return masks, buckets, f"each under a mask of {', '.join(families_of(masks))}"
     paired = {"source": "paired", "path": request.masks, "hole": request.hole}
     if path.is_file():
+        _refuse_other_sizes(dict.fromkeys(images, path), images, is_only=True)
         return paired, WHOLE, f"all under the mask {request.masks}"
     if not path.exists():
         raise InputError(_no_masks(request.masks))
     found = images_by_id(path)
     named = [name for name in images if name in found]
     if len(named) == len(images) and not request.draw:
+        _refuse_other_sizes(found, images, is_only=False)
         return paired, WHOLE, "each under the mask of its name"
     if named and not request.draw:
         lacking = next(name for name in images if name not in found)
@@ -287,8 +300,9 @@ def _masks(
             f"{request.masks}: {len(named)} of {len(images)} images have a mask of their name, but {lacking} has none. "
             "Add it, or use --draw to give each image masks that are drawn from the folder."
         )
-    if len(found) == 1:
+    if len(found) == 1 and not request.draw:
         [only] = found.values()
+        _refuse_other_sizes(dict.fromkeys(images, only), images, is_only=True)
         return {**paired, "path": str(only)}, WHOLE, f"all under the mask {only}"
     buckets = _filled_buckets(found.values(), request, buckets)
     shown = ", ".join(f"{low}-{high} %" for low, high in buckets)

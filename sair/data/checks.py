@@ -22,9 +22,10 @@ from sair.common.images import read_mask, read_rgb, stored_size
 from sair.common.listing import list_images
 from sair.data.buckets import as_buckets, folders_of
 from sair.data.clusters import clusters_of
+from sair.data.cropping import crop_side
 from sair.data.masks import MaskSet
 from sair.data.paired import check_pairs
-from sair.data.sources import classes_of, crop_side, label_file, labelled, makers, split_folder
+from sair.data.sources import classes_of, label_file, labelled, makers, split_folder
 
 SAMPLES = 24  # images that are opened, spread evenly over a set; of masks whose order is checked, ten times as many
 

@@ -12,8 +12,9 @@ from sair.common.errors import InputError, refuse
 from sair.common.images import read_mask, read_rgb
 from sair.common.listing import images_by_id
 from sair.data.buckets import Bucket, bucket_of
+from sair.data.cropping import square
 from sair.data.shrinking import NEAREST, shrink
-from sair.data.sources import split_folder, square
+from sair.data.sources import split_folder
 
 
 class PairedMasks:
@@ -81,6 +82,23 @@ def mask_files(path: str | Path, ids: Sequence[str]) -> list[Path]:
     return [found[name] for name in ids]
 
 
+def size_fault(mask: Path, hole: tuple[int, ...], image: Path, shape: tuple[int, ...], is_only: bool) -> str:
+    """Return the message on a mask that has another size than its image.
+
+    Args:
+        mask, hole: the mask, and its height and width.
+        image, shape: the image, and its height and width.
+        is_only: whether it is the mask of all images.
+    """
+    remedy = (
+        "One mask for all images needs images of its size: give a folder with a mask of each image's name and size, or "
+        "a folder of square masks that are drawn for images of any size (`source: folder`; `sair evaluate --draw`)."
+        if is_only
+        else "Resize the mask to its image with nearest neighbour."
+    )
+    return f"{mask}: {hole[1]}x{hole[0]} pixels, but {image} has {shape[1]}x{shape[0]}. {remedy}"
+
+
 def check_pairs(dataset: Mapping[str, Any], masks: Mapping[str, Any]) -> str:
     """Check that each test image has a mask of its size, and describe what was found.
 
@@ -97,10 +115,7 @@ def check_pairs(dataset: Mapping[str, Any], masks: Mapping[str, Any]) -> str:
     for (_, image), file in zip(images, files, strict=True):
         hole, shape = read_mask(file, masks["hole"]), read_rgb(image).shape[:2]
         if hole.shape != shape:
-            faults.append(
-                f"{file}: {hole.shape[1]}x{hole.shape[0]} pixels, but {image} has {shape[1]}x{shape[0]}. Resize the "
-                "mask to its image with nearest neighbour."
-            )
+            faults.append(size_fault(file, hole.shape, image, shape, Path(masks["path"]).expanduser().is_file()))
         ratios.append(float(hole.mean()))
     refuse(faults)
     return (

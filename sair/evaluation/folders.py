@@ -23,6 +23,8 @@ from sair.evaluation.pairs import NetworkQueue, Networks, Target, networks_of, s
 from sair.evaluation.threads import in_parts, threads
 
 ID = "{id}"
+RESIZE = "resize masks with nearest neighbour"
+ONE_MASK = "one mask for all images needs images of its size: give a folder with a mask of each image's name and size"
 
 
 def score_folders(
@@ -174,7 +176,7 @@ class _Scorer:
         if files.masks is None:
             return truth, prediction, None
         mask = read_mask(files.masks[name], self._hole)
-        same_size(files.masks[name], mask, files.truths[name], truth, "resize masks with nearest neighbour")
+        same_size(files.masks[name], mask, files.truths[name], truth, ONE_MASK if files.one_mask else RESIZE)
         return truth, prediction, mask
 
     def _score(self, name: str, truth: np.ndarray, prediction: np.ndarray, mask: np.ndarray | None) -> _Scored:
@@ -202,6 +204,7 @@ class _Files:
 
     Attributes:
         truths, predictions, masks: their paths by id; ``masks`` is None without masks.
+        one_mask: whether all images have the same mask.
     """
 
     def __init__(self, truth_dir: Path, prediction_dir: Path, mask_path: Path | None) -> None:
@@ -210,6 +213,7 @@ class _Files:
         self.truths: dict[str, Path] = {}
         self.predictions: dict[str, Path] = {}
         self.masks: dict[str, Path] | None = None
+        self.one_mask = False
 
     def pair(self, prediction_name: str, mask_name: str) -> None:
         """Find the files of each id and refuse missing and extra ones."""
@@ -229,7 +233,7 @@ class _Files:
             self.masks = self._named(masks, mask_name, "mask")
         _same_ids(self.truths, self._truth_dir, self.predictions, self._prediction_dir, "prediction")
         if for_all:
-            self.masks = dict.fromkeys(self.truths, for_all)
+            self.masks, self.one_mask = dict.fromkeys(self.truths, for_all), True
         elif masks is not None and self.masks is not None:
             _same_ids(self.truths, self._truth_dir, self.masks, masks, "mask")
 

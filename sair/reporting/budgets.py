@@ -93,6 +93,7 @@ def counted(checkpoint: Path) -> Counted:
             json.loads(safetensors_metadata(checkpoint)["sair"]) if kind_of(checkpoint) == SAFETENSORS else None
         )
         amounts = [facts.get(key) for key in Counted._fields]
+        amounts = [None if amount != amount else amount for amount in amounts]  # nan: not counted
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError):
         amounts = None
     if amounts is None or not all(amount is None or is_amount(amount) for amount in amounts):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,6 +115,30 @@ def compare(
     ]
 
 
+def same_scores(
+    reference: str | Path | Sequence[str | Path],
+    variant: str | Path | Sequence[str | Path],
+    verdicts: Sequence[Verdict],
+) -> str:
+    """Return a warning if both sides are the same; "" otherwise.
+
+    Args:
+        reference, variant: same as in ``compare``.
+        verdicts: the result of ``compare``.
+    """
+    sides = [[paths] if isinstance(paths, str | Path) else list(paths) for paths in (reference, variant)]
+    for first, second in product(*sides):
+        if os.path.samefile(first, second):
+            names = " and ".join(dict.fromkeys(map(str, (first, second))))
+            return f"{names}: reference and variant are the same file. Name the scores of two methods."
+    if all(v.difference.mean == v.difference.low == v.difference.high == 0 for v in verdicts):
+        return (
+            "reference and variant have the same scores for every image, so they are copies, or of the same "
+            "predictions. Check the paths."
+        )
+    return ""
+
+
 def _verdict(key: Key, difference: Difference, decision: Decision, least: float | None) -> Verdict:
     parts = difference.components
     low, high = parts.distribution(least).interval if parts else (math.nan, math.nan)
@@ -134,7 +160,7 @@ def parse_least(words: Sequence[str]) -> dict[str, float]:
     """Return the least differences that a command line gives as ``psnr=0.2``.
 
     Raises:
-        InputError: a word is not such a pair.
+        InputError: a word is not such a pair, or a measure is given twice.
     """
     least = {}
     for word in words:
@@ -147,6 +173,8 @@ def parse_least(words: Sequence[str]) -> dict[str, float]:
             raise InputError(
                 f"--least {word}: expected MEASURE=VALUE, such as psnr=0.2. Measures: {', '.join(JUDGED)}."
             )
+        if name in least:
+            raise InputError(f"--least {word}: {name} is given twice. Give each measure once.")
         least[name] = value
     return least
 

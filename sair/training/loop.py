@@ -28,6 +28,7 @@ import lightning
 import numpy as np
 import pandas as pd
 import torch
+from lightning.fabric.plugins.environments import LightningEnvironment, TorchElasticEnvironment
 from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
@@ -373,7 +374,10 @@ def _fabric(processes: int, device: str) -> lightning.Fabric:
             f"training: {processes} processes need a GPU each, but {torch.cuda.device_count()} are visible. Lower "
             "`processes`."
         )
-    fabric = lightning.Fabric(accelerator=accelerator, strategy="ddp" if processes > 1 else "auto", devices=processes)
+    # Else Fabric would take a Slurm or MPI job around it for the launcher of its processes, and refuse other numbers.
+    environment = TorchElasticEnvironment() if TorchElasticEnvironment.detect() else LightningEnvironment()
+    strategy = "ddp" if processes > 1 else "auto"
+    fabric = lightning.Fabric(accelerator=accelerator, strategy=strategy, devices=processes, plugins=environment)
     fabric.launch()
     return fabric
 

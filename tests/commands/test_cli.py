@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -207,3 +208,36 @@ def test_options_that_a_checkpoint_makes_meaningless_are_refused(words, name, fi
     line = f"inpaint @a/x.png @masks/x.png -o @o.png --checkpoint @text {words}"
     status, text = run(arguments(line, files), capsys)
     assert status == 1 and f"error: {name}: has no effect with --checkpoint" in text
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "inpaint a.png m.png -o a.png -o b.png",
+        "inpaint a.png m.png -o a.png --output=a.png",
+        "score t p -o a.csv --masks m --masks n",
+        "evaluate --images a --images b --masks m -o r",
+        "weights fetch --to a --to b",
+        "methods --show sair --show liif",
+    ],
+)
+def test_an_option_that_takes_one_value_is_refused_twice(words, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(words.split())
+    assert re.search(r"argument \S+: is given twice\. Give it once", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "values"),
+    [
+        ("score t p -o a.csv --metrics dists,changed --metrics dists", "metrics", ["dists", "changed", "dists"]),
+        ("score t p -o a.csv", "metrics", []),
+        ("evaluate --images a --masks box --masks half -o r --methods lama --methods mat", "masks", ["box", "half"]),
+        ("evaluate --images a --masks m -o r --methods lama --methods mat", "methods", ["lama", "mat"]),
+        ("compare a b --least psnr=0.1 --least ssim=0.01", "least", ["psnr=0.1", "ssim=0.01"]),
+        ("doctor --configfile a --configfile b", "configfile", ["a", "b"]),
+    ],
+)
+def test_an_option_that_takes_several_values_collects_them(words, name, values):
+    for _ in range(2):  # the second time there is nothing left of the first
+        assert getattr(cli._parser().parse_args(words.split()), name) == values

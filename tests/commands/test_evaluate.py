@@ -122,6 +122,23 @@ def test_a_single_mask_is_that_of_all_images(tmp_path, whole):
     assert yaml.safe_load(chosen.file.read_text())["masks"]["masks"]["path"] == path
 
 
+@pytest.mark.parametrize("whole", ["file", "folder", "named"])
+def test_masks_of_another_size_than_their_images_are_refused_at_once(tmp_path, whole):
+    request = draw(tmp_path, ["a", "b"], masks=["a", "b"] if whole == "named" else ["m"])
+    draw(tmp_path, ["b"], size=(80, 64))
+    masks = f"{request.masks}/m.png" if whole == "file" else request.masks
+    expected = rf"{masks}\S*: 64x70 pixels, but {request.images}/b\.png has 64x80\. "
+    remedy = "Resize the mask" if whole == "named" else "One mask for all images needs .*give a folder .*--draw"
+    with pytest.raises(InputError, match=expected + remedy):
+        plan(with_(request, masks=masks))
+
+
+def test_a_folder_of_one_square_mask_can_be_drawn_for_images_of_all_sizes(tmp_path):
+    request = draw(tmp_path, ["a"], masks=["m"], mask_size=64)
+    draw(tmp_path, ["b"], size=(80, 64))
+    assert plan(with_(request, draw=True)).project.config["masks"]["masks"]["source"] == "folder"
+
+
 @pytest.mark.parametrize(
     ("names", "masks", "change", "message"),
     [
@@ -195,8 +212,8 @@ def test_the_rule_that_shrinks_masks_can_be_chosen(tmp_path):
 
 def test_a_mask_of_another_size_is_refused_before_anything_is_made(tmp_path, config):
     request = draw(tmp_path, ["a"], masks=["a"])
-    write_png(tmp_path / "masks/a.png", np.full((40, 40), 255, np.uint8))
     settings = yaml.safe_load(plan(request).file.read_text())
+    write_png(tmp_path / "masks/a.png", np.full((40, 40), 255, np.uint8))
     from sair.data.checks import check_sets
 
     with pytest.raises(InputError, match=r"a\.png: 40x40 pixels, but .*a\.png has 64x70. Resize the mask"):

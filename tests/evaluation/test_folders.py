@@ -65,6 +65,13 @@ def test_a_folder_is_scored_by_id(folders, network):
         assert row.ratio == 100 * hole.sum() / hole.size
 
 
+def test_one_mask_for_images_of_other_sizes_is_refused_with_a_remedy(folders):
+    mask = next(path for path in sorted((folders / "masks").rglob("*.png")))
+    expected = rf"{mask}: \d+x\d+ pixels .*, but {folders}/truth/\S+ has \d+x\d+\. .*one mask for all .*give a folder"
+    with pytest.raises(ValueError, match=expected):
+        score_folders(folders / "truth", folders / "prediction", mask, networks=False)
+
+
 def test_without_masks_there_are_no_mask_columns(folders):
     frame = score(folders, masks=False)
     assert list(frame.columns) == ["id", "psnr", "ssim", "l1", "lpips"]

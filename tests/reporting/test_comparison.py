@@ -1,6 +1,8 @@
 """Test the regression check: better and worse scores are reported, an identical rerun is no difference."""
 
 import math
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -10,7 +12,7 @@ from sair.commands.cli import main
 from sair.common.errors import InputError
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.statistics import holm
-from sair.reporting.comparison import compare
+from sair.reporting.comparison import compare, parse_least
 
 
 def write(path, shift=0.0, images=40):
@@ -78,3 +80,29 @@ def test_scores_that_the_measure_cannot_have_are_refused(tmp_path, measure, valu
     pd.DataFrame([row, row | {"id": "b", measure: value}]).to_csv(tmp_path / "a.csv", index=False)
     with pytest.raises(InputError, match=f"line 3, {measure}: .*, expected .* to "):
         compare(tmp_path / "a.csv", tmp_path / "a.csv")
+
+
+def test_a_measure_is_given_one_least_difference():
+    assert parse_least(["psnr=0.1", "ssim=0.01"]) == {"psnr": 0.1, "ssim": 0.01}
+    with pytest.raises(InputError, match=r"--least psnr=0.2: psnr is given twice"):
+        parse_least(["psnr=0.1", "psnr=0.2"])
+
+
+@pytest.mark.parametrize("kind", ["path", "detour", "link", "hard link", "copy"])
+def test_that_both_sides_are_the_same_is_stated(tmp_path, capsys, kind):
+    first, second = write(tmp_path / "a.csv"), str(tmp_path / "b.csv")
+    if kind == "detour":
+        second = f"{tmp_path}/../{tmp_path.name}/a.csv"
+    elif kind == "link":
+        Path(second).symlink_to(first)
+    elif kind == "hard link":
+        Path(second).hardlink_to(first)
+    elif kind == "copy":
+        shutil.copy(first, second)
+    else:
+        second = first
+    assert main(["compare", first, second]) == 0
+    expected = "have the same scores for every image" if kind == "copy" else "are the same file"
+    names = [first, second] if kind not in ("path", "copy") else []
+    warning = capsys.readouterr().err
+    assert expected in warning and all(name in warning for name in names)

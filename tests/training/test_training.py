@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 
+import lightning
 import pandas as pd
 import psutil
 import pytest
 import torch
 import yaml
+from lightning.fabric.plugins.environments import LightningEnvironment
 
 from baselines.lama import LaMa
 from sair.common import runtime
@@ -433,6 +435,37 @@ def test_several_processes_that_are_asked_to_stop_save_their_state(data, tmp_pat
     [done] = set(re.findall(r"tiny: stopped on request; state saved after step (\d+)", printed))
     assert checkpoint.load(state)[1]["done"] == int(done)
     assert not psutil.wait_procs(others, 10)[1]
+
+
+SLURM = {
+    "SLURM_JOB_ID": "35",
+    "SLURM_JOB_NAME": "driver",
+    "SLURM_NTASKS": "1",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+}
+SLURM |= {"SLURM_NODEID": "0", "SLURM_NODELIST": "node1", "SLURM_NTASKS_PER_NODE": "1", "SLURM_JOB_NODELIST": "node1"}
+
+
+@pytest.mark.parametrize("around", ["no job", "one task", "four tasks", "third task"])
+def test_a_job_around_a_training_does_not_launch_its_processes(tmp_path, monkeypatch, recwarn, around):
+    """Neither ``srun``, which is on the path of a login node, nor the tasks of a job concern a training's processes."""
+    (tmp_path / "srun").write_text("#!/bin/sh\nexit 1\n")
+    (tmp_path / "srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    changes = {"four tasks": {"SLURM_NTASKS": "4"}, "third task": {"SLURM_NTASKS": "4", "SLURM_PROCID": "2"}}
+    for name, value in ({} if around == "no job" else SLURM | changes.get(around, {})).items():
+        monkeypatch.setenv(name, value)
+    if around == "four tasks":  # as `sbatch --ntasks=4` sets them
+        monkeypatch.delenv("SLURM_NTASKS_PER_NODE")
+    for count in (1, 2):
+        # Not launched: that would start a second process.
+        monkeypatch.setattr(lightning.Fabric, "launch", lambda fabric: None)
+        fabric = loop._fabric(count, "cpu")
+        environment = fabric._connector.cluster_environment
+        assert isinstance(environment, LightningEnvironment) and fabric.global_rank == 0
+        assert fabric._strategy.num_processes == count if count > 1 else fabric.world_size == 1
+    assert not [warning for warning in recwarn if "srun" in str(warning.message)]
 
 
 def launched(recipe, data, out):

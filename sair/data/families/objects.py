@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from scipy import ndimage
 
 from sair.common.errors import InputError
 from sair.common.images import read_labels
 from sair.common.listing import list_images
+from sair.data.cropping import square
 from sair.data.families.drawing import integer
 
 # Shares of the image, those of LaMa's object masks (``min_mask_area`` and ``max_object_area`` of its SegmentationMask).
 SMALLEST, LARGEST = 0.02, 0.3
+WHOLE = {"enlarge": True}  # any label map can be drawn from, however small
 TRIES = 200  # label maps; when none of so many has a region of these sizes, the folder is refused
 
 
@@ -44,7 +45,7 @@ class ObjectMasks:
         """
         for _ in range(TRIES):
             path = self._files[integer(rng, 0, len(self._files))]
-            regions = self._regions(_squared(read_labels(path), side))
+            regions = self._regions(square(read_labels(path).astype(np.int32), side, path, WHOLE))
             if regions:
                 mask = regions[integer(rng, 0, len(regions))]
                 return np.ascontiguousarray(mask[:, ::-1] if rng.random() < 0.5 else mask)
@@ -65,12 +66,3 @@ class ObjectMasks:
             fits = (sizes >= SMALLEST * labels.size) & (sizes <= LARGEST * labels.size)
             found += [parts == part for part in np.flatnonzero(fits) + 1]
         return found
-
-
-def _squared(labels: np.ndarray, side: int) -> np.ndarray:
-    """Return the central square of a label map, resized by nearest neighbour."""
-    height, width = labels.shape
-    length = min(height, width)
-    top, left = (height - length) // 2, (width - length) // 2
-    square = Image.fromarray(labels[top : top + length, left : left + length].astype(np.int32))
-    return np.array(square.resize((side, side), Image.Resampling.NEAREST))
