@@ -108,10 +108,18 @@ class Components(NamedTuple):
         return Uncertainty(self.mean, math.sqrt(total), 1 / inverse if inverse else math.inf)
 
     def distribution(self, least: float | None) -> Uncertainty:
-        """Return the measured distribution, or with one seed the one that assumes a spread; error nan without both."""
-        if (found := self.measured) is not None:
+        """Return the measured distribution, or with one seed the one that assumes a spread; error nan without both.
+
+        If one method has several seeds and the other has one, nothing measures the spread of the latter: then it is
+        the wider of the two.
+        """
+        found = self.measured
+        if least is None:
+            return found or Uncertainty(self.mean, math.nan, math.nan)
+        if found is not None and min(self.counts) > 1:
             return found
-        return Uncertainty(self.mean, math.nan, math.nan) if least is None else self.assuming(least)
+        known = self.assuming(least)
+        return known if found is None or known.error > found.error else found
 
     def outlook(self, least: float | None, higher_is_better: bool) -> Outlook:
         """Return the probabilities of better, equivalent and worse.

@@ -101,8 +101,8 @@ def seeds(used: Mapping[str, Sequence[int]], spread: bool = False) -> str:
     if single:
         text += (
             f" One training (seed {only}) of the others: their numbers are of these weights. Compared with several "
-            "trainings of another method, one training is taken to vary as much as that method does; between two of "
-            "them the spread is that of `regression.least`."
+            "trainings of another method, one training is taken to vary as much as that method does, or by "
+            "`regression.least` if that is more; between two of them it is `regression.least`."
         )
     return text
 

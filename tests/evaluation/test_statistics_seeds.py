@@ -93,6 +93,19 @@ def test_one_seed_against_several_is_as_uncertain_as_one_training():
     assert found.assuming(LEAST).error ** 2 == pytest.approx(ONE_TRAINING**2 * 1.25 + found.images)
 
 
+def test_a_single_training_is_not_as_certain_as_a_steady_rival():
+    """Three equal trainings of one method say nothing about how much the other's would vary."""
+    rng = np.random.default_rng(0)
+    image = rng.normal(30, 0.5, 100)
+    parts = components(np.tile(image + 1, (3, 1)), (image + rng.normal(0, 0.1, 100))[None])
+    assert parts.counts == (3, 1) and parts.measured.error < parts.assuming(0.2).error
+    assert parts.distribution(0.2) == parts.assuming(0.2) and parts.distribution(None) == parts.measured
+    wild = components(image + np.array([[-2.0], [0.0], [2.0]]), image[None])
+    assert wild.distribution(0.2) == wild.measured, "a spread that was measured to be larger counts"
+    steady = components(np.tile(image + 1, (3, 1)), np.tile(image, (3, 1)))
+    assert steady.distribution(0.2) == steady.measured, "both were trained several times"
+
+
 def test_several_seeds_can_show_a_smaller_difference_and_contradict_a_larger_one():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, 100)
