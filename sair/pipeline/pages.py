@@ -59,18 +59,24 @@ def conventions_inputs(project: Project) -> ConventionsInputs:
 
 
 def report_inputs(project: Project) -> ReportInputs:
-    """Return the inputs of a complete report."""
+    """Return the inputs of a complete report.
+
+    The report of a dataset without training images, such as that of ``sair evaluate``, is of this dataset only: tables
+    of others, whose methods would be trained, are not missing in it.
+    """
     config = project.config
     dataset, seed = config["report"]["dataset"], config["seeds"][0]
+    datasets = [dataset] if config["datasets"][dataset]["train"] == 0 else list(config["datasets"])
+    belonging = [shown for shown in map(project.layout, config["tables"]) if shown.dataset in datasets]
     tables = [shown.name for shown in map(project.layout, project.tables(QUALITY)) if shown.dataset == dataset]
     rows = dict.fromkeys(method for table in tables for method in project.rows(table))
     folders = {m: project.run_folder(dataset, m, seed) for m in rows if not project.method(m)["sees_truth"]}
     maps = config["figures"].get("semantic_maps")
     return ReportInputs(
-        tables={table: f"{project.results}/{table}.csv" for table in config["tables"]},
-        claims=f"{project.results}/claims.csv" if claims_inputs(project) else None,
+        tables={shown.name: f"{project.results}/{shown.name}.csv" for shown in belonging},
+        claims=f"{project.results}/claims.csv" if any(shown.has_claims for shown in belonging) else None,
         logs={m: f"{folder}/train.csv" for m, folder in folders.items() if project.is_trained(m)},
-        maps=project.figures("semantic_maps", maps["dataset"]) if maps else [],
+        maps=project.figures("semantic_maps", maps["dataset"]) if maps and maps["dataset"] in datasets else [],
         images=f"{project.results}/{dataset}/images.csv",
         manifest=project.manifest(dataset),
         scores={m: f"{folder}/scores.csv" for m, folder in folders.items()},

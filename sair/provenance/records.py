@@ -37,6 +37,12 @@ LIBRARIES = (  # libraries whose version can change a number
     "open_clip_torch",
     "lpips",
     "pytorch-fid",
+    # Methods that are not trained here:
+    "opencv-contrib-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "diffusers",
+    "transformers",
 )
 
 

@@ -27,6 +27,7 @@ from PIL import Image
 from sair.common.errors import InputError
 from sair.common.files import write_text
 from sair.common.images import pixel_sha256, read_rgb
+from sair.data.buckets import by_family
 from sair.data.manifest import manifest_hash, read_manifest
 from sair.evaluation.metrics.registry import METRICS
 from sair.reporting import claims, markup
@@ -34,7 +35,7 @@ from sair.reporting.budgets import COUNTED
 from sair.reporting.embedding import image_uri, json_number
 from sair.reporting.figures import read_log, validations
 from sair.reporting.gallery import KEPT, gallery
-from sair.reporting.inputs import QUALITY, ReportInputs, layout
+from sair.reporting.inputs import QUALITY, ReportInputs, bucket_names, layout
 from sair.reporting.measured import family_of
 from sair.reporting.rows import read_frame
 from sair.reporting.standings import CHANCES
@@ -128,9 +129,17 @@ def _about(config: Mapping[str, Any], inputs: ReportInputs) -> dict[str, Any]:
         "seeds": config["seeds"],
         "results": config["results"],
         "manifest": manifest_hash(inputs.manifest)[:12] if found else None,
+        "masks": _masks(config, name),
         "images": len({row.id for row in read_manifest(inputs.manifest)}) if found else None,
         "metrics": {name: metric.facts() for name, metric in METRICS.items()},
     }
+
+
+def _masks(config: Mapping[str, Any], dataset: str) -> str:
+    """Return which masks each test image has, in a few words."""
+    if by_family(config["masks"][config["datasets"][dataset]["masks"]]):
+        return "one mask of every family"
+    return "one mask of every size" if len(bucket_names(config, dataset)) > 1 else "one mask"
 
 
 def _missing(config: Mapping[str, Any], inputs: ReportInputs, parts: Mapping[str, Any]) -> list[dict[str, str]]:

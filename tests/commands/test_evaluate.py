@@ -22,7 +22,9 @@ from sair.data.manifest import read_manifest, read_pair
 from sair.methods.spec import load_spec
 from sair.pipeline.config import check_config, load_config
 from sair.pipeline.locks import claimed
+from sair.pipeline.pages import report_inputs
 from sair.pipeline.project import Project
+from sair.reporting.report import _masks
 from sair.weights.sources import entry
 
 QUICK = ("mean_fill", "biharmonic")
@@ -100,6 +102,16 @@ def test_families_of_published_masks_are_drawn(tmp_path):
     written = yaml.safe_load(chosen.file.read_text())
     assert written["masks"]["masks"] == {"source": "family", "family": ["lama_thin", "box"], "train": 0}
     assert chosen.project.layout("evaluation").buckets == ("lama_thin", "box")
+
+
+def test_the_report_is_of_the_images_only(tmp_path):
+    default = Project(load_config())
+    assert default.config["tables"].keys() == report_inputs(default).tables.keys() > {"table1"}
+    chosen = plan(with_(draw(tmp_path, ["a"], masks=["a"]), masks="lama_thin,box"))
+    found = report_inputs(chosen.project)
+    assert list(found.tables) == ["evaluation"] and found.claims is None and not found.maps
+    assert _masks(chosen.project.config, "images") == "one mask of every family"
+    assert _masks(default.config, "faces") == "one mask of every size"
 
 
 def test_folders_of_masks_are_families_beside_published_ones(tmp_path):

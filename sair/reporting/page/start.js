@@ -5,7 +5,7 @@ const { about } = data;
 $('dataset').textContent = about.dataset;
 $('results').textContent = `${about.results}/`;
 $('facts').textContent = [
-  `${about.size} × ${about.size} pixels`, about.images && `${about.images} test images, each under one mask of every size`, `preset ${about.preset}`,
+  `${about.size} × ${about.size} pixels`, about.images && `${about.images} test images, each under ${about.masks}`, `preset ${about.preset}`,
   `seed${about.seeds.length > 1 ? 's' : ''} ${about.seeds.join(', ')}`, about.manifest && `manifest ${about.manifest}`,
 ].filter(Boolean).join(' · ');
 $('warning').hidden = about.as_published;
