@@ -47,6 +47,7 @@ def project(config, tmp_path_factory, frozen_split):
     found.methods["liif"]["label"] = EVIL
     # The paper's row would name it; as a variant it goes by its own label.
     found.methods["liif"]["tables"] = {"table1": None}
+    found.methods["liif"]["stands_for"] = {"row": "LIIF", "equal": "compute"}
     data = folder / "faces"
     rows = read_manifest(frozen_split(data, test=IMAGES))
     for number, (name, level) in enumerate(METHODS.items()):
@@ -298,6 +299,14 @@ def test_controls_count_for_a_columns_scale_only_where_fewer_than_two_methods_co
     rows = [("control", 0, 10), *(("paper", *interval) for interval in competing)]
     table = {"rows": [{"group": group, "cells": {"x": {"low": low, "high": high}}} for group, low, high in rows]}
     assert desk.run(f"scale({json.dumps(table)}, 'x')(4)") == place
+
+
+@needs_browser
+def test_a_claim_at_another_budget_has_a_line_of_its_own(desk):
+    """LIIF stands for itself at equal compute here: its method has no row of the paper's table."""
+    heads = desk.run("[...document.querySelectorAll('#claims tbody th')].map((head) => head.textContent)")
+    assert "SAIR > LIIF (sair, liif, equal compute)" in heads and "SAIR > LaMa" in heads
+    assert not any("false" in head or "undefined" in head for head in heads)
 
 
 @needs_browser

@@ -260,7 +260,11 @@ function claims(section) {
     const [low, high] = ranges[row.metric] ?? [0, 0];
     ranges[row.metric] = [Math.min(low, ...seen), Math.max(high, ...seen)];
   }
-  const lines = new Map(rows.map((row) => [claimLine(row, ranges[row.metric], plain, headings), row]));
+  const ordering = (row) => [row.table, row.better, row.worse].join();
+  const pairs = new Map();  // ordering -> the pairs of methods that represent it
+  for (const row of rows) pairs.set(ordering(row), (pairs.get(ordering(row)) ?? new Set()).add(`${row.method}, ${row.against}`));
+  const named = (row) => (pairs.get(ordering(row)).size > 1 ? `${row.method || '–'}, ${row.against || '–'}${row.equal && `, equal ${row.equal}`}` : '');
+  const lines = new Map(rows.map((row) => [claimLine(row, named(row), ranges[row.metric], plain, headings), row]));
   const table = make('table', { class: 'grid', role: 'grid', 'aria-label': 'The paper’s orderings' }, make('thead', {}, heads), make('tbody', {}, ...lines.keys()));
   const text = (column) => (x, y, sign) => sign * x.cells[column].textContent.localeCompare(y.cells[column].textContent, 'en', { numeric: true });
   const number = (key) => byNumber((line) => lines.get(line)[key]);
@@ -311,7 +315,7 @@ function claimPlot(row, [low, high]) {
   return plot;
 }
 
-function claimLine(row, bounds, plain, headings) {
+function claimLine(row, methods, bounds, plain, headings) {
   const { name, decimals } = metricOf(row.metric);
   const number = (value) => (value === null ? '–' : signed(value, decimals));
   const values = [
@@ -319,7 +323,7 @@ function claimLine(row, bounds, plain, headings) {
     row.n > 0 ? number(row.difference) : '–', '', '', '', row.n || '–', row.table.replace(/^table(?=\d+$)/, ''),
   ];
   const cells = values.map((value, k) => make('td', { class: plain.has(headings[k + 1]) && 'plain' }, value));
-  const line = make('tr', {}, make('th', { scope: 'row' }, `${row.better} > ${row.worse}`), ...cells);
+  const line = make('tr', {}, make('th', { scope: 'row' }, `${row.better} > ${row.worse}`, methods ? make('small', {}, ` (${methods})`) : undefined), ...cells);
   answer(line, row, bounds);
   return line;
 }
