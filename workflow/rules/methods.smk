@@ -64,7 +64,7 @@ rule segment:
     input:
         # The method's own encoder, because text embeddings of another one do not match.
         clip=lambda w: project.encoder(w.method, w.seed)
-        or project.encoder_folder("clip", w.seed) + "/checkpoint.safetensors",
+        or f"{project.encoder_folder('clip', w.seed)}/checkpoint.safetensors",
         images=f"{RESULTS}/{{dataset}}/images.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         method=lambda w: project.checkpoint(w.method, w.dataset, w.seed),
