@@ -9,6 +9,7 @@ import pytest
 from helpers.pairs import a_hole, pair
 
 import sair
+import sair.evaluation.conventions  # imports scikit-image before a test pretends that it is missing
 from sair.common.errors import InputError
 from sair.common.images import read_rgb, write_png
 from sair.evaluation.metrics.registry import METRICS
