@@ -101,6 +101,7 @@ HOSTILE = [
     "evaluate --images @a --masks @none -o @out", "evaluate --images @a --masks @a -o @out --size 0",
     "evaluate --images @a --masks @a -o @out --methods no_such --size 8", "evaluate --images @a --masks @a -o @binary",
     "evaluate --images @a --masks @a -o @out --cores 0", "evaluate --images @a --masks @binary -o @out --size 16",
+    "budgets", "budgets @none @a -o @out", "budgets @a @b -o @out", "budgets @a -o @out --metric no_such",
 ]  # fmt: skip
 
 
