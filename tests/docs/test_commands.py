@@ -25,7 +25,7 @@ NOT_RUN = {
     r"sair convert": "of files of the authors (tests/commands/test_convert.py)",
     r"sair new-method": "writes into the project (tests/commands/test_new_method.py)",
     r"sair doctor": "of data sets that are not here (tests/commands/test_doctor.py)",
-    r"sair budgets": "of finished runs (tests/commands/test_budgets.py)",
+    r"sair budgets": "of finished runs (tests/commands/test_budgets_command.py)",
     r"sair evaluate": "of folders of the reader (tests/commands/test_evaluate.py)",
     r"sair inpaint .*weights/": "with weights of the authors",
 }
