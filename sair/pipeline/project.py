@@ -51,7 +51,7 @@ class Project:
 
     def _check_names(self) -> None:
         """Refuse a config that names a method or table that does not exist."""
-        for name in self.config.get("fewest_seeds", {}):
+        for name in self.config.get("fewest_seeds") or {}:
             check_name("fewest_seeds", name, self.methods)
         if "variant" in self.config:
             check_name("variant", self.config["variant"], self.methods)

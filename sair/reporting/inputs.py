@@ -125,7 +125,7 @@ def training_seeds(config: Mapping[str, Any], name: str) -> list[int]:
     """
     seeds = list(config["seeds"])
     further = (number for number in count() if number not in config["seeds"])
-    return seeds + list(islice(further, max(0, config.get("fewest_seeds", {}).get(name, 1) - len(seeds))))
+    return seeds + list(islice(further, max(0, (config.get("fewest_seeds") or {}).get(name, 1) - len(seeds))))
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,11 @@ def test_ctrl_c_causes_no_traceback(files):
     fifo = files / "never.yaml"
     os.mkfifo(fifo)  # reading it waits for a writer, so the command waits here
     line = [sys.executable, "-m", "sair", "doctor", "--configfile", str(fifo)]
-    process = subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A shell's background jobs, and so tests that are started as one, ignore the signal, and their children would, too.
+    process = subprocess.Popen(
+        line, **pipes, env=ENVIRONMENT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)
+    )
     writer = os.open(fifo, os.O_WRONLY)  # returns once it reads
     process.send_signal(signal.SIGINT)
     assert process.wait() == 130

@@ -139,17 +139,17 @@ def workspace(folder, make):
     """Copy the workflow with SAIR only, the sets under the paper's paths, and paper.yaml adapted to this machine."""
     shutil.copytree("workflow", folder / "workflow")
     shutil.copytree("config", folder / "config", ignore=lambda d, names: [
-        n for n in names if Path(d).name == "methods" and Path(n).stem not in ("sair", "liif", "lama", "mean_fill")
+        n for n in names if Path(d).name == "methods" and Path(n).stem not in ("sair", "liif", "mean_fill")
     ])  # fmt: skip
-    for name, row in (("liif", "LIIF"), ("lama", "LaMa")):
-        file = folder / f"config/methods/{name}.yaml"
-        file.write_text(file.read_text().replace(f"tables: {{table1: {row}, table2: {row}}}\n", ""))
+    liif = folder / "config/methods/liif.yaml"
+    liif.write_text(liif.read_text().replace("tables: {table1: LIIF, table2: LIIF}\n", ""))
     paper = folder / "config/paper.yaml"  # fewer files than the published sets, which the run would refuse
     paper.write_text(re.sub(r" *known: .*\n", "", paper.read_text()))
     small = make(folder / "data") | {
         "results": "results/small",
         "conventions": {"pairs": [["sair", "mean_fill"]]},
         "preset": "mini",
+        "fewest_seeds": None,
         "image_size": 64,
         "figures": {kind: {"methods": ["sair"]} for kind in ("qualitative", "semantic_maps", "training_curves")},
         "training": {"epochs": 16, "batch": 4, "scale": 0.02, "workers": 0, "precision": "fp32", "save_every": 100},

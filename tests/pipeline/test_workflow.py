@@ -37,6 +37,7 @@ SETTINGS = {
         "qualitative": {"methods": ["mean_fill", "sair"], "images": 1},
         "semantic_maps": {"methods": ["sair"], "images": 1},
     },
+    "fewest_seeds": None,
     "fid": False,  # independent of the weights on this machine
     "regression": {"reference": "reference"},
     "conventions": {"pairs": [["sair", "liif"]]},
