@@ -128,9 +128,9 @@ def test_columns_are_those_of_the_table_or_the_paper_or_all(config):
 def test_a_dry_run_of_a_table_without_semantics_trains_no_clip(tmp_path, tables, encoders):
     for name in ("workflow", "config"):
         shutil.copytree(name, tmp_path / name)
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"tables": tables, "fid": False, "figures": {
-        "qualitative": {"methods": ["liif"]}
-    }}))  # fmt: skip
+    figures = {"qualitative": {"methods": ["liif"]}}
+    mine = {"tables": tables, "fid": False, "fewest_seeds": None, "figures": figures}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(mine))
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--configfile", "mine.yaml"]
     result = subprocess.run(
         [*command, "--", "results/mine.md"], cwd=tmp_path, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

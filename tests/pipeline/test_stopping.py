@@ -90,6 +90,7 @@ def test_stopped_while_faces_are_drawn(tmp_path, which, times, group):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
     )
     faces = tmp_path / "results/t/faces"
     deadline = time.monotonic() + 120
