@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from baselines.losses import adversarial
 from baselines.structureflow.resample import gaussian_resample
+from sair.models.resizing import average_pool
 
 EPS = 1e-8
 
@@ -17,25 +18,6 @@ EPS = 1e-8
 def least_squares(logits: Sequence[Tensor], real: bool) -> Tensor:
     """Return the LSGAN loss (Mao et al., ICCV 2017), mean over the discriminator's scales."""
     return torch.stack([adversarial(scale, real, "lsgan") for scale in logits]).mean()
-
-
-def average_pool(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return ``adaptive_avg_pool2d(x, size)`` as matrix products: CUDA differentiates it, but not deterministically.
-
-    Args:
-        x: (B, C, H, W), float32 or float64.
-        size: rows and columns of the result.
-    """
-    rows, columns = (_means(old, new, x) for old, new in zip(x.shape[-2:], size, strict=True))
-    return rows @ x @ columns.T
-
-
-def _means(old: int, new: int, like: Tensor) -> Tensor:
-    """Return the (new, old) matrix whose row i averages the positions from floor(i old/new) to ceil((i+1) old/new)."""
-    cell = torch.arange(new, device=like.device)[:, None]
-    position = torch.arange(old, device=like.device)
-    inside = (position >= cell * old // new) & (position < -(-(cell + 1) * old // new))
-    return inside.to(like.dtype) / inside.sum(1, keepdim=True)
 
 
 def sampling_correctness(

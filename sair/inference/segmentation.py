@@ -93,7 +93,8 @@ def load_semantic_method(path: str | Path, clip: CLIP, source: str | Path) -> Im
     if not isinstance(method, ImplicitInpainter) or method.semantic is None:
         raise InputError(f"{path}: a method without semantics; a table of segmentation needs one with `semantics`.")
     own, wanted = method.semantic.state_dict(), clip.dense.state_dict()
-    if own.keys() != wanted.keys() or not all(torch.equal(own[name], wanted[name]) for name in own):
+    same = torch.Tensor.is_same_size if method.train_semantic else torch.equal  # trained with the method, it has moved
+    if own.keys() != wanted.keys() or not all(same(own[name], wanted[name]) for name in own):
         raise InputError(
             f"{path}: its semantics are not those of {source}, so they cannot be compared with this CLIP's text. Use "
             "methods with `semantics: clip`, trained with this CLIP."

@@ -379,11 +379,14 @@ FUNCTIONS = {"liif": LocalImplicitFunction, "lte": LocalTextureEstimator}
 
 
 def interpolate(features: Tensor, members: Members) -> Tensor:
-    """Interpolate features themselves, bilinearly, (B, C, h, w) -> (B, Q, C). They get no gradient."""
+    """Interpolate features themselves, bilinearly, (B, C, h, w) -> (B, Q, C)."""
     batch, _, height, width = features.shape
+    if features.requires_grad:
+        values = look_up(cells_of(features), members.index.movedim(0, 1))
+        return _mean(values, members.weight.movedim(0, 1).to(values))
     cells = look_up_index(members.index.movedim(0, 2).flatten(1), height * width)
     # Looks up and adds in one pass, where separate operations write the four vectors of each query to memory.
     count = len(members.index)
-    table, weights = cells_of(features.detach()).flatten(0, 1), members.weight.movedim(0, 2).reshape(-1, count)
+    table, weights = cells_of(features).flatten(0, 1), members.weight.movedim(0, 2).reshape(-1, count)
     means = F.embedding_bag(cells.view(-1, count), table, per_sample_weights=weights.to(table), mode="sum")
     return means.unflatten(0, (batch, -1))

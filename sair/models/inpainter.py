@@ -39,6 +39,7 @@ from sair.models.implicit import (
 )
 from sair.models.published import read_published
 from sair.models.rendering import Chunk
+from sair.models.resizing import average_pool
 from sair.models.sam import DenseSAM
 
 SEMANTIC_ENCODERS = {"clip": dense_clip, "sam": DenseSAM}
@@ -76,20 +77,34 @@ class SemanticImplicitRepresentation(nn.Module):
         channels: size of an embedding.
         residual: the function adds to the interpolated embedding instead of replacing it; with ``zero_start`` it
             begins as plain interpolation.
+        pool: the function's grid has cells that are means of ``pool`` x ``pool`` embeddings, so it sees further and
+            less sharply. What it adds to keeps the embeddings' own grid.
         function: further arguments of ``LocalImplicitFunction``.
     """
 
-    def __init__(self, channels: int, residual: bool = True, zero_start: bool = True, **function: Any) -> None:
+    def __init__(
+        self, channels: int, residual: bool = True, zero_start: bool = True, pool: int = 1, **function: Any
+    ) -> None:
         super().__init__()
-        self.residual = residual
+        if pool < 1:
+            raise InputError(f"`sir`: a cell of {pool} x {pool} embeddings. `pool` is 1 or more.")
+        self.residual, self.pool = residual, pool
         self.function = LocalImplicitFunction(channels, channels, zero_start=zero_start, **function)
 
     def forward(self, embeddings: Tensor, coords: Tensor, rows: tuple[int, int] | None = None) -> Tensor:
         """Return the embeddings at coordinates, (B, C, h, w) and (B, Q, 2) -> (B, Q, C); ``rows``: see ``Members``."""
         height, width = embeddings.shape[-2:]
         members = neighbours(coords, height, width, rows=rows)
-        completed = self.function(embeddings, members)
+        completed = self._function(embeddings, members, coords)
         return completed + interpolate(embeddings, members) if self.residual else completed
+
+    def _function(self, embeddings: Tensor, members: Members, coords: Tensor) -> Tensor:
+        """Return the function's values, (B, Q, C), on its own grid."""
+        if self.pool == 1:
+            return self.function(embeddings, members)
+        height, width = (-(-side // self.pool) for side in embeddings.shape[-2:])
+        rows = None if members.rows is None else rows_around(*members.rows, embeddings.shape[-2], height)
+        return self.function(average_pool(embeddings, (height, width)), neighbours(coords, height, width, rows=rows))
 
 
 class ImplicitInpainter(nn.Module):
@@ -98,7 +113,7 @@ class ImplicitInpainter(nn.Module):
     Args:
         encoder: ``{name: app, channels, blocks}`` or ``{name: edsr, channels, blocks}``; None leaves appearance out
             (OUS).
-        semantic: the ``description`` of a trained ``CLIP`` or ``SAM``, whose image tower stays frozen; None leaves
+        semantic: the ``description`` of a trained ``CLIP`` or ``SAM``, whose image tower is used; None leaves
             semantics out (LIIF). Training fills it in from the checkpoint that the method's ``semantics`` names.
         sir: arguments of ``SemanticImplicitRepresentation``; None leaves the embeddings interpolated, not completed.
         air: the colour function, ``{name: liif, ...}`` or ``{name: lte, ...}`` with arguments of its class.
@@ -107,6 +122,8 @@ class ImplicitInpainter(nn.Module):
         hole_share: the part of them drawn from the hole; the rest is drawn from the whole image.
         align: weight of a term that pulls SIR's output at the queries towards the complete image's embedding: one minus
             the cosine. 0, the default, is the paper's loss.
+        train_semantic: train the semantic encoder, too, by the same loss, instead of keeping it frozen. Its embeddings
+            then need not stay near those of texts.
     """
 
     repeats_its_step = True  # ``sair.training.recorded``
@@ -122,12 +139,13 @@ class ImplicitInpainter(nn.Module):
         queries: int = 2304,
         hole_share: float = 0.5,
         align: float = 0.0,
+        train_semantic: bool = False,
     ) -> None:
         super().__init__()
         self.encoder = None if encoder is None else _named(ENCODERS, encoder)
         self.semantic = self.sir = None
         if semantic is not None:
-            self.semantic = _named(SEMANTIC_ENCODERS, semantic).requires_grad_(False)
+            self.semantic = _named(SEMANTIC_ENCODERS, semantic).requires_grad_(train_semantic)
             if sir is not None:
                 self.sir = SemanticImplicitRepresentation(self.semantic.channels, **sir)
         channels = 0 if self.encoder is None else self.encoder.channels
@@ -138,6 +156,7 @@ class ImplicitInpainter(nn.Module):
             raise InputError("`align` is a loss on SIR's output and requires `sir`.")
         self.air = _named(FUNCTIONS, air, channels, 3, extra=extra)
         self.lr, self.queries, self.hole_share, self.align = lr, queries, hole_share, align
+        self.train_semantic = train_semantic
 
     @staticmethod
     def read_authors_file(path: str | Path, parameters: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -161,7 +180,7 @@ class ImplicitInpainter(nn.Module):
         return described, weights
 
     def load_semantic(self, dense: nn.Module) -> None:
-        """Copy the weights of the frozen image tower from a trained ``CLIP.dense`` or ``SAM.dense``."""
+        """Copy the weights of the image tower from a trained ``CLIP.dense`` or ``SAM.dense``."""
         assert self.semantic is not None, "built without `semantic`"
         self.semantic.load_state_dict(dense.state_dict(), strict=True)
 
@@ -180,7 +199,7 @@ class ImplicitInpainter(nn.Module):
         image = (images * 2 - 1) * (1 - masks)
         embeddings = None
         if self.semantic is not None:
-            with torch.no_grad():
+            with torch.set_grad_enabled(self.train_semantic and torch.is_grad_enabled()):
                 embeddings = self.semantic(images, masks)
         # Without an encoder, use an empty feature grid (0 channels) at image resolution.
         appearance = image[:, :0] if self.encoder is None else self.encoder(image, masks)

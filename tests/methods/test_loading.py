@@ -329,3 +329,7 @@ def test_an_encoder_of_equal_size_and_other_weights_is_another_one(folder):
     load_semantic_method(folder / "mine.safetensors", clip, paths[0])
     with pytest.raises(InputError, match="its semantics are not those of"):
         load_semantic_method(folder / "mine.safetensors", load_clip(paths[1]), paths[1])
+    # An encoder that was trained with the method has other weights than the CLIP that it began as.
+    spec["parameters"]["train_semantic"] = True
+    checkpoint.save_method(folder / "trained.safetensors", Built(method, spec))
+    load_semantic_method(folder / "trained.safetensors", load_clip(paths[1]), paths[1])

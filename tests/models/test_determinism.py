@@ -11,12 +11,11 @@ from helpers.quick import quick
 from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from baselines.structureflow.losses import average_pool
 from sair.commands.conformance import samples
 from sair.methods.build import build
 from sair.methods.spec import method_names
 from sair.models.clip import IGNORE_INDEX, pixel_cross_entropy
-from sair.models.resizing import DeterministicResizing, resize
+from sair.models.resizing import DeterministicResizing, average_pool, resize
 from sair.weights.networks import Vgg16Features
 
 FACTS = yaml.safe_load((Path(__file__).parent / "nondeterministic.yaml").read_text())

@@ -8,7 +8,7 @@ from sair.common.errors import InputError
 from sair.methods.build import build
 from sair.methods.spec import load_spec
 from sair.models.encoders import AppEncoder, AtrousEncoder
-from sair.models.implicit import neighbours, pixel_centres
+from sair.models.implicit import interpolate, neighbours, pixel_centres, rows_around
 from sair.models.inpainter import SemanticImplicitRepresentation
 
 CLIP = {"name": "clip", "architecture": {
@@ -44,6 +44,55 @@ def test_sir_starts_as_interpolation():
     embeddings, coords = torch.randn(1, 8, 4, 5), pixel_centres(13, 11)[None]
     expected = torch.nn.functional.interpolate(embeddings, (13, 11), mode="bilinear", align_corners=False)
     torch.testing.assert_close(sir(embeddings, coords), expected.flatten(2).transpose(1, 2))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("size", [(6, 8), (5, 7)])
+def test_a_pooled_sir_has_means_of_embeddings_as_its_cells(size):
+    torch.manual_seed(0)
+    sir = SemanticImplicitRepresentation(8, residual=False, hidden=[16], zero_start=False, pool=2)
+    embeddings, coarse = torch.randn(1, 8, *size), [-(-side // 2) for side in size]
+    cells = torch.nn.functional.adaptive_avg_pool2d(embeddings, coarse)[0].flatten(1)
+    expected = sir.function.imnet.layers(torch.cat([cells, torch.zeros(2, cells.shape[1])]).T)
+    torch.testing.assert_close(sir(embeddings, pixel_centres(*coarse)[None])[0], expected)
+    coords = pixel_centres(29, 23)[None]
+    whole = sir(embeddings, coords).unflatten(1, (29, 23))
+    for first in range(0, 29, 7):  # an image's rows, some at a time
+        last = min(first + 6, 28)
+        rows = rows_around(first, last, 29, size[0])
+        some = sir(embeddings, coords.unflatten(1, (29, 23))[:, first : last + 1].flatten(1, 2), rows)
+        torch.testing.assert_close(some.unflatten(1, (-1, 23)), whole[:, first : last + 1])
+
+
+def test_a_pool_of_nothing_is_refused():
+    with pytest.raises(InputError, match="`pool` is 1 or more"):
+        method_of("sair", sir={"pool": 0})
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_the_semantic_encoder_learns_only_if_it_is_trained(trained):
+    images, masks = samples(2)
+    method = method_of("sair", train_semantic=trained, queries=64)
+    with torch.no_grad():  # at the start SIR adds nothing, and its function has no gradient
+        method.sir.function.imnet.layers[-1].weight.normal_(0, 0.1)
+    method.training_step({"images": images, "masks": masks}, lambda name, loss: loss.backward())
+    gradient = method.semantic.visual.conv1.weight.grad
+    assert (gradient is not None and gradient.abs().max() > 0) if trained else gradient is None
+    weights = {id(p) for group in method.optimizers()["sair"].param_groups for p in group["params"]}
+    assert (id(method.semantic.visual.conv1.weight) in weights) == trained
+
+
+def test_interpolation_has_the_gradient_of_torchs():
+    """Without a gradient it takes another path; both give the same values."""
+    features = torch.randn(2, 3, 4, 5, requires_grad=True)
+    members = neighbours(pixel_centres(9, 7)[None].expand(2, -1, -1), 4, 5)
+    ours = interpolate(features, members)
+    theirs = torch.nn.functional.interpolate(features, (9, 7), mode="bilinear").flatten(2).transpose(1, 2)
+    torch.testing.assert_close(ours, theirs)
+    torch.testing.assert_close(interpolate(features.detach(), members), theirs)
+    factor = torch.randn_like(theirs)
+    gradients = (torch.autograd.grad((values * factor).sum(), features)[0] for values in (ours, theirs))
+    torch.testing.assert_close(*gradients)
 
 
 @torch.no_grad()
