@@ -1,6 +1,6 @@
 """Check the statistics of methods on simulated tables of known differences, and print docs/statistics.md's tables.
 
-    python benchmarks/calibration.py                 # all designs: about forty minutes on one core
+    python benchmarks/calibration.py                 # all designs: about half an hour on one core
     python benchmarks/calibration.py --rounds 200    # a quick look
 
 A table has two methods, several seeds and images. Seeds, images and their combination move its scores by amounts that
@@ -219,7 +219,7 @@ def main() -> None:
     ]
     print(f"Coverage of 95 % intervals, in percent; {rounds} tables each, {rounds // 20} for the bootstraps\n")
     _print(lines, ["case", "seeds", "images", *INTERVALS])
-    few = max(rounds // 2, 1)
+    few = max(rounds // 4, 1)
     sizes = [(case, seeds, images) for case, seeds, images in _designs((*USUAL, OTHER[1])) if images < 1000]
     lines = [
         [case.name, seeds, images, *decisions(case, seeds, images, few)]

@@ -40,8 +40,9 @@ class Registry:
             name: load_spec(name, METHODS, config["preset"], config["training"], changes)
             for name in method_names(METHODS)
         }
+        of_encoders = config["training"] | config["semantics"].get("training", {})
         self.encoders = {
-            name: load_spec(name, SEMANTICS, config["preset"], config["training"]) for name in method_names(SEMANTICS)
+            name: load_spec(name, SEMANTICS, config["preset"], of_encoders) for name in method_names(SEMANTICS)
         }
         self._check_files(definitions)
         classes = list(classes_of(config["datasets"][config["semantics"]["dataset"]]))

@@ -78,7 +78,7 @@ def test_mistakes_are_one_line(page, tmp_path, capsys):
 def test_make_trains_each_budget_into_its_own_folder():
     files = {path.stem: path for path in Path("config/budgets").iterdir()}
     (line,) = (line for line in Path("Makefile").read_text().splitlines() if line.startswith("BUDGETS ?="))
-    assert sorted(line.split()[2:]) == sorted(files)
+    assert set(line.split()[2:]) == {"0.5", "1", "2", "4"} <= files.keys()
     for name, path in files.items():
         config = load_config(["config/budgets.yaml", path])
         assert config["results"] == f"results/budgets/{name}" and config["training"]["scale"] == float(name)

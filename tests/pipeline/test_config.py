@@ -161,6 +161,18 @@ def test_a_wrong_value_is_named(config, over, message):
     assert message in str(refused.value) and "\n" not in str(refused.value)
 
 
+def test_the_encoders_may_have_a_budget_of_their_own(config):
+    def budgets(**semantics):
+        settings = {"training": {"scale": 0.25}, "semantics": semantics}
+        project = Project(merge(config, settings))
+        return {spec["label"]: spec["training"]["scale"] for spec in (project.encoders["clip"], project.method("sair"))}
+
+    assert budgets() == {"CLIP": 0.25, "SAIR": 0.25}
+    assert budgets(training={"scale": 1}) == {"CLIP": 1, "SAIR": 0.25}
+    with pytest.raises(InputError, match=r"semantics\.training: unknown key 'scal'. Did you mean scale"):
+        budgets(training={"scal": 1})
+
+
 def test_a_map_of_a_dataset_with_other_classes_is_refused_where_it_is_drawn(config):
     other = merge(config, {"datasets": {"b": FACES}, "figures": {"semantic_maps": {"dataset": "b"}}})
     project = Project(other)
