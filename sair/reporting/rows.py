@@ -205,8 +205,8 @@ def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least
 
     The best is better than each of the others by the rule (``sair.evaluation.statistics.decide``), whose family is all
     comparisons of the table. A method that the best does not beat by this rule is tied with it. If nothing can be
-    decided, because the metric's seed spread is not known, no method is marked. Controls, and methods that see the
-    ground truth, do not compete.
+    decided, because the metric's seed spread is neither known nor measured by several seeds, no method is marked.
+    Controls, and methods that see the ground truth, do not compete.
 
     Args:
         rows: the table's lines.
@@ -231,7 +231,9 @@ def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least
         sign = 1 if METRICS[key[1]].higher_is_better else -1
         rivals = {rival: decision for (at, rival), decision in decisions.items() if at == key}
         tied = [rival for rival, decision in rivals.items() if decision.sign != sign]
-        # A single method does not lead. Without a known seed spread a tie would be as much a claim as a win.
-        if rivals and least_of(key[1], least) is not None:
+        spread = least_of(key[1], least) is not None or not any(math.isnan(d.method_p) for d in rivals.values())
+        # A single method does not lead. Without a seed spread, known or measured, a tie would be as much a claim as a
+        # win.
+        if rivals and spread:
             marks[key] = dict.fromkeys((leader, *tied), TIED) if tied else {leader: BEST}
     return Leaders(marks, decisions)

@@ -22,6 +22,16 @@ def test_a_method_is_best_only_if_a_paired_test_decides_it(gap, best):
     assert found.marks == {key: best}
 
 
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_without_a_known_spread_only_several_seeds_mark_the_best(seeds):
+    rng = np.random.default_rng(0)
+    samples = {name: rng.normal(mean, 0.01, (seeds, 40)) for name, mean in (("a", 0.5), ("b", 0.4))}
+    key = ("all", "miou")
+    rows = [Row(name, name, "paper", {key: estimate(values.mean(0))}, {}, seeds) for name, values in samples.items()]
+    found = leaders(rows, [key], lambda a, b, key: paired(samples[a], samples[b]), LEAST)
+    assert found.marks == {key: {"a": "best"} if seeds > 1 else {}}
+
+
 def test_lower_is_better_for_errors():
     key = ("all", "lpips")
     rows = [Row(name, name, "paper", {key: estimate(np.full(20, v))}, {}, 1) for name, v in (("a", 0.2), ("b", 0.1))]
