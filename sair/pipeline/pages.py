@@ -75,13 +75,19 @@ def report_inputs(project: Project) -> ReportInputs:
     return ReportInputs(
         tables={shown.name: f"{project.results}/{shown.name}.csv" for shown in belonging},
         claims=f"{project.results}/claims.csv" if any(shown.has_claims for shown in belonging) else None,
-        logs={m: f"{folder}/train.csv" for m, folder in folders.items() if project.is_trained(m)},
+        logs={m: project.of_every_seed(dataset, m, "train.csv") for m in folders if project.is_trained(m)},
         maps=project.figures("semantic_maps", maps["dataset"]) if maps and maps["dataset"] in datasets else [],
         images=f"{project.results}/{dataset}/images.csv",
         manifest=project.manifest(dataset),
         scores={m: f"{folder}/scores.csv" for m, folder in folders.items()},
         predictions={m: f"{folder}/predictions" for m, folder in folders.items()},
     )
+
+
+def training_logs(project: Project, dataset: str) -> dict[str, list[str]]:
+    """Return what the figure of training curves shows: label -> the train.csv of each seed of a method."""
+    shown = project.config["figures"]["training_curves"]["methods"]
+    return {project.method(name)["label"]: project.of_every_seed(dataset, name, "train.csv") for name in shown}
 
 
 def _figures(project: Project, shown: Layout) -> list[str]:

@@ -89,20 +89,29 @@ def draw_grid(
     return np.array(canvas)
 
 
-def training_curves(logs: Mapping[str, str | Path], output: str | Path) -> None:
-    """Draw training loss and validation PSNR over the steps, one line per method (the paper's Fig. 5, right).
+def training_curves(logs: Mapping[str, Sequence[str | Path]], output: str | Path) -> None:
+    """Draw training loss and validation PSNR over the steps (the paper's Fig. 5, right).
+
+    A method has a bold line, the mean over its seeds, and a thin one for each seed.
 
     Args:
-        logs: legend -> a method's train.csv.
+        logs: legend -> the train.csv of each of a method's seeds.
         output: PNG to write.
     """
     figure, (loss, psnr) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
-    for label, path in logs.items():
-        log = read_log(path)
-        (line,) = loss.plot(log.step, log.loss.rolling(SMOOTH, min_periods=1, center=True).mean(), label=label)
-        loss.plot(log.step, log.loss, color=line.get_color(), alpha=0.25, linewidth=0.8)
-        validated = validations(log)
-        psnr.plot(validated.step, validated.psnr, marker="o", markersize=3, label=label)
+    for label, paths in logs.items():
+        read = [read_log(path) for path in paths]
+        losses = [log.set_index("step").loss for log in read]
+        bold = _mean(losses).rolling(SMOOTH, min_periods=1, center=True).mean()
+        (line,) = loss.plot(bold.index, bold, label=label)
+        thin = {"color": line.get_color(), "alpha": 0.25, "linewidth": 0.8}
+        for values in losses:
+            loss.plot(values.index, values, **thin)
+        validated = [validations(log).set_index("step").psnr for log in read]
+        mean = _mean(validated)
+        psnr.plot(mean.index, mean, marker="o", markersize=3, label=label)
+        for values in validated if len(validated) > 1 else ():
+            psnr.plot(values.index, values, **thin)
     loss.set(xlabel="step", ylabel="training loss (L1)", yscale="log")
     psnr.set(xlabel="step", ylabel="validation PSNR (dB)")
     for axes in (loss, psnr):
@@ -111,6 +120,11 @@ def training_curves(logs: Mapping[str, str | Path], output: str | Path) -> None:
     with atomic(output) as temporary:
         figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
     plt.close(figure)
+
+
+def _mean(lines: Sequence[pd.Series]) -> pd.Series:
+    """Return the mean of some curves at the steps that all of them have."""
+    return pd.concat(lines, axis=1, join="inner").mean(axis=1)
 
 
 def read_log(path: str | Path) -> pd.DataFrame:

@@ -194,7 +194,7 @@ class ReportInputs(Inputs):
     Attributes:
         tables: table -> its CSV, with its Markdown page beside it.
         claims: claims.csv, with its Markdown page beside it; None if no table has claims.
-        logs: method -> train.csv.
+        logs: method -> its train.csv, one per seed.
         maps: figures of semantic maps.
         images: images.csv of the gallery's dataset.
         manifest: manifest.csv of the gallery's dataset.
@@ -204,7 +204,7 @@ class ReportInputs(Inputs):
 
     tables: Mapping[str, str]
     claims: str | None
-    logs: Mapping[str, str]
+    logs: Files
     maps: Sequence[str]
     images: str
     manifest: str

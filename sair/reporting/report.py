@@ -22,6 +22,7 @@ from string import Template
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from sair.common.errors import InputError
@@ -35,7 +36,7 @@ from sair.reporting.budgets import COUNTED
 from sair.reporting.embedding import image_uri, json_number
 from sair.reporting.figures import read_log, validations
 from sair.reporting.gallery import KEPT, gallery
-from sair.reporting.inputs import QUALITY, ReportInputs, bucket_names, layout
+from sair.reporting.inputs import QUALITY, Files, ReportInputs, bucket_names, layout
 from sair.reporting.measured import family_of
 from sair.reporting.rows import read_frame
 from sair.reporting.standings import CHANCES
@@ -237,20 +238,19 @@ def _claims(path: str) -> dict[str, Any]:
     return {"notes": notes, "rows": rows}
 
 
-def _curves(config: Mapping[str, Any], methods: Specs, logs: Mapping[str, str]) -> list[dict[str, Any]]:
+def _curves(config: Mapping[str, Any], methods: Specs, logs: Files) -> list[dict[str, Any]]:
+    """Return the curves of each method, a list of points per seed."""
     shown = config["figures"].get("training_curves", {}).get("methods", [])
     curves = []
-    for method, path in logs.items():
-        if not Path(path).is_file():
-            continue
-        log = read_log(path)
-        checked = validations(log)
-        curves.append(
-            {
-                "label": methods[method]["label"],
-                "shown": method in shown,
-                "loss": [[int(step), json_number(loss, KEPT)] for step, loss in zip(log.step, log.loss, strict=True)],
-                "psnr": [[int(step), json_number(p, KEPT)] for step, p in zip(checked.step, checked.psnr, strict=True)],
-            }
-        )
+    for method, paths in logs.items():
+        read = [read_log(path) for path in paths if Path(path).is_file()]
+        if read:
+            loss = [_points(log.step, log.loss) for log in read]
+            psnr = [_points(checked.step, checked.psnr) for checked in map(validations, read)]
+            label = methods[method]["label"]
+            curves.append({"label": label, "shown": method in shown, "loss": loss, "psnr": psnr})
     return curves
+
+
+def _points(steps: pd.Series, values: pd.Series) -> list[list[Any]]:
+    return [[int(step), json_number(value, KEPT)] for step, value in zip(steps, values, strict=True)]

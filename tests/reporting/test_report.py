@@ -162,6 +162,19 @@ def test_missing_parts_are_reported_with_their_command(project, page, tmp_path):
     assert not (tmp_path / "report.html").exists()
 
 
+def test_the_curves_are_those_of_every_seed(project, config, tmp_path):
+    logs = report_inputs(Project(config | {"seeds": [0, 1]})).logs["sair"]
+    assert [Path(path).parent.name for path in logs] == ["seed0", "seed1"]
+    log = {"step": [50, 100, 150], "lr": 1e-3, "psnr": [None, 22.0, 22.0], "loss": [0.5, 0.4, 0.3]}
+    pd.DataFrame(log).to_csv(tmp_path / "train.csv", index=False)
+    inputs = report_inputs(project)
+    inputs = replace(inputs, logs={"sair": [*inputs.logs["sair"], str(tmp_path / "train.csv")]})
+    write_report(inputs, project.config, project.methods, tmp_path / "report.html")
+    (sair,) = data_of(tmp_path / "report.html")["curves"]
+    assert sair["psnr"] == [[[100, 20]], [[100, 22]]]
+    assert sair["loss"] == [[[50, 0.3], [100, 0.2], [150, 0.1]], [[50, 0.5], [100, 0.4], [150, 0.3]]]
+
+
 def test_fewer_images_where_there_is_no_room(project, tmp_path):
     make(project, tmp_path / "small.html", report={"dataset": "faces", "images": SHOWN, "megabytes": 0.05})
     shown = len(data_of(tmp_path / "small.html")["gallery"]["images"])
@@ -336,6 +349,18 @@ def test_dots_are_the_means_of_the_seeds(desk):
       return [...dots].map((dot) => Number(dot.style.getPropertyValue('--at')));
     })()"""
     assert desk.run(script) == [0, 0.5, 1]
+
+
+@needs_browser
+def test_curves_are_the_means_of_the_seeds(desk):
+    """The page's own functions draw invented curves; a step that only one seed has is left out."""
+    seeds = [[[50, 1], [100, 3], [150, 9]], [[50, 3], [100, None]]]
+    assert desk.run(f"mean({json.dumps(seeds)})") == [[50, 2], [100, None]]
+    script = """(() => {
+      const curves = { label: 'A', points: [[50, 2]], raw: [[[50, 1], [60, 1]], [[50, 3], [60, 2]]], hue: 0 };
+      return chart('loss', [curves], false).querySelectorAll('.raw').length;
+    })()"""
+    assert desk.run(script) == 2
 
 
 @needs_browser

@@ -95,10 +95,7 @@ rule semantic_maps:
 rule training_curves:
     """Draw loss and validation PSNR over the steps (the paper's Fig. 5, right)."""
     input:
-        lambda w: expand(
-            f"{RESULTS}/{w.dataset}/{{method}}/seed{SEEDS[0]}/train.csv",
-            method=config["figures"]["training_curves"]["methods"],
-        ),
+        lambda w: sum(pages.training_logs(project, w.dataset).values(), []),
     output:
         report(
             f"{RESULTS}/figures/training_curves_{{dataset}}.png",
@@ -110,10 +107,7 @@ rule training_curves:
     conda:
         "../envs/sair.yaml"
     params:
-        labels=[
-            project.method(name)["label"]
-            for name in config["figures"].get("training_curves", {}).get("methods", [])
-        ],
+        logs=lambda w: pages.training_logs(project, w.dataset),
         code=project.code_fingerprint("training_curves"),
     script:
         "../scripts/training_curves.py"

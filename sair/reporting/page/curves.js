@@ -9,6 +9,13 @@ const smoothed = (points) => points.map(([step], k) => {
   return [step, near.length ? near.reduce((a, b) => a + b, 0) / near.length : null];
 });
 
+/** The mean over seeds at the steps that all of them have. */
+function mean(lines) {
+  const at = new Map();
+  for (const [step, value] of lines.flat()) at.set(step, [...(at.get(step) ?? []), value]);
+  return [...at].filter(([, values]) => values.length === lines.length).map(([step, values]) => [step, values.includes(null) ? null : values.reduce((a, b) => a + b, 0) / values.length]);
+}
+
 function ticks(low, high, count) {
   const raw = (high - low) / count;
   const power = 10 ** Math.floor(Math.log10(raw));
@@ -25,10 +32,10 @@ function logTicks(low, high) {
   return within.length > 6 ? within.filter((at) => /^1|^0\.0*1$/.test(String(at))) : within.length > 2 ? within : ticks(low, high, 4);
 }
 
-/** Lines over the steps; `series` are {label, points, raw, hue, dash}. */
+/** Lines over the steps; `series` are {label, points, raw, hue, dash}, where `raw` are thin lines, one per seed. */
 function chart(title, series, logarithmic) {
   const [width, height, left, right, top, bottom] = [480, 280, 48, 8, 26, 34];
-  const points = series.flatMap((one) => [...one.points, ...(one.raw ?? [])].filter(([, value]) => Number.isFinite(value) && (!logarithmic || value > 0)));
+  const points = series.flatMap((one) => [...one.points, ...one.raw.flat()].filter(([, value]) => Number.isFinite(value) && (!logarithmic || value > 0)));
   const svg = draw('svg', { class: 'chart', viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': title }, draw('text', { x: 0, y: 12 }, title));
   if (!points.length) return svg;
   const values = points.map(([, value]) => value);
@@ -51,7 +58,7 @@ function chart(title, series, logarithmic) {
     }).join('');
   };
   for (const { points: list, raw, hue, dash } of series) {
-    if (raw) svg.append(draw('path', { class: 'curve raw', d: line(raw), '--hue': hue }));
+    for (const one of raw) svg.append(draw('path', { class: 'curve raw', d: line(one), '--hue': hue }));
     svg.append(draw('path', { class: 'curve', d: line(list), '--hue': hue, 'stroke-dasharray': dash }));
   }
   svg.addEventListener('pointermove', (event) => {
@@ -77,14 +84,15 @@ function training(section) {
   const boxes = curves.map((curve) => {
     const box = make('input', { type: 'checkbox', checked: curve.shown });
     const sample = draw('svg', { viewBox: '0 0 24 8', 'aria-hidden': 'true' }, draw('path', { class: 'curve', d: 'M0 4H24', '--hue': curve.hue, 'stroke-dasharray': curve.dash }));
-    const last = curve.psnr.at(-1)?.[1];
+    const last = mean(curve.psnr).at(-1)?.[1];
     $('legend').append(make('label', {}, box, sample, `${curve.label}${last === undefined || last === null ? '' : ` ${fixed(last, 2)}\u00a0dB`}`));
     return box;
   });
   const show = () => {
     const chosen = curves.filter((_, k) => boxes[k].checked);
-    const of = (key) => chosen.map((curve) => ({ ...curve, points: key === 'loss' ? smoothed(curve.loss) : curve.psnr, raw: key === 'loss' ? curve.loss : undefined }));
-    charts.replaceChildren(chart('validation PSNR, dB', of('psnr'), false), chart('training loss', of('loss'), true));
+    const loss = chosen.map((curve) => ({ ...curve, points: smoothed(mean(curve.loss)), raw: curve.loss }));
+    const psnr = chosen.map((curve) => ({ ...curve, points: mean(curve.psnr), raw: curve.psnr.length > 1 ? curve.psnr : [] }));
+    charts.replaceChildren(chart('validation PSNR, dB', psnr, false), chart('training loss', loss, true));
   };
   $('legend').addEventListener('change', show);
   show();
