@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from baselines.losses import adversarial
 from baselines.structureflow.resample import gaussian_resample
-from sair.models.resizing import average_pool
+from sair.common.pooling import average_pool
 
 EPS = 1e-8
 

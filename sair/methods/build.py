@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
-from sair.common.errors import InputError, near
+from sair.common.arguments import check_arguments
+from sair.common.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -80,17 +81,12 @@ def build(spec: dict[str, Any]) -> Inpainter:
         InputError: the class cannot be found, or it does not accept the parameters of the specification.
     """
     cls = find_class(spec["class"], spec["name"])
-    known = inspect.signature(cls).parameters
-    for key in spec["parameters"]:
-        if key not in known:
-            raise InputError(f"method {spec['name']}: {cls.__name__} has no parameter {key!r}. {near(key, known)}")
+    check_arguments(cls, spec["parameters"], f"method {spec['name']}")
     try:
         inspect.signature(cls).bind(**spec["parameters"])
     except TypeError as error:
         raise InputError(f"method {spec['name']}: {cls.__name__}: {error}. Name it in `parameters`.") from None
     try:
         return cls(**spec["parameters"])
-    except InputError:
-        raise
-    except ValueError as error:
+    except ValueError as error:  # an InputError is one
         raise InputError(f"method {spec['name']}: {error}") from error

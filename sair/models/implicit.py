@@ -22,6 +22,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sair.common.errors import InputError
 from sair.common.tensors import constants
 from sair.models.implicit_fast import Strip, cells_of, convolve, cut_strip, gather, linear_relu, look_up, look_up_index
 
@@ -152,6 +153,8 @@ class MLP(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, hidden: Sequence[int]) -> None:
         super().__init__()
+        if not hidden or min(hidden) < 1:
+            raise InputError(f"`hidden`: {list(hidden)}; expected the width of at least one layer, each 1 or more.")
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [nn.Linear(inputs, width), nn.ReLU()]
@@ -207,6 +210,10 @@ class LocalImplicitFunction(nn.Module):
         self.outputs, self.cell, self.extra, self.upstream = outputs, cell, extra, upstream
         # Dilation 0 is the cell itself.
         dilations = {False: [0], True: [1]}[unfold] if isinstance(unfold, bool) else list(unfold)
+        if not dilations or min(dilations) < 0:
+            raise InputError(
+                f"`unfold`: {dilations}; expected one dilation or more, each at least 0 (the cell itself)."
+            )
         self.dilations = dilations if channels else []
         self._grid_inputs = [channels * (9 if dilation else 1) for dilation in self.dilations]
         self.imnet = MLP(sum(self._grid_inputs) + extra + 2 + (2 if cell else 0), outputs, hidden)

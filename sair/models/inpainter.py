@@ -11,7 +11,7 @@ LTE in place of AIR gives SemLTE.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sair.common.arguments import check_arguments
 from sair.common.errors import InputError, near
+from sair.common.pooling import average_pool
 from sair.common.runtime import for_all
 from sair.models import rendering
 from sair.models.clip import dense_clip
@@ -39,7 +41,6 @@ from sair.models.implicit import (
 )
 from sair.models.published import read_published
 from sair.models.rendering import Chunk
-from sair.models.resizing import average_pool
 from sair.models.sam import DenseSAM
 
 SEMANTIC_ENCODERS = {"clip": dense_clip, "sam": DenseSAM}
@@ -51,6 +52,7 @@ def _named(registry: dict[str, Any], description: dict[str, Any], *inputs: Any, 
     if name not in registry:
         raise InputError(f"unknown part {name!r}. {near(str(name), registry)}")
     arguments = {key: value for key, value in description.items() if key != "name"}
+    check_arguments(registry[name], arguments, f"part {name!r}")
     try:
         return registry[name](*inputs, **further, **arguments)
     except TypeError as error:
@@ -79,17 +81,24 @@ class SemanticImplicitRepresentation(nn.Module):
             begins as plain interpolation.
         pool: the function's grid has cells that are means of ``pool`` x ``pool`` embeddings, so it sees further and
             less sharply. What it adds to keeps the embeddings' own grid.
-        function: further arguments of ``LocalImplicitFunction``.
+        hidden, unfold, zero_start: same as in ``LocalImplicitFunction``.
     """
 
     def __init__(
-        self, channels: int, residual: bool = True, zero_start: bool = True, pool: int = 1, **function: Any
+        self,
+        channels: int,
+        hidden: Sequence[int] = (256, 256, 256),
+        *,
+        residual: bool = True,
+        zero_start: bool = True,
+        unfold: bool | Sequence[int] = False,
+        pool: int = 1,
     ) -> None:
         super().__init__()
         if pool < 1:
             raise InputError(f"`sir`: a cell of {pool} x {pool} embeddings. `pool` is 1 or more.")
         self.residual, self.pool = residual, pool
-        self.function = LocalImplicitFunction(channels, channels, zero_start=zero_start, **function)
+        self.function = LocalImplicitFunction(channels, channels, hidden, unfold=unfold, zero_start=zero_start)
 
     def forward(self, embeddings: Tensor, coords: Tensor, rows: tuple[int, int] | None = None) -> Tensor:
         """Return the embeddings at coordinates, (B, C, h, w) and (B, Q, 2) -> (B, Q, C); ``rows``: see ``Members``."""
@@ -147,6 +156,7 @@ class ImplicitInpainter(nn.Module):
         if semantic is not None:
             self.semantic = _named(SEMANTIC_ENCODERS, semantic).requires_grad_(train_semantic)
             if sir is not None:
+                check_arguments(SemanticImplicitRepresentation, sir, "`sir`")
                 self.sir = SemanticImplicitRepresentation(self.semantic.channels, **sir)
         channels = 0 if self.encoder is None else self.encoder.channels
         extra = 0 if self.semantic is None else self.semantic.channels
@@ -154,6 +164,13 @@ class ImplicitInpainter(nn.Module):
             raise InputError("a method without `encoder` requires `semantics`: without both, the network has no input.")
         if align and self.sir is None:
             raise InputError("`align` is a loss on SIR's output and requires `sir`.")
+        if train_semantic and self.semantic is None:
+            raise InputError("`train_semantic` trains the semantic encoder and requires `semantics`.")
+        if align < 0 or queries < 1 or not 0 <= hole_share <= 1:
+            raise InputError(
+                f"`align` is {align:g}, `queries` {queries} and `hole_share` {hole_share:g}; expected a weight of at "
+                "least 0, at least 1 pixel, and a share from 0 to 1."
+            )
         self.air = _named(FUNCTIONS, air, channels, 3, extra=extra)
         self.lr, self.queries, self.hole_share, self.align = lr, queries, hole_share, align
         self.train_semantic = train_semantic

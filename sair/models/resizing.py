@@ -1,8 +1,8 @@
 """Resize with a gradient that CUDA computes deterministically.
 
-CUDA has no deterministic backward pass for bicubic, linear and antialiased interpolation and for pooling to a given
-size, and raises in the mode that ``sair.common.runtime.set_up`` switches on. They are linear and act on each axis
-separately, so a matrix product per axis gives the same values, and products are deterministic.
+CUDA has no deterministic backward pass for bicubic, linear and antialiased interpolation, and raises in the mode that
+``sair.common.runtime.set_up`` switches on. They are linear and act on each axis separately, so a matrix product per
+axis gives the same values, and products are deterministic. ``sair.common.pooling`` does the same for pooling.
 """
 
 from __future__ import annotations
@@ -39,26 +39,6 @@ def _matrix(old: int, new: int, mode: str, antialias: bool, like: Tensor) -> Ten
     mode = "bilinear" if mode == "linear" else mode
     identity = torch.eye(old, dtype=like.dtype, device=like.device)[None, None]
     return functional.interpolate(identity, (new, old), mode=mode, align_corners=False, antialias=antialias)[0, 0]
-
-
-def average_pool(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Return ``functional.adaptive_avg_pool2d(x, size)``, computed by matrix products.
-
-    Args:
-        x: (B, C, H, W), float32 or float64.
-        size: rows and columns of the result.
-    """
-    with torch.autocast(x.device.type, enabled=False):
-        rows, columns = (_means(old, new, x) for old, new in zip(x.shape[-2:], size, strict=True))
-        return rows @ x @ columns.T
-
-
-def _means(old: int, new: int, like: Tensor) -> Tensor:
-    """Return the (new, old) matrix whose row i averages the positions from floor(i old/new) to ceil((i+1) old/new)."""
-    cell = torch.arange(new, device=like.device)[:, None]
-    position = torch.arange(old, device=like.device)
-    inside = (position >= cell * old // new) & (position < -(-(cell + 1) * old // new))
-    return inside.to(like.dtype) / inside.sum(1, keepdim=True)
 
 
 class DeterministicResizing(TorchFunctionMode):

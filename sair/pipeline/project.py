@@ -18,7 +18,7 @@ from sair.pipeline.config import DEFAULT, SCHEMA, check_classes, check_config, c
 from sair.pipeline.registry import Registry, Spec
 from sair.provenance.code import fingerprint
 from sair.provenance.inputs import checkouts, digests, named_inputs
-from sair.reporting.inputs import QUALITY, Layout, layout, optional_metrics, training_seeds
+from sair.reporting.inputs import QUALITY, SEGMENTATION, Layout, layout, optional_metrics, training_seeds
 from sair.reporting.reference import counterpart, facts_file, score_files
 from sair.weights.sources import entry, local
 
@@ -58,18 +58,40 @@ class Project:
         for figure in self.config["figures"].values():
             for name in figure["methods"]:
                 self.method(name)
-        for table, settings in self.config["tables"].items():
-            trained = [name for name in self.rows(table) if self.is_trained(name)]
-            if trained and self.config["datasets"][settings["dataset"]]["train"] == 0:
-                raise InputError(
-                    f"config, tables.{table}: {trained[0]} is trained, but {settings['dataset']!r} has no training "
-                    f"images (`train: 0`). Name released weights (`methods: {{{trained[0]}: {{weights: FILE}}}}`), "
-                    "raise `train`, or remove the method."
-                )
+        for table in self.config["tables"]:
+            self._check_rows(table)
+        self._check_pairs()
+
+    def _check_rows(self, table: str) -> None:
+        """Refuse rows that need training images, or semantics, which there are not."""
+        dataset, rows = self.layout(table).dataset, self.rows(table)
+        trained = [name for name in rows if self.is_trained(name)]
+        if trained and self.config["datasets"][dataset]["train"] == 0:
+            raise InputError(
+                f"config, tables.{table}: {trained[0]} is trained, but {dataset!r} has no training images (`train: 0`)."
+                f" Name released weights (`methods: {{{trained[0]}: {{weights: FILE}}}}`), raise `train`, or remove "
+                "the method."
+            )
+        without = [name for name in rows if not self.method(name)["semantics"]]
+        if without and self.layout(table).measure == SEGMENTATION:
+            raise InputError(
+                f"config, tables.{table}: {without[0]} has no `semantics`, by which the methods of a table of "
+                "segmentation find classes. Remove it from the table."
+            )
+
+    def _check_pairs(self) -> None:
+        """Refuse a page of conventions of a table that is not one of images, and pairs that are not among its rows."""
         conventions = self.config["conventions"]
-        check_name("conventions.table", conventions["table"], self.tables(QUALITY))
+        table = conventions["table"]
+        check_name("conventions.table", table, self.tables(QUALITY))
+        rows = self.rows(table)
         for name in chain.from_iterable(conventions["pairs"]):
-            check_name("conventions.pairs", name, self.rows(conventions["table"]))
+            check_name("conventions.pairs", name, self.methods)
+            if name not in rows:
+                raise InputError(
+                    f"config, conventions.pairs: {name!r} is no row of `{table}`, the table of these pairs "
+                    f"(`conventions.table`). Name pairs of its rows: {', '.join(rows)}."
+                )
 
     # ----------------------------------------------------------------------------------------------------------------
     # Methods

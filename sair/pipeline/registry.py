@@ -77,6 +77,7 @@ class Registry:
             for name, spec in specs.items():
                 training = {"training": spec["training"] or {}}
                 check_schema(f"{folder / name}.yaml", training, {"properties": {"training": definitions["training"]}})
+                _check_budget(f"{folder / name}.yaml", spec)
         rows = {row for table in all_claims().values() for row in table["rows"]}
         for name, spec in self.methods.items():
             _check_samples(name, spec)
@@ -122,6 +123,15 @@ def _take_upkeep(specs: dict[str, Spec]) -> dict[str, dict[str, int]]:
     return {
         name: {key: spec["training"].pop(key) for key in UPKEEP if spec["training"]} for name, spec in specs.items()
     }
+
+
+def _check_budget(file: str, spec: Spec) -> None:
+    """Refuse a training without a number of steps or epochs."""
+    training = spec["training"]
+    if training and not training.get("steps") and not training.get("epochs"):
+        raise InputError(
+            f"{file}, training: `steps` is null, and there are no `epochs`. Give one of them there or in the config."
+        )
 
 
 def _check_place(name: str, spec: Spec, rows: Iterable[str]) -> None:

@@ -12,10 +12,11 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from sair.commands.conformance import samples
+from sair.common.pooling import average_pool
 from sair.methods.build import build
 from sair.methods.spec import method_names
 from sair.models.clip import IGNORE_INDEX, pixel_cross_entropy
-from sair.models.resizing import DeterministicResizing, average_pool, resize
+from sair.models.resizing import DeterministicResizing, resize
 from sair.weights.networks import Vgg16Features
 
 FACTS = yaml.safe_load((Path(__file__).parent / "nondeterministic.yaml").read_text())

@@ -303,7 +303,7 @@ def test_scores_of_other_buckets_are_refused(tmp_path, config):
         ({"table": "table9"}, "conventions.table: there is no 'table9'"),
         ({"table": "table5"}, "conventions.table: there is no 'table5'"),
         ({"pairs": [["sair", "lif"]]}, "conventions.pairs: there is no 'lif'. Did you mean liif"),
-        ({"pairs": [["sair", "lte"]]}, "conventions.pairs: there is no 'lte'"),
+        ({"pairs": [["sair", "lte"]]}, "conventions.pairs: 'lte' is no row of `table1`"),
         ({"pairs": [["sair"]]}, "conventions.pairs.0"),
         ({"pairs": []}, "conventions.pairs"),
         ({"tables": ["table1"]}, "conventions: unknown key 'tables'. Did you mean table"),
