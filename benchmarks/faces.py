@@ -26,7 +26,7 @@ from typing import Any
 from revisions import ROOT, checkout, core_seconds, processor
 
 SEED = 13_000  # of the first face that is only drawn; before it are three that c7ba0a3 fails to draw
-TOGETHER = 2**18  # pixels of the faces that are drawn together, as in sair.data.sources
+TOGETHER = 2**19  # pixels of the faces that are drawn together, as in sair.data.sources
 
 
 def draw_function() -> Callable[[Sequence[int], int], Iterable[Any]]:

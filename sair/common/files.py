@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager, suppress
 from glob import escape
@@ -58,27 +59,40 @@ def check_output(path: str | Path, *inputs: str | Path) -> None:
             raise InputError(f"{path}: is an input and would be overwritten. Choose another output.")
     with _beside(Path(path)) as temporary:
         temporary.touch()
+        temporary.unlink()
 
 
 @contextmanager
 def _beside(path: Path, clear: bool = True) -> Iterator[Path]:
-    """Yield the temporary name for ``path``; turn an OSError into an InputError; remove the temporary file."""
-    temporary = _temporary(path, os.getpid())
+    """Yield the temporary name for ``path``; on failure, remove that file and turn an OSError into an InputError."""
+    temporary, kept = _temporary(path, os.getpid()), False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.is_dir():
-            raise IsADirectoryError(errno.EISDIR, "a folder has this name")
-        if path.exists() and not path.is_file():  # renaming would replace it; as root even /dev/null
-            raise OSError(errno.ENOTSUP, "it is a device or a pipe")
+        _check_replaceable(path)
         if clear:
             _sweep(path)
         yield temporary
+        kept = True
     except OSError as error:
         remedy = REMEDIES.get(error.errno or 0, "Free space there, and start again")
         raise InputError(f"{path}: cannot be written ({error.strerror or error}). {remedy}.") from error
     finally:
-        with suppress(OSError):  # without a temporary file, the error above gives the reason
-            temporary.unlink(missing_ok=True)
+        if not kept:
+            with suppress(OSError):  # without a temporary file, the error above gives the reason
+                temporary.unlink(missing_ok=True)
+
+
+def _check_replaceable(path: Path) -> None:
+    """Create the parent folders; raise an OSError if something else than a regular file has this name."""
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        if not path.parent.is_dir():  # for many files in one folder, faster than an attempt to create it
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, "a folder has this name")
+    if not stat.S_ISREG(mode):  # renaming would replace it; as root even /dev/null
+        raise OSError(errno.ENOTSUP, "it is a device or a pipe")
 
 
 REMEDIES = {

@@ -41,7 +41,6 @@ GREY_STEPS = {"L;2": 85, "L;4": 17}  # Pillow scales greys of 2 and 4 bits to 0.
 
 # Pillow warns above 89 megapixels and refuses 179, which scans and panoramas exceed. Raise the limit, but keep it.
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-Image.init()  # so that every format of FORMATS is registered
 
 
 class _Decoded(NamedTuple):

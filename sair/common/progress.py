@@ -6,9 +6,10 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tqdm import tqdm
+if TYPE_CHECKING:  # worker processes show no bars, and start sooner without it
+    from tqdm import tqdm
 
 
 def progress(iterable: Iterable[Any] | None = None, *, desc: str, unit: str, **options: Any) -> tqdm:
@@ -17,6 +18,8 @@ def progress(iterable: Iterable[Any] | None = None, *, desc: str, unit: str, **o
     Args:
         iterable, desc, unit, options: same as in ``tqdm``.
     """
+    from tqdm import tqdm
+
     interval = 0.2 if sys.stderr.isatty() else 20
     return tqdm(iterable, desc=desc, unit=unit, mininterval=interval, **options)
 
@@ -25,6 +28,8 @@ def progress(iterable: Iterable[Any] | None = None, *, desc: str, unit: str, **o
 def warn(message: str) -> None:
     """Print a warning on stderr, once per process and message, because a folder may be listed several times."""
     if _collected is None:
+        from tqdm import tqdm
+
         tqdm.write(f"warning: {message}", file=sys.stderr)
     else:
         _collected.append(message)

@@ -43,9 +43,8 @@ def wave(turns: np.ndarray) -> np.ndarray:
 
 
 def unit(x: np.ndarray) -> np.ndarray:
-    """Return the values limited to [0, 1]; on small arrays several times as fast as ``np.clip``."""
-    limited = np.maximum(x, 0.0)
-    return np.minimum(limited, 1.0, out=limited)
+    """Return the values limited to [0, 1]."""
+    return x.clip(0.0, 1.0)
 
 
 def ramp(x: np.ndarray) -> np.ndarray:
@@ -66,8 +65,20 @@ def disc(u: np.ndarray, v: np.ndarray, radius: Number) -> np.ndarray:
 def ellipse(u: np.ndarray, v: np.ndarray, a: Number, b: Number) -> np.ndarray:
     """Return the first-order distance to an ellipse: its implicit function over the length of its gradient."""
     x, y = u / a, v / b
-    level = np.sqrt(x * x + y * y + 1e-9)
-    return (level - 1.0) * level / np.sqrt((x / a) * (x / a) + (y / b) * (y / b) + 1e-9 / (a * b))
+    level = _length(x, y, 1e-9)
+    distance = level - 1.0
+    distance *= level
+    x /= a
+    y /= b
+    distance /= _length(x, y, 1e-9 / (a * b))
+    return distance
+
+
+def _length(x: np.ndarray, y: np.ndarray, least: Number) -> np.ndarray:
+    """Return the root of the sum of both squares and ``least``."""
+    total = x * x + y * y
+    total += least
+    return np.sqrt(total, out=total)
 
 
 def rectangle(u: np.ndarray, v: np.ndarray, a: Number, b: float, corner: float) -> np.ndarray:
@@ -194,14 +205,15 @@ class Patch:
             coverage *= opacity
         places = covered.places
         if label is not None:
-            self._labels[places[coverage >= 0.5]] = label
+            self._labels[places.compress(coverage >= 0.5)] = label
         values = colour(covered) if callable(colour) else covered.colour(colour)
-        before = self._image.take(places, axis=1, mode="clip")
-        painted = values - before
-        painted *= coverage
-        painted += before
-        for channel, new in zip(self._image, painted, strict=True):
-            channel[places] = new  # several times as fast as one assignment to all channels
+        # One channel after the other, because NumPy assigns to one several times as fast as to all.
+        for channel, value in zip(self._image, values, strict=True):
+            before = channel.take(places, mode="clip")
+            painted = value - before
+            painted *= coverage
+            painted += before
+            channel[places] = painted
 
     def line(self, offset: np.ndarray, thickness: Number, colour: Colour, **kwargs: Any) -> None:
         """Paint a line where ``offset`` changes sign.
@@ -262,6 +274,16 @@ class Canvas:
         self.image = np.zeros((3, count, size, size))
         self.labels = np.zeros((count, size, size), dtype=np.uint8)
         self._centres = (np.arange(size) + 0.5) / size
+
+    def pixels(self) -> np.ndarray:
+        """Return the images as 8-bit RGB, uint8 (N, S, S, 3)."""
+        pixels = np.empty((*self.labels.shape, 3), dtype=np.uint8)
+        for channel, colours in enumerate(self.image):
+            scaled = unit(colours)
+            scaled *= 255.0
+            scaled += 0.5
+            pixels[..., channel] = scaled
+        return pixels
 
     def body(self, looks: Looks, x0: Number = 0.0, y0: Number = 0.0, x1: Number = 1.0, y1: Number = 1.0) -> Patch:
         """Return a patch in upright coordinates: unit is the image's side, origin its upper left corner."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -81,9 +82,12 @@ class Looks:
         Args:
             names: attributes of ``Look``, the ``words`` of the groups.
         """
+        if not names:
+            yield self
+            return
         members = defaultdict(list)
-        for number, look in enumerate(self.each):
-            members[tuple(getattr(look, name) for name in names)].append(number)
+        for number, key in enumerate(zip(*(map(attrgetter(name), self.each) for name in names), strict=True)):
+            members[key].append(number)
         for key, numbers in members.items():
             yield self._only(np.array(numbers), dict(zip(names, key, strict=True)))
 
