@@ -51,16 +51,24 @@ def _refuse_beside_checkpoint(options: argparse.Namespace) -> None:
             )
 
 
+def _methods(given: Sequence[str] | None) -> list[str]:
+    """Return the methods that ``--methods`` names, each once; none if the option was not given."""
+    names = [name.strip() for part in given or () for name in part.split(",")]
+    if given and not any(names):
+        raise InputError(f"--methods {' '.join(given)}: names no method. Name some, or leave it out for the default.")
+    return list(dict.fromkeys(filter(None, names)))
+
+
 def run_evaluate(options: argparse.Namespace) -> int:
     """Evaluate released checkpoints; return 1 if a method that was asked for is not in the table."""
     from sair.commands.evaluate import TABLE, Request, listing, plan, run
 
     if options.cores is not None and options.cores < 1:
         raise InputError(f"--cores {options.cores}: expected at least 1. Leave it out to use all cores.")
-    names = [name.strip() for part in options.methods or () for name in part.split(",") if name.strip()]
+    names = _methods(options.methods)
     chosen = plan(
         Request(
-            options.images, ",".join(options.masks), options.output, tuple(dict.fromkeys(names)), options.hole,
+            options.images, ",".join(options.masks), options.output, names, options.hole,
             options.size, options.limit, options.draw, tuple(options.configfile),
         )
     )  # fmt: skip
@@ -131,7 +139,7 @@ def run_budgets(options: argparse.Namespace) -> None:
     from sair.commands.budgets import write_page
 
     project = _project(options.configfile)
-    names = [name.strip() for part in options.methods or () for name in part.split(",") if name.strip()]
+    names = _methods(options.methods)
     pairs = [[name.strip() for name in pair.split(",")] for pair in options.pair]
     output = Path(options.output)
     sentences = write_page(project, options.folders, output, options.metric, options.dataset or "", names, pairs)
@@ -241,9 +249,12 @@ def run_verify(options: argparse.Namespace) -> int:
 
     project = _project(options.configfile, options.results)
     findings = list(verify(project, options.lpips))
-    if all(finding.state == NOT_MADE for finding in findings):
+    made = [finding for finding in findings if finding.state != NOT_MADE]
+    if not made:
         raise InputError(f"{project.results}: contains no table, claims or report to verify. Run snakemake first.")
-    print(tabulate(findings, tablefmt="plain", maxcolwidths=[None, 50, 70]))
+    print(tabulate(made, tablefmt="plain", maxcolwidths=[None, 50, 70]))
+    if unmade := [Path(finding.file).name for finding in findings if finding.state == NOT_MADE]:
+        print(f"{NOT_MADE}, of the results that this config names: {', '.join(unmade)}")
     return 1 if any(finding.state == NOT_BACKED for finding in findings) else 0
 
 

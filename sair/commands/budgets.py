@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
+from sair.common.arguments import check_arguments
 from sair.common.errors import InputError
 from sair.common.files import check_output
 from sair.pipeline.project import Project
@@ -76,9 +77,10 @@ def recorded(results: str) -> Request:
     """
     facts = records.read_record(_record(results))
     try:
-        request = Request(**facts["config"][NAME])
-        folders = dict.fromkeys(request.folders, "")
-        now = records.lying_in(results, facts["config"]["results"], folders)
-        return complete(Request(**{**asdict(request), "folders": list(now)}))
-    except (KeyError, TypeError, AttributeError):
+        given, home = facts["config"][NAME], facts["config"]["results"]
+        check_arguments(Request, given, NAME)
+        request = Request(**given)
+    except (KeyError, TypeError, InputError):
         raise InputError(f"{_record(results)}: not the record of this page. Run sair budgets again.") from None
+    folders = records.lying_in(results, home, dict.fromkeys(request.folders, ""))
+    return complete(replace(request, folders=list(folders)))

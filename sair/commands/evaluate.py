@@ -285,6 +285,11 @@ def _masks(
         return masks, buckets, f"each under a mask of {', '.join(families_of(masks))}"
     paired = {"source": "paired", "path": request.masks, "hole": request.hole}
     if path.is_file():
+        if request.draw:
+            raise InputError(
+                f"--draw: draws masks from a folder, but {request.masks} is one mask, which all images share. Leave "
+                "--draw out, or name a folder that contains the mask."
+            )
         _refuse_other_sizes(dict.fromkeys(images, path), images, is_only=True)
         return paired, WHOLE, f"all under the mask {request.masks}"
     if not path.exists():

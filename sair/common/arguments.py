@@ -62,7 +62,8 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint in _WORDS:
         return isinstance(value, hint)
     if _is_kind(origin or hint, Mapping):
-        return isinstance(value, Mapping)
+        items = inner[1:]
+        return isinstance(value, Mapping) and all(_fits(item, one) for one in items for item in value.values())
     if _is_kind(origin or hint, Sequence):
         items = inner[:1] if origin is not tuple or inner[-1:] == (...,) else ()
         return isinstance(value, list | tuple) and all(_fits(item, one) for one in items for item in value)

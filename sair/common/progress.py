@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # worker processes show no bars, and start sooner without it
 
 
 def progress(iterable: Iterable[Any] | None = None, *, desc: str, unit: str, **options: Any) -> tqdm:
-    """Return a tqdm bar on stderr that updates often on a terminal and rarely in a log file.
+    """Return a tqdm bar on stderr that updates often on a terminal and rarely in a log file; none for an empty list.
 
     Args:
         iterable, desc, unit, options: same as in ``tqdm``.
@@ -21,6 +21,8 @@ def progress(iterable: Iterable[Any] | None = None, *, desc: str, unit: str, **o
     from tqdm import tqdm
 
     interval = 0.2 if sys.stderr.isatty() else 20
+    if isinstance(iterable, Sized) and not len(iterable):
+        options["disable"] = True
     return tqdm(iterable, desc=desc, unit=unit, mininterval=interval, **options)
 
 

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from sair.common.errors import InputError, refuse
+from sair.common.errors import LISTED, InputError, refuse
 from sair.common.listing import normal
 
 
@@ -39,7 +39,9 @@ def read_list(path: str | Path, files: Sequence[Path], root: Path) -> list[Path]
         if (named := _find(line, known, root)) is not None:
             found.append(named)
         elif not line.lstrip().startswith("#"):
-            faults.append(f"{path}: {_fault(line.strip(), known, root)}")
+            # Only the first faults are printed, and a near name is searched among all files.
+            fault = _fault(line.strip(), known, root) if len(faults) < LISTED else line
+            faults.append(f"{path}: {fault}")
     refuse(faults)
     if not found:
         raise InputError(f"{path}: names no image. Expected one per line.")
@@ -94,4 +96,15 @@ def _fault(name: str, known: dict[str, Path], root: Path) -> str:
     first = re.split(r"[\s,;|]+", name)[0]
     if any(column != name and _find(column, known, root) for column in (*columns, first)):
         return f"{name!r} is more than a name. Expected one name per line; remove labels and other columns."
-    return f"{name} is not below {root}. Correct the line."
+    return f"{name} is not below {root}. {_near(name, known, root)}Correct the line."
+
+
+def _near(name: str, known: dict[str, Path], root: Path) -> str:
+    """Return a hint if a file has the same name but for upper and lower case, the ending or leading zeros."""
+    alike = {_plain(other): file for other, file in reversed(known.items())}
+    file = next((alike[plain] for plain in map(_plain, _readings(name, root)) if plain in alike), None)
+    return f"There is {file.relative_to(root)}: case, ending and leading zeros must be the file's. " if file else ""
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"(?<!\d)0+(?=\d)", "", os.path.splitext(name)[0].casefold())

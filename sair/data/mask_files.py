@@ -11,7 +11,7 @@ import numpy as np
 from sair.common.errors import InputError
 from sair.common.images import HOLES, read_mask
 from sair.common.listing import list_images
-from sair.common.progress import progress
+from sair.common.progress import progress, warn
 from sair.data.buckets import Bucket, bucket_of, by_family
 from sair.data.seeds import mix
 from sair.data.shrinking import NEAREST, shrink
@@ -28,18 +28,28 @@ class MaskFiles:
         buckets: the hole-ratio buckets of the config.
 
     Raises:
-        InputError: the folder is missing or empty, a mask is unreadable, too small or not square, or the declared
-            polarity cannot be right.
+        InputError: the folder is missing or empty, a mask is unreadable, too small or not square, all masks
+            lose their hole when they are shrunk, or the declared polarity cannot be right.
     """
 
     def __init__(self, spec: Mapping[str, Any], size: int, rule: str, buckets: Sequence[Bucket]) -> None:
         self.path, self.hole, self.size, self.rule = spec["path"], spec["hole"], size, rule
         files = list_images(self.path)
-        self._holes = {path: int(self.read(path).sum()) for path in progress(files, desc="read masks", unit="mask")}
+        vanished = 0
+        self._holes: dict[Path, int] = {}  # pixels of each hole
+        for path in progress(files, desc="read masks", unit="mask"):
+            whole = self._whole(path)
+            self._holes[path] = int(shrink(whole, size, rule).sum())
+            vanished += bool(whole.any()) and not self._holes[path]
+        self._tell_vanished(vanished)
         self._check_polarity(np.array(list(self._holes.values())) / size**2, buckets)
 
     def read(self, path: Path) -> np.ndarray:
         """Return a mask of the folder, bool (size, size), True = hole."""
+        return shrink(self._whole(path), self.size, self.rule)
+
+    def _whole(self, path: Path) -> np.ndarray:
+        """Return a mask in its file's size, bool (side, side)."""
         mask = read_mask(path, self.hole)
         height, width = mask.shape
         if height != width or height < self.size:
@@ -47,7 +57,7 @@ class MaskFiles:
                 f"{path}: mask of {width}x{height} pixels; expected a square mask of at least {self.size} pixels, "
                 "because the evaluated images are square. Crop the mask, or lower `image_size`."
             )
-        return shrink(mask, self.size, self.rule)
+        return mask
 
     def by_bucket(self, buckets: Sequence[Bucket]) -> dict[str, list[Path]]:
         """Return the masks of every bucket, in the folder's order; those in no bucket have the label ``""``."""
@@ -55,6 +65,18 @@ class MaskFiles:
         for path, hole in self._holes.items():
             found.setdefault(bucket_of(hole, self.size**2, buckets), []).append(path)
         return found
+
+    def _tell_vanished(self, count: int) -> None:
+        """Refuse masks that all lose their hole when they are shrunk, and warn of some."""
+        if not count:
+            return
+        message = (
+            f"{self.path}: {count} of {len(self._holes)} masks lose their whole hole when they are shrunk to "
+            f"{self.size} pixels by `shrink: {self.rule}`. Another rule of `shrink` keeps thin lines (docs/masks.md)."
+        )
+        if count == len(self._holes):
+            raise InputError(message)
+        warn(f"{message} They are left out.")
 
     def _check_polarity(self, ratios: np.ndarray, buckets: Sequence[Bucket]) -> None:
         top = max(bucket.high for bucket in buckets) / 100

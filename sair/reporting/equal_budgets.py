@@ -59,8 +59,7 @@ class Request:
     def name(self, folder: str) -> str:
         """Return what a folder's path has beyond that of all folders, for example ``0.5``."""
         path = Path(folder).resolve()
-        own = path.relative_to(commonpath([Path(other).resolve() for other in self.folders]))
-        return str(own) if own.parts else path.name
+        return str(path.relative_to(commonpath([Path(other).resolve() for other in self.folders])))
 
 
 class Point(NamedTuple):
@@ -112,18 +111,18 @@ def complete(request: Request, order: Sequence[str] = ()) -> Request:
     found = [_scores(Path(folder, dataset)) for folder in request.folders]
     every = sorted({method for scores in found for method in scores})
     known = [method for method in dict.fromkeys([*order, *every]) if method in every]
-    methods = list(request.methods) or [
+    methods = list(dict.fromkeys(request.methods)) or [
         method
         for method in known
         if any(path.with_name(CHECKPOINT).is_file() for scores in found for path in scores.get(method, {}).values())
     ]
-    pairs = request.pairs or [(methods[0], other) for other in methods[1:]] if methods else []
+    pairs = request.pairs or [(methods[0], other) for other in methods[1:]]
+    for pair in pairs:
+        if len(pair) != 2 or pair[0] == pair[1] or not all(pair):
+            raise InputError(f"--pair {','.join(pair)}: expected two different methods, such as sair,liif.")
     for method in [*methods, *(name for pair in pairs for name in pair)]:
         if method not in known:
             raise InputError(f"{method}: no scores of this method in these folders. {near(method, known)}")
-    for pair in pairs:
-        if len(set(pair)) != 2:
-            raise InputError(f"--pair {','.join(pair)}: expected two different methods, such as sair,liif.")
     methods = list(dict.fromkeys([*methods, *(name for pair in pairs for name in pair)]))
     if len(methods) < 2:
         raise InputError(

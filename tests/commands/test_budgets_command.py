@@ -61,17 +61,37 @@ def test_verify_reports_changed_scores_and_a_damaged_record(moved):
     assert states(moved) == {"budgets.md": NOT_BACKED, "budgets.csv": NOT_BACKED}
     record = moved / "provenance/budgets.json"
     facts = json.loads(record.read_text())
-    record.write_text(json.dumps(facts | {"config": {"results": str(moved)}}))
-    (finding,) = _verify_budgets(str(moved))
-    assert finding.state == NOT_BACKED and "not the record of this page. Run sair budgets again." in finding.said
+    page = facts["config"]["budgets"]
+    for damage in (
+        {},
+        {"labels": 3},
+        {"labels": {"sair": 3}},
+        {"least": {"psnr": "x"}},
+        {"folders": "12"},
+        {"pairs": [3]},
+    ):
+        torn = {"budgets": page | damage} if damage else {}
+        record.write_text(json.dumps(facts | {"config": {"results": str(moved)} | torn}))
+        (finding,) = _verify_budgets(str(moved))
+        assert finding.state == NOT_BACKED and "not the record of this page. Run sair budgets again." in finding.said
+
+
+def test_verify_sums_up_in_one_line_what_was_not_made(page, capsys):
+    assert main(["verify", str(page)]) == 0
+    out, err = capsys.readouterr()
+    (unmade,) = (line for line in out.splitlines() if line.startswith("not made"))
+    assert "table1.md, table2.md" in unmade and "claims.md" in unmade and out.count("backed") == 2
+    assert "0file" not in err  # no bar for nothing
 
 
 def test_mistakes_are_one_line(page, tmp_path, capsys):
     assert main(["budgets", str(page / "1"), "-o", str(tmp_path)]) == 1
     assert main(["budgets", str(page / "1"), str(page / "3"), "-o", str(tmp_path)]) == 1
     assert main(["budgets", str(page / "1"), str(page / "2"), "-o", str(page / "budgets.md")]) == 1
+    assert main(["budgets", str(page / "1"), str(page / "2"), "-o", str(tmp_path), "--methods", ",,"]) == 1
     errors = capsys.readouterr().err.splitlines()
-    assert len(errors) == 3 and all(line.startswith("error: ") for line in errors)
+    assert "--methods ,,: names no method" in errors[3]
+    assert len(errors) == 4 and all(line.startswith("error: ") for line in errors)
     assert not list(tmp_path.iterdir())
 
 

@@ -136,7 +136,7 @@ WRONG_SETS = {
     "masks that are not square": ("masks", lambda f: redraw(f / "masks", lambda _, m: m[:40]), {}, "48x40 pixels"),
     "masks below image_size": ("masks", lambda f: redraw(f / "masks", lambda _, m: m[:24, :24]), {}, "24x24 pixels"),
     "grey masks": ("masks", lambda f: redraw(f / "masks", lambda _, m: m // 2 + 9), {}, "0 and 255 only"),
-    "lines that vanish": ("masks", lambda f: redraw(f / "masks", line), {}, "no mask has a hole ratio of 0-20 %"),
+    "lines that vanish": ("masks", lambda f: redraw(f / "masks", line), {}, "lose their whole hole when they are"),
     "no mask left for training": (
         "masks", lambda f: [p.unlink() for p in sorted((f / "masks").iterdir())[6:]], {}, "none is left for training",
     ),

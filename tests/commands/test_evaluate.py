@@ -145,6 +145,12 @@ def test_masks_of_another_size_than_their_images_are_refused_at_once(tmp_path, w
         plan(with_(request, masks=masks))
 
 
+def test_one_mask_is_not_drawn_from(tmp_path):
+    request = draw(tmp_path, ["a"], masks=["m"])
+    with pytest.raises(InputError, match=r"--draw: draws masks from a folder, but .*m\.png is one mask"):
+        plan(with_(request, masks=f"{request.masks}/m.png", draw=True))
+
+
 def test_a_folder_of_one_square_mask_can_be_drawn_for_images_of_all_sizes(tmp_path):
     request = draw(tmp_path, ["a"], masks=["m"], mask_size=64)
     draw(tmp_path, ["b"], size=(80, 64))

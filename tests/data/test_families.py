@@ -239,6 +239,22 @@ def test_folders_that_cannot_be_a_family(tmp_path, rows, change, message):
         mask_set(family=["box", folder], **change)
 
 
+def test_masks_whose_hole_vanishes_are_counted(tmp_path, capsys):
+    folder = some_masks(tmp_path / "rows", [8, 0, 16])
+    line = np.zeros((256, 256), np.uint8)
+    line[3] = 255  # between the rows that nearest neighbour keeps at 64 pixels
+    for number in range(2):
+        write_png(tmp_path / f"rows/line{number}.png", line)
+    mask_set(family=["box", folder], train=0)
+    warnings = capsys.readouterr().err
+    assert "rows: 2 of 5 masks lose their whole hole when they are shrunk to 64 pixels by `shrink: nearest`" in warnings
+    for path in (tmp_path / "rows").glob("[0-9]*.png"):
+        path.unlink()
+    with pytest.raises(InputError, match=r"rows: 2 of 2 masks lose .* Another rule of `shrink` keeps thin lines"):
+        mask_set(family=["box", folder], train=0)
+    mask_set(family=["box", folder], train=0, shrink="pillow_bilinear")
+
+
 def test_a_mask_that_is_not_square_is_refused_in_a_family_too(tmp_path):
     folder = some_masks(tmp_path / "rows", [8])
     write_png(tmp_path / "rows/wide.png", np.eye(64, 80, dtype=np.uint8) * 255)
