@@ -323,6 +323,8 @@ def _families(request: Request) -> list[str | dict[str, str]]:
     items = [item.strip() for item in request.masks.split(",")]
     if Path(request.masks).expanduser().exists() or (len(items) == 1 and items[0] not in KNOWN and "=" not in items[0]):
         return []
+    if any(not item.strip("= ") or item.endswith("=") for item in items):
+        raise InputError(f"--masks {request.masks}: a name or folder is empty. Remove the comma, or name a folder.")
     return [item if item in KNOWN else _folder(item, request.hole) for item in items]
 
 

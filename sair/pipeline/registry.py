@@ -111,10 +111,10 @@ class Registry:
                 )
             for name, spec in self.methods.items() if shown.has_claims else ():
                 row = spec["tables"].get(table)
-                if row is not None and row not in shown.claims["rows"]:
+                if row is not None and (not isinstance(row, str) or row not in shown.claims["rows"]):
                     raise InputError(
                         f"{METHODS / name}.yaml, tables.{table}: there is no row {row!r} in the paper's table "
-                        f"`{config['tables'][table]['claims']}`. {near(row, shown.claims['rows'])} Write null for none."
+                        f"`{settings['claims']}`. {near(str(row), shown.claims['rows'])} Write null for none."
                     )
 
 
@@ -139,7 +139,7 @@ def _check_place(name: str, spec: Spec, rows: Iterable[str]) -> None:
     where, place = f"{METHODS / name}.yaml, stands_for", spec["stands_for"]
     if not place:
         return
-    if place.keys() != {"row", "equal"} or place["equal"] not in EQUAL:
+    if place.keys() != {"row", "equal"} or place["equal"] not in EQUAL or not isinstance(place["row"], str):
         raise InputError(
             f"{where}: expected `{{row: NAME, equal: {' or '.join(EQUAL)}}}`, NAME being a row of the paper's table. "
             f"Found {place!r:.80}."
@@ -147,6 +147,8 @@ def _check_place(name: str, spec: Spec, rows: Iterable[str]) -> None:
     check_name(f"{where}.row", place["row"], rows)
     if not competes(spec):
         raise InputError(f"{where}: the method is a control or sees the ground truth. Remove `stands_for`.")
+    if place["row"] in spec["tables"].values():
+        raise InputError(f"{where}.row: {place['row']!r} is the method's own row in `tables`. Remove one of the two.")
 
 
 def _check_samples(name: str, spec: Spec) -> None:

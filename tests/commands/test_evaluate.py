@@ -145,6 +145,12 @@ def test_masks_of_another_size_than_their_images_are_refused_at_once(tmp_path, w
         plan(with_(request, masks=masks))
 
 
+@pytest.mark.parametrize("masks", ["box,", ",box", "box,,grid", "box, ,grid", "box,mine="])
+def test_an_empty_name_among_families_is_refused(tmp_path, masks):
+    with pytest.raises(InputError, match=f"--masks {masks}: a name or folder is empty"):
+        plan(with_(draw(tmp_path, ["a"], masks=["m"]), masks=masks))
+
+
 def test_one_mask_is_not_drawn_from(tmp_path):
     request = draw(tmp_path, ["a"], masks=["m"])
     with pytest.raises(InputError, match=r"--draw: draws masks from a folder, but .*m\.png is one mask"):

@@ -15,6 +15,7 @@ from sair.methods.origins import merge
 from sair.pipeline.config import check_config, load_config
 from sair.pipeline.driver import lock, plan
 from sair.pipeline.project import Project
+from sair.pipeline.registry import _check_place
 
 FACES = {"source": "faces", "masks": "strokes", "train": 2, "validation": 1, "test": 2}
 FOLDER = FACES | {"source": "folder", "images": "images"}
@@ -166,6 +167,24 @@ def test_a_wrong_value_is_named(config, over, message):
     with pytest.raises(InputError) as refused:
         Project(merge(config, over))
     assert message in str(refused.value) and "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "message"),
+    [
+        ({"row": "LIIF"}, {}, r"m\.yaml, stands_for: expected `\{row: NAME, equal: parameters or compute\}`"),
+        ({"row": "LIIF", "equal": "steps"}, {}, "stands_for: expected"),
+        ({"row": ["LIIF"], "equal": "compute"}, {}, "stands_for: expected"),
+        ({"row": None, "equal": "compute"}, {}, "stands_for: expected"),
+        ({"row": "LIFF", "equal": "compute"}, {}, r"stands_for\.row: there is no 'LIFF'. Did you mean LIIF"),
+        ({"row": "LIIF", "equal": "compute"}, {"control": True}, "is a control or sees the ground truth"),
+        ({"row": "LIIF", "equal": "compute"}, {"tables": {"table1": "LIIF"}}, "is the method's own row in `tables`"),
+    ],
+)
+def test_a_place_in_the_papers_table_is_checked(place, change, message):
+    spec = {"stands_for": place, "tables": {"table1": None}} | change
+    with pytest.raises(InputError, match=message):
+        _check_place("m", spec, ["LIIF", "SAIR"])
 
 
 def test_the_encoders_may_have_a_budget_of_their_own(config):
