@@ -20,6 +20,7 @@ from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_DIFFERENCE, Decision, Difference, decide
 from sair.evaluation.statistics_seeds import NO_OUTLOOK
 from sair.reporting import notes
+from sair.reporting.budgets import budget_of
 from sair.reporting.inputs import SEGMENTATION, ClaimsInputs, Files, Layout, layout, training_seeds
 from sair.reporting.measured import (
     Key,
@@ -27,7 +28,7 @@ from sair.reporting.measured import (
     same_images,
 )
 from sair.reporting.paper import claimed
-from sair.reporting.rows import AGAIN, check_metrics, claimants, stand_ins
+from sair.reporting.rows import AGAIN, PARAMETERS, check_metrics, claimants, stand_ins
 from sair.reporting.runs import (
     quality_differences,
     read_runs,
@@ -48,6 +49,7 @@ NUMBERS = (
 HOLDS, FAILS, UNDECIDED, NOT_RUN = "holds", "does not hold", "undecided", "not run"
 CONTRADICTED = "contradicted by the paper"
 CLIP = "clip"  # the dense CLIP, which is not a method, represents the paper's row without SIR
+SIMILAR = 1.25  # largest ratio of budgets that are called equal
 SHOWN = ("psnr", "miou")  # metrics of the page; the CSV contains all
 
 # A function of two methods that returns paired differences, the first minus the second, by column.
@@ -122,7 +124,7 @@ def write_claims(
         *_summary(frame, int(opposed.sum()), rule, several),
         *_trained(config, used),
     ]
-    write_text(output.markdown, _page(frame, opposed, terms))
+    write_text(output.markdown, _page(frame, opposed, terms, _ratios(claims, inputs)))
 
 
 def read_claims(path: str | Path) -> pd.DataFrame:
@@ -245,7 +247,24 @@ def _trained(config: Mapping[str, Any], used: Mapping[str, Sequence[int]]) -> It
     yield notes.seeds(used)
 
 
-def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str:
+def _ratios(claims: Sequence[Claim], inputs: ClaimsInputs) -> dict[tuple[str, str], float]:
+    """Return how many times the budget of the first method the second one had, for pairs of an equal budget.
+
+    The checkpoints state it; nan where they are missing.
+    """
+    found = {}
+    for claim in claims:
+        if claim.equal and claim.difference.n > 0:
+            files = inputs.measured[claim.table]
+            own, other = (budget_of(files[name]) for name in (claim.method, claim.against))
+            first, second = ((b.parameters if claim.equal == PARAMETERS else b.operations) for b in (own, other))
+            found[claim.method, claim.against] = second / first if first else math.nan
+    return found
+
+
+def _page(
+    frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str], ratios: Mapping[tuple[str, str], float]
+) -> str:
     """Return the Markdown page: orderings, figures that the text states, contradictions, and terms."""
     headers = ["table", "claim", "holes", "measure", "claimed", "measured", "95 % interval", "p (Holm)", "n", "verdict"]
     several = _several(frame)
@@ -264,7 +283,7 @@ def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str
     ]
     return (
         "# The paper's orderings, claimed and measured\n\n"
-        + "".join(f"{text}\n\n" for text in _budgets(frame))
+        + "".join(f"{text}\n\n" for text in _budgets(frame, ratios))
         + _pipe(shown, headers)
         + "\n\n## Figures that the text states\n\n"
         + _pipe(in_words, [*headers[:4], "in words", "its table", "agree", *headers[5:]])
@@ -275,17 +294,29 @@ def _page(frame: pd.DataFrame, opposed: np.ndarray, terms: Sequence[str]) -> str
     )
 
 
-def _budgets(frame: pd.DataFrame) -> Iterator[str]:
+def _budgets(frame: pd.DataFrame, ratios: Mapping[tuple[str, str], float]) -> Iterator[str]:
     """Yield, for each ordering that is also judged at another budget, its verdicts at each of them."""
     shown = frame[frame.metric.isin(SHOWN)]
     for (_, better, worse), part in shown.groupby(["table", "better", "worse"], sort=False):
         if not part.equal.any():
             continue
         found = [
-            f"{'of as many steps' if not equal else f'of equal {equal}'} (`{method}`, `{against}`): {_verdicts(lines)}"
+            f"{_held(equal, ratios.get((method, against), math.nan))} (`{method}`, `{against}`): {_verdicts(lines)}"
             for (equal, method, against), lines in part.groupby(["equal", "method", "against"], sort=False)
         ]
         yield f"**{better} > {worse}, by what is held equal.** Against a {worse} " + "; ".join(found) + "."
+
+
+def _held(equal: str, ratio: float) -> str:
+    """Return what is held equal, with how equal it is; ``ratio`` is nan if it was not counted."""
+    if not equal:
+        return "of as many steps"
+    unit = PARAMETERS if equal == PARAMETERS else "operations"
+    if math.isnan(ratio):
+        return f"of equal {equal}"
+    if 1 / SIMILAR <= ratio <= SIMILAR:
+        return f"of equal {equal}, {ratio:.2f} times the {unit},"
+    return f"meant to be of equal {equal} but here of **{ratio:.2f} times the {unit}**"
 
 
 def _verdicts(lines: pd.DataFrame) -> str:

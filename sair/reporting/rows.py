@@ -64,7 +64,7 @@ class Shape(NamedTuple):
         return [(bucket, metric) for bucket in self.buckets for metric in self.metrics]
 
 
-EQUAL = ("parameters", "compute")  # budgets of ``stands_for``
+EQUAL = PARAMETERS, COMPUTE = "parameters", "compute"  # budgets of ``stands_for``
 
 
 def competes(spec: Mapping[str, Any]) -> bool:

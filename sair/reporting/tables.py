@@ -69,6 +69,7 @@ NO_INCEPTION = (
     "Inception weights not found: run `sair weights fetch inception`, or put "
     f"{entry('inception').files[0].name} into a folder and name it in SAIR_WEIGHTS"
 )
+
 SWITCHED_OFF = "switched off by `fid: false`"
 TOO_FEW = f"fewer than {FEWEST} images"
 
@@ -323,12 +324,9 @@ def _is_trained(methods: Specs, row: Row) -> bool:
 
 
 def _budget(training: Mapping[str, Any]) -> str:
-    scale = training["scale"]
-    length = (
-        f"{math.ceil(scale * training['steps'])} steps"
-        if training.get("steps")
-        else f"{scale * training['epochs']:g} epochs"
-    )
+    times = training["scale"] * training.get("times", 1)
+    steps = training.get("steps")
+    length = f"{math.ceil(times * steps)} steps" if steps else f"{times * training['epochs']:g} epochs"
     return f"{length} of batch {training['batch']}"
 
 

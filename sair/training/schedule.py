@@ -7,9 +7,9 @@ from typing import Any
 
 
 def total_steps(training: dict[str, Any], images: int) -> int:
-    """Return the number of optimizer steps: ``scale`` times ``steps``, or ``epochs`` over ``images`` images."""
+    """Return the number of optimizer steps: ``steps``, or ``epochs`` over ``images`` images, with their factors."""
     steps = training.get("steps") or training["epochs"] * images / (training["batch"] * training["accumulate"])
-    return math.ceil(training["scale"] * steps)
+    return math.ceil(training["scale"] * training.get("times", 1) * steps)
 
 
 def lr_scale(training: dict[str, Any], step: int, steps: int) -> float:

@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from helpers.measured import BUCKETS, IMAGES, judge, method, overlaps, scores
 
 from sair.evaluation.score import SCORE_COLUMNS
 from sair.evaluation.statistics import NO_SPREAD, SEEDS_DISAGREE, WITHIN_SPREAD, Decision, Difference
+from sair.methods.checkpoint import save
 from sair.reporting.claims import CONTRADICTED, FAILS, HOLDS, NOT_RUN, UNDECIDED, Claim, verdict, write_claims
 from sair.reporting.inputs import ClaimsInputs
 
@@ -120,6 +122,26 @@ def test_a_claim_is_judged_at_other_budgets_too(config, tmp_path):
     assert "SAIR > LIIF (sair, liif_long, equal compute)" in page
     judged = frame[frame.equal.isna() & (frame.n > 0) & ~frame.verdict.eq(CONTRADICTED)]
     assert f"{(judged.verdict == HOLDS).sum()} holds" in page, "the summary counts the paper's own cells"
+
+
+@pytest.mark.parametrize(
+    ("steps", "expected"),
+    [
+        (120, "of equal compute, 1.20 times the operations, (`sair`, `liif_long`): "),
+        (340, "meant to be of equal compute but here of **3.40 times the operations** (`sair`, `liif_long`): "),
+    ],
+)
+def test_the_page_states_how_equal_the_budgets_were(config, tmp_path, steps, expected):
+    long = method(None, "LIIF, long", stands_for={"row": "LIIF", "equal": "compute"})
+    methods = {"sair": method("SAIR"), "liif": method("LIIF"), "liif_long": long}
+    files = {}
+    for name in methods:
+        (tmp_path / name).mkdir()
+        files[name] = [scores(tmp_path / name / "scores.csv", 0)]
+        cost = {"parameters": 9, "operations": 5, "steps": steps if name == "liif_long" else 100}
+        save(tmp_path / name / "checkpoint.safetensors", {"w": torch.zeros(1)}, cost)
+    _, page = judge(config, tmp_path, methods, files)
+    assert expected in page.split("\n\n")[1]
 
 
 def test_a_page_without_another_budget_states_none(config, tmp_path):

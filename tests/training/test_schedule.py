@@ -16,3 +16,4 @@ def test_schedules():
     assert schedule.lr_scale(TRAINING | {"schedule": "constant", "warmup": 10}, 4, 100) == 0.5
     assert schedule.total_steps(TRAINING | {"steps": None, "epochs": 200, "batch": 16}, 25_000) == 312_500
     assert schedule.total_steps(TRAINING | {"scale": 0.5}, 10) == 4
+    assert schedule.total_steps(TRAINING | {"scale": 0.5, "times": 1.75}, 10) == 7
