@@ -119,3 +119,8 @@ def by_family(masks: Mapping[str, Any]) -> bool:
 def holes(label: str, percent: str = " %") -> str:
     """Return a bucket's label for readers: ``20-40 %``; a family's name has no percent sign."""
     return f"{label}{percent}" if label[:1].isdigit() else label
+
+
+def title_of(label: str, percent: str = " %") -> str:
+    """Return the heading of a bucket's column, which for ``all`` is ``all mask ratios``."""
+    return "all mask ratios" if label == ALL else holes(label, percent)

@@ -25,6 +25,7 @@ from sair.reporting.measured import capped, least_of, mean_of_seeds, same_images
 from sair.reporting.runs import Runs, quality_differences, read_runs
 
 STEPS, COMPUTE = "steps", "compute"  # what two methods have in equal amounts
+_PLURAL = {STEPS: "steps", COMPUTE: "operations"}
 FEWEST = 2  # budgets, for a line
 RUN_FIRST = "Run the workflow with this results folder first (docs/statistics.md, equal budgets)."
 Scores = dict[str, dict[int, Path]]  # method -> seed -> scores.csv
@@ -249,9 +250,6 @@ def _check_curve(method: str, curve: Sequence[Point]) -> None:
                     f"{low.name} and {high.name}: {method} was trained with as many {_PLURAL[equal]} in both. Name one "
                     "of the two folders."
                 )
-
-
-_PLURAL = {STEPS: "steps", COMPUTE: "operations"}
 
 
 def size_text(equal: str, *sizes: float) -> str:

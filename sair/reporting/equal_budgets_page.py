@@ -16,7 +16,7 @@ from matplotlib.ticker import FixedLocator, NullLocator
 from tabulate import tabulate
 
 from sair.common.files import atomic, write_csv, write_text
-from sair.data.buckets import ALL, holes
+from sair.data.buckets import title_of
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import Decision, Difference
 from sair.reporting import notes
@@ -103,10 +103,6 @@ def _verdict(metric: str, decision: Decision) -> str:
 
 def _metric(metric: str) -> str:
     return METRICS[metric].label if metric in METRICS else metric
-
-
-def _title(bucket: str) -> str:
-    return "all mask ratios" if bucket == ALL else holes(bucket)
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -199,7 +195,7 @@ def _verdicts(request: Request, found: Measured) -> str:
         budget = MARKDOWN.dash if math.isnan(one.size) else size_text(one.equal, one.size)
         how = one.reason or ("" if one.names == (one.name,) else " to ".join(one.names))
         body.append([in_markdown(pair), in_markdown(one.name), budget, *cells, in_markdown(how)])
-    headers = ["Methods", "Results", "Equal", *map(_title, buckets), "Second method"]
+    headers = ["Methods", "Results", "Equal", *map(title_of, buckets), "Second method"]
     align = ["left", "left", "right", *["right"] * len(buckets), "left"]
     return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
 
@@ -221,12 +217,12 @@ def _points(request: Request, found: Measured) -> str:
     for method, curve in found.curves.items():
         for point in curve:
             places = [found.places.get((method, point.name, bucket), NO_STANDING) for bucket in buckets]
-            means = [f"{fmean(place.by_seed):.{digits}f}" if place.by_seed else "–" for place in places]
+            means = [f"{fmean(place.by_seed):.{digits}f}" if place.by_seed else MARKDOWN.dash for place in places]
             sizes = [f"{point.budget.steps:,.0f}", f"{point.budget.operations / TERA:.3g}"]
             numbers = [*sizes, f"{point.budget.parameters:,.0f}", str(len(point.seeds)), *means]
             body.append([in_markdown(request.label(method)), in_markdown(point.name), *numbers])
     headers = ["Method", "Results", "Steps", "Operations (10¹²)", "Trainable parameters", "Seeds"]
-    headers += [f"{_metric(request.metric)} {_title(bucket)}" for bucket in buckets]
+    headers += [f"{_metric(request.metric)} {title_of(bucket)}" for bucket in buckets]
     align = ["left", "left", *["right"] * (len(headers) - 2)]
     return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
 
@@ -284,7 +280,7 @@ def _panel(axes: Axes, request: Request, found: Measured, bucket: str) -> None:
     # Lines of the grid are at the first method's budgets, where it is compared with others at equal compute.
     first, *_ = found.curves
     ticks = [point.budget.operations / TERA for point in found.curves[first]]
-    axes.set(xscale="log", title=_title(bucket), xlabel=f"operations (10¹²); lines: {request.label(first)}'s budgets")
+    axes.set(xscale="log", title=title_of(bucket), xlabel=f"operations (10¹²); lines: {request.label(first)}'s budgets")
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter("{x:.3g}")
     axes.xaxis.set_minor_locator(NullLocator())

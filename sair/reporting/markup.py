@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tabulate import tabulate
 
-from sair.data.buckets import ALL, holes
+from sair.data.buckets import title_of
 from sair.evaluation.metrics.registry import METRICS
 from sair.reporting.measured import Key
 from sair.reporting.rows import BEST, TIED, Row, Shape
@@ -118,10 +118,6 @@ def _header(metric: str, markup: Markup) -> str:
     return f"{METRICS[metric].label} {markup.arrows[0 if METRICS[metric].higher_is_better else 1]}"
 
 
-def _bucket(bucket: str, percent: str) -> str:
-    return "all mask ratios" if bucket == ALL else holes(bucket, percent)
-
-
 def to_markdown(title: str, body: str, notes: Sequence[str], images: str) -> str:
     """Return a Markdown page: the heading, the tables, the notes as a list, the images."""
     return f"# {title}\n\n{body}" + "".join(f"- {note}\n" for note in notes) + images
@@ -131,7 +127,7 @@ def markdown_table(
     rows: Sequence[Row], shape: Shape, marks: Mapping[Key, Mapping[str, str]], more: Sequence[Extra] = ()
 ) -> str:
     """Return the table alone; arguments same as in ``grid``, and columns that follow those of the metrics."""
-    headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {_bucket(bucket, ' %')}" for bucket, metric in shape.columns]
+    headers = ["Method"] + [f"{_header(metric, MARKDOWN)} {title_of(bucket)}" for bucket, metric in shape.columns]
     labels = [in_markdown(row.label) for row in rows]
     labels = [label if row.group != "control" else f"*{label}*" for row, label in zip(rows, labels, strict=True)]
     beside = list(zip(*(extra.cells(rows, MARKDOWN) for extra in more), strict=True)) or [()] * len(rows)
@@ -155,7 +151,7 @@ def to_latex(
     wide = count > 6
     percent = r"\,\%"
     spans = " & ".join(
-        rf"\multicolumn{{{width}}}{{c}}{{{_bucket(b.translate(ESCAPES), percent)}}}" for b in shape.buckets
+        rf"\multicolumn{{{width}}}{{c}}{{{title_of(b.translate(ESCAPES), percent)}}}" for b in shape.buckets
     )
     rules = " ".join(
         rf"\cmidrule(lr){{{2 + i * width}-{1 + (i + 1) * width}}}" for i in range(len(shape.buckets))

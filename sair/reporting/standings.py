@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from tabulate import tabulate
 
-from sair.data.buckets import ALL, holes
+from sair.data.buckets import title_of
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics_ranks import rank_intervals
 from sair.evaluation.statistics_seeds import BOUND, NO_OUTLOOK, Outlook, components
@@ -101,7 +101,7 @@ def rank_table(
     ]
     if all(cell == "–" for _, *cells in body for cell in cells):
         return ""
-    headers = ["Method", *("all mask ratios" if bucket == ALL else holes(bucket) for bucket, _ in keys)]
+    headers = ["Method", *(title_of(bucket) for bucket, _ in keys)]
     align = ["left", *["right"] * len(keys)]
     table = tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
     return (
