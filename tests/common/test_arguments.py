@@ -44,7 +44,7 @@ def test_fitting_values_are_accepted(given):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"widht": 3}, "here: Painter has no parameter 'widht'. Did you mean width"),
+        ({"widthx": 3}, "here: Painter has no parameter 'widthx'. Did you mean width"),
         ({"width": 3.0}, "here, width: 3.0; expected a whole number."),
         ({"width": True}, "here, width: True; expected a whole number."),
         ({"width": None}, "here, width: None; expected a whole number."),
