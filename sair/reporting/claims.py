@@ -15,7 +15,7 @@ from tabulate import tabulate
 
 from sair.common.files import write_csv, write_text
 from sair.common.tabular import ANY, TEXT, read_csv
-from sair.data.buckets import ALL, holes
+from sair.data.buckets import title_of
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import NO_DIFFERENCE, Decision, Difference, decide
 from sair.evaluation.statistics_seeds import NO_OUTLOOK
@@ -283,7 +283,7 @@ def _page(
     ]
     return (
         "# The paper's orderings, claimed and measured\n\n"
-        + "".join(f"{text}\n\n" for text in _budgets(frame, ratios))
+        + "".join(f"{text}\n\n" for text in _by_budget(frame, ratios))
         + _pipe(shown, headers)
         + "\n\n## Figures that the text states\n\n"
         + _pipe(in_words, [*headers[:4], "in words", "its table", "agree", *headers[5:]])
@@ -294,7 +294,7 @@ def _page(
     )
 
 
-def _budgets(frame: pd.DataFrame, ratios: Mapping[tuple[str, str], float]) -> Iterator[str]:
+def _by_budget(frame: pd.DataFrame, ratios: Mapping[tuple[str, str], float]) -> Iterator[str]:
     """Yield, for each ordering that is also judged at another budget, its verdicts at each of them."""
     shown = frame[frame.metric.isin(SHOWN)]
     for (_, better, worse), part in shown.groupby(["table", "better", "worse"], sort=False):
@@ -337,7 +337,7 @@ def _several(frame: pd.DataFrame) -> set[tuple[str, str, str]]:
 
 
 def _claim(line: Any, several: set[tuple[str, str, str]]) -> list[str]:
-    where = "all mask ratios" if line.bucket == ALL else holes(line.bucket)
+    where = title_of(line.bucket)
     names = f" ({_pair(line)})" if (line.table, line.better, line.worse) in several else ""
     return [line.table, f"{line.better} > {line.worse}{names}", where, METRICS[line.metric].label]
 
