@@ -46,12 +46,12 @@ def load_authors_checkpoint(network: nn.Module, path: str | Path) -> None:
     load_network(network, fold_spectral_norm(state, transposed), path)
 
 
-def load_parts(networks: Mapping[str, nn.Module], files: Mapping[str, str | Path]) -> None:
+def load_parts(networks: Mapping[str, nn.Module], files: Mapping[str, str | Path] | str) -> None:
     """Copy a published file into each of several networks.
 
     Args:
         networks: network by the name of the part.
-        files: file by the name of the part, one for every network.
+        files: file by the name of the part, one for every network; a single file is refused.
 
     Raises:
         ValueError: not a mapping that has a file for each part and nothing else.

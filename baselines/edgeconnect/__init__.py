@@ -78,7 +78,7 @@ class EdgeConnect(PublishedMethod):
         lr: float = 1e-4,
         discriminator_lr: float = 1e-5,
         betas: tuple[float, float] = (0.0, 0.9),
-        pretrained: Mapping[str, str | Path] | None = None,
+        pretrained: Mapping[str, str | Path] | str | None = None,
     ) -> None:
         super().__init__()
         self.stages = Stages(stages, STAGES)

@@ -97,7 +97,7 @@ class StructureFlow(PublishedMethod):
         vgg_share: float = 1.0,
         lr: float = 1e-4,
         betas: tuple[float, float] = (0.0, 0.999),
-        pretrained: Mapping[str, str | Path] | None = None,
+        pretrained: Mapping[str, str | Path] | str | None = None,
     ) -> None:
         super().__init__()
         if structure not in STRUCTURES:

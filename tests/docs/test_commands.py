@@ -30,7 +30,7 @@ NOT_RUN = {
     r"sair inpaint .*weights/": "with weights of the authors",
 }
 # The files that readers of a page write or link themselves.
-READERS = {"config/mine.yaml", "steps.yaml"}
+READERS = {"config/mine.yaml", "steps.yaml", "forms.yaml"}
 OTHER_PROGRAMS = {"source", "cat", "awk", "pre-commit", "pip"}
 FRAGMENTS = {"docs/add-a-method.md", "docs/add-a-metric.md"}  # parts of modules, which other tests write and run
 REWRITTEN = {"CHANGELOG.md"}  # names commands of former versions

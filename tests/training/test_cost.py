@@ -89,4 +89,4 @@ def test_the_controls_of_liif_match_sair(mini):
         for name, spec in {"liif": liif, "wide": wide, "sair": sair}.items()
     }
     assert abs(count["wide"] / count["sair"] - 1) < 0.02 and count["liif"] < 0.8 * count["sair"]
-    assert long["parameters"] == liif["parameters"] and long["training"]["steps"] == 1.7 * liif["training"]["steps"]
+    assert long["parameters"] == liif["parameters"] and long["training"] == liif["training"] | {"times": 1.7}
