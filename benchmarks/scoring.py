@@ -80,7 +80,7 @@ def ours(folder: Path, lpips: bool = False) -> Scores:
     from sair.evaluation.folders import score_folders
 
     try:
-        from sair.common.runtime import keep_memory
+        from sair.common.memory import keep_memory
     except ImportError:  # c7ba0a3
         pass
     else:

@@ -92,7 +92,7 @@ def run_score(options: argparse.Namespace) -> None:
 
     from sair.common.files import check_output, write_csv
     from sair.common.listing import IMAGES
-    from sair.common.runtime import keep_memory
+    from sair.common.memory import keep_memory
     from sair.evaluation.folders import score_folders
     from sair.reporting import notes
     from sair.reporting.measured import ALL, means, read_scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, distributed
 
 from sair.common.errors import InputError
+from sair.common.memory import keep_memory
 
 CPUINFO = Path("/proc/cpuinfo")
 BFLOAT16_FLAGS = {"amx_bf16", "avx512_bf16"}  # docs/speed.md measures both
@@ -54,18 +54,6 @@ def for_all(draw: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     parts = [torch.empty_like(batch) for _ in range(distributed.get_world_size())]
     distributed.all_gather(parts, batch.contiguous())
     return draw(torch.cat(parts)).split(len(batch))[distributed.get_rank()]
-
-
-def keep_memory() -> None:
-    """Tell glibc to keep freed memory: returning large tensors to the system costs 2-10x on some virtual machines."""
-    trim_threshold, top_pad, mmap_max = -1, -2, -4
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except OSError:
-        return
-    mallopt(mmap_max, 0)
-    mallopt(trim_threshold, 2**31 - 1)
-    mallopt(top_pad, 256 * 2**20)
 
 
 def fast_bfloat16(on: torch.device) -> bool:

@@ -15,10 +15,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
+from sair.common.memory import keep_memory
 from sair.data.embedded.faces.canvas import CLASSES, Canvas
 from sair.data.embedded.faces.clothing import paint_clothes, paint_glasses, paint_hat
 from sair.data.embedded.faces.hair import paint_beard, paint_hair_back, paint_hair_front
@@ -81,7 +81,7 @@ def draw_faces(seeds: Sequence[int], size: int = 64) -> list[Face]:
     looks = [draw_look(seed) for seed in seeds]
     if not looks:
         return []
-    _keep_memory()
+    keep_memory()  # otherwise asking the system for it takes an eighth of a drawing
     canvas, everyone = Canvas(size, len(looks)), Looks.of(looks)
     for paint, words in _PARTS:
         for group in everyone.groups(words):
@@ -91,16 +91,6 @@ def draw_faces(seeds: Sequence[int], size: int = 64) -> list[Face]:
         Face(image.copy(), labels.copy(), describe(look))
         for image, labels, look in zip(canvas.pixels(), canvas.labels, looks, strict=True)
     ]
-
-
-@cache
-def _keep_memory() -> None:
-    """Let the C library keep freed memory for the next array; asking the system for it takes an eighth of a drawing.
-
-    When glibc frees a large block, it keeps blocks of up to its size from then on (32 MiB at most), and twice as much
-    in all. The block is not written to, so it takes no memory.
-    """
-    np.empty(2**25 - 2**13, dtype=np.uint8)
 
 
 # Painters, from back to front, with the traits that decide what they paint.
