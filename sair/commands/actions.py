@@ -247,6 +247,8 @@ def run_verify(options: argparse.Namespace) -> int:
 
     from sair.commands.verify import NOT_BACKED, NOT_MADE, verify
 
+    if options.results and not Path(options.results).is_dir():
+        raise InputError(f"{options.results}: is not a results folder. A config is given as --configfile FILE.")
     project = _project(options.configfile, options.results)
     findings = list(verify(project, options.lpips))
     made = [finding for finding in findings if finding.state != NOT_MADE]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sair.commands.cli import main
 from sair.commands.verify import BACKED, NOT_BACKED, _scores
 from sair.evaluation.score import score_predictions
 from sair.inference.predict import predict
@@ -39,3 +40,8 @@ def test_only_a_networks_last_digits_may_differ(scored, column, change, state):
         assert _scores(str(path), str(scored / "manifest.csv"), score_predictions).state == state
     finally:
         path.write_text(text)
+
+
+def test_a_config_in_place_of_the_folder_is_refused_with_the_option_to_use(capsys):
+    assert main(["verify", "config/smoke.yaml"]) == 1
+    assert "config/smoke.yaml: is not a results folder. A config is given as --configfile" in capsys.readouterr().err
