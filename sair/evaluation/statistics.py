@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from sair.evaluation.statistics_seeds import LEVEL, Components, cluster_values, components
+from sair.evaluation.statistics_seeds import LEVEL, Components, change_between, cluster_values, components
 
 RESAMPLES = 2000
 SIGN_FLIPS = 10_000
@@ -175,21 +175,28 @@ class Decision(NamedTuple):
     method_p: float = math.nan
 
 
-def decide(differences: Sequence[Difference], least: Sequence[float | None]) -> list[Decision]:
+def decide(
+    differences: Sequence[Difference], least: Sequence[float | None], measures: Sequence[str] | None = None
+) -> list[Decision]:
     """Decide which differences of a family are real, for bold print, verdicts on claims and regression checks.
 
     A difference is real if two tests have p below ``LEVEL`` after Holm's correction for the whole family: the paired
-    test over images, and a t-test whose variance also has the known spread of trainings. With several seeds also the 95
-    % interval that is measured over seeds and images must exclude zero.
+    test over images, and a t-test whose variance also has the spread of trainings: the known one, or that of the
+    family's seeds if they vary more. With several seeds also the 95 % interval that is measured over seeds and images
+    must exclude zero.
 
     Args:
         differences: all comparisons that are printed together.
         least: for each, the change that another training seed alone causes (``regression.least``), which 95 % of such
             changes are below. None if it was never measured: then the second test uses the spread of the seeds, and
             with a single seed nothing is decided.
+        measures: for each, what was measured, in which unit and on which images. Seeds are taken together for
+            comparisons of one measure. None: all are of the same.
     """
+    names = ["" for _ in differences] if measures is None else list(measures)
+    shown = _shown_spreads(differences, names)
     adjusted = holm([difference.p for difference in differences])
-    over_seeds = holm([_method_p(difference, size) for difference, size in zip(differences, least, strict=True)])
+    over_seeds = holm([_method_p(*one, shown) for one in zip(differences, least, names, strict=True)])
     tested = [difference.clusters for difference in differences if not math.isnan(difference.p)]
     return [
         _decision(difference, p, method_p, tested)
@@ -197,11 +204,35 @@ def decide(differences: Sequence[Difference], least: Sequence[float | None]) -> 
     ]
 
 
-def _method_p(difference: Difference, least: float | None) -> float:
+class _Spread(NamedTuple):
+    """The change that another seed causes, 95 % bound, and the degrees of freedom that it is known with."""
+
+    change: float
+    df: float = math.inf
+
+
+def _shown_spreads(differences: Sequence[Difference], measures: Sequence[str]) -> dict[str, _Spread]:
+    """Return the spread of trainings by measure, as the seeds of all its comparisons show it.
+
+    A single comparison of three seeds knows its spread badly; a family of several knows it better.
+    """
+    sums: dict[str, tuple[float, int]] = {}  # of variances times degrees of freedom, and of these
+    for difference, measure in zip(differences, measures, strict=True):
+        parts = difference.components
+        if parts is not None and parts.seed_df > 0:
+            total, df = sums.get(measure, (0.0, 0))
+            sums[measure] = total + parts.one_training * parts.seed_df, df + parts.seed_df
+    return {measure: _Spread(change_between(total / df), df) for measure, (total, df) in sums.items()}
+
+
+def _method_p(difference: Difference, least: float | None, measure: str, shown: Mapping[str, _Spread]) -> float:
     parts = difference.components
     if parts is None:
         return math.nan
-    return parts.distribution(None).p if least is None else parts.assuming(least).p
+    if least is None:
+        return parts.distribution(None).p
+    known = _Spread(least)
+    return parts.assuming(*max(known, shown.get(measure, known))).p
 
 
 def _decision(difference: Difference, p: float, method_p: float, tested: Sequence[int]) -> Decision:

@@ -19,6 +19,11 @@ LEVEL = 0.05  # of significance; intervals have 1 - LEVEL
 BOUND = float(special.ndtri(1 - LEVEL / 2))  # standard deviations in the bound that 95 % of changes are below
 
 
+def change_between(variance: float) -> float:
+    """Return the 95 % bound of the change of a mean between two trainings, given its variance over trainings."""
+    return BOUND * math.sqrt(2 * max(0.0, variance))
+
+
 class Uncertainty(NamedTuple):
     """What is known about a mean over trainings and images: a Student t distribution.
 
@@ -85,6 +90,14 @@ class Components(NamedTuple):
     counts: tuple[int, ...]
 
     @property
+    def one_training(self) -> float:
+        """Return the variance over trainings of one method's mean, without what a seed does to single images.
+
+        An estimate, which may be negative, for methods that vary alike; nan if none has several seeds.
+        """
+        return (self.seeds - (self.images - self.excess)) / sum(1 / count for count in self.counts)
+
+    @property
     def measured(self) -> Uncertainty | None:
         """Return the distribution by the seeds that were trained; None if no method has several."""
         if self.seed_df < 1:
@@ -95,16 +108,17 @@ class Components(NamedTuple):
         inverse = (self.seeds / self.seed_df + self.excess / self.image_df) / total if total else 0.0
         return Uncertainty(self.mean, math.sqrt(total), 1 / inverse if inverse else math.inf)
 
-    def assuming(self, least: float) -> Uncertainty:
+    def assuming(self, least: float, df: float = math.inf) -> Uncertainty:
         """Return the distribution by a known spread of trainings.
 
         Args:
             least: 95 % bound of the change of one method's mean when it is trained with another seed.
+            df: degrees of freedom of the estimate that it is; infinite if it is given.
         """
         # Two trainings of one method differ by sqrt(2) standard deviations of one training.
         known = (least / BOUND) ** 2 / 2 * sum(1 / count for count in self.counts)
         total = known + self.images
-        inverse = self.images / self.image_df / total if total else 0.0
+        inverse = (known / df + self.images / self.image_df) / total if total else 0.0
         return Uncertainty(self.mean, math.sqrt(total), 1 / inverse if inverse else math.inf)
 
     def distribution(self, least: float | None) -> Uncertainty:

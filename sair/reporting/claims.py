@@ -111,7 +111,11 @@ def write_claims(
     claims = [claim for table in inputs.measured for claim in _claims(layout(config, table), inputs, methods)]
     least = config["regression"]["least"]
     judged = [claim for claim in claims if claim.judged]
-    family = decide([claim.difference for claim in judged], [least_of(claim.metric, least) for claim in judged])
+    family = decide(
+        [claim.difference for claim in judged],
+        [least_of(claim.metric, least) for claim in judged],
+        [f"{claim.metric} of {claim.dataset}" for claim in judged],
+    )
     decisions = {id(claim): decision for claim, decision in zip(judged, family, strict=True)}
     frame = pd.DataFrame([_line(claim, decisions.get(id(claim)), least) for claim in claims], columns=COLUMNS)
     write_csv(frame, output.csv)

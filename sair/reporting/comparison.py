@@ -108,7 +108,7 @@ def compare(
         raise InputError(f"{names['variant']} and {names['reference']}: no image has a number in both.")
     known = means(first.mean)
     sizes = [0.0 if least is None else least_in_unit(key, least, known) for key in columns]
-    decisions = decide([differences[key] for key in columns], sizes)
+    decisions = decide([differences[key] for key in columns], sizes, [metric for _, metric in columns])
     return [
         _verdict(key, differences[key], decision, size)
         for key, decision, size in zip(columns, decisions, sizes, strict=True)

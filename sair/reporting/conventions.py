@@ -160,7 +160,8 @@ def measure_gains(
         for key, difference in quality_differences(runs[pair[0]], runs[pair[1]], cells[pair[0]]).items()
     }
     known = {name: {key: cell.mean for key, cell in own.items()} for name, own in cells.items()}
-    decisions = decide(list(found.values()), [least_in_unit(key, least, known[pair[1]]) for pair, key in found])
+    sizes = [least_in_unit(key, least, known[pair[1]]) for pair, key in found]
+    decisions = decide(list(found.values()), sizes, [column for _, (_, column) in found])
     return {
         (pair, key): Gain(difference, _share(difference.mean, cells[pair[1]][key].mean), decision)
         for ((pair, key), difference), decision in zip(found.items(), decisions, strict=True)

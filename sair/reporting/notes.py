@@ -32,6 +32,7 @@ def rule(count: int, of: str, metrics: Sequence[str], least: Mapping[str, float]
         f"p < {LEVEL} in a test paired by image (random {' or '.join(sorted(tests))}) and in a t-test that adds the "
         "change which another training seed alone causes, both after Holm's correction for all "
         f"{count} comparisons of {of} (that change, `regression.least`: {sizes or 'not given'}"
+        f"{', or more where the seeds of these comparisons vary more' if several and known else ''}"
     )
     if unknown := dict.fromkeys(family_of(name) for name in metrics if name not in known):
         names = ", ".join(METRICS[name].label for name in unknown)

@@ -223,9 +223,9 @@ def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least
         if ordered:
             first[key] = ordered[0]
             found |= {(key, rival): compare(ordered[0], rival, key) for rival in ordered[1:]}
-    decisions = dict(
-        zip(found, decide(list(found.values()), [least_of(key[1], least) for key, _ in found]), strict=True)
-    )
+    sizes = [least_of(metric, least) for (_, metric), _ in found]
+    decided = decide(list(found.values()), sizes, [metric for (_, metric), _ in found])
+    decisions = dict(zip(found, decided, strict=True))
     marks: dict[Key, dict[str, str]] = {key: {} for key in columns}
     for key, leader in first.items():
         sign = 1 if METRICS[key[1]].higher_is_better else -1

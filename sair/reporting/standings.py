@@ -12,7 +12,7 @@ from tabulate import tabulate
 from sair.data.buckets import title_of
 from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics_ranks import rank_intervals
-from sair.evaluation.statistics_seeds import BOUND, NO_OUTLOOK, Outlook, components
+from sair.evaluation.statistics_seeds import NO_OUTLOOK, Outlook, change_between, components
 from sair.reporting.measured import Key, family_of, least_of
 
 CHANCES = tuple(f"chance_{name}" for name in Outlook._fields)  # columns of the CSV files
@@ -132,7 +132,7 @@ def spread_note(
         ]
         if not variances:
             continue
-        bound = BOUND * math.sqrt(2 * float(np.mean(variances)))
+        bound = change_between(float(np.mean(variances)))
         digits = METRICS[metric].decimals + 1
         texts.append(f"{METRICS[metric].label} {bound:.{digits}f}{METRICS[metric].after}")
         assumed = least_of(metric, least)
@@ -141,5 +141,8 @@ def spread_note(
     if texts:
         note = f"Change that another seed causes, 95 % bound by the seeds of this table: {', '.join(texts)}."
         if larger:
-            note += f" It is larger than {', '.join(larger)}: set the measured value, else too much may be decided."
+            note += (
+                f" It is larger than {', '.join(larger)}: set the measured value, else intervals and probabilities of "
+                "single trainings are too certain. Bold already allows for what the seeds show."
+            )
         yield note

@@ -57,6 +57,34 @@ def test_the_rule_is_seldom_wrong_about_methods(seeds, spread, image, monkeypatc
     assert wrong / rounds <= 0.06
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_seeds_that_vary_more_than_was_assumed_do_not_decide_too_much(seeds, monkeypatch):
+    """Without the spread that the seeds of a table show, a quarter of these tables would have a decision."""
+    monkeypatch.setattr(statistics, "SIGN_FLIPS", 1000)
+    monkeypatch.setattr(statistics, "RESAMPLES", 10)
+    rng, wrong, rounds = np.random.default_rng(seeds), 0, 600
+    for number in range(rounds):
+        family = [paired(*simulated(rng, seeds, 100, 2 * ONE_TRAINING), number) for _ in range(12)]
+        wrong += any(decision.sign for decision in decide(family, [LEAST] * 12))
+    assert wrong / rounds <= 0.06
+
+
+def test_a_family_shows_the_spread_of_its_seeds_by_measure():
+    """Three seeds that happen to agree decide nothing where the other comparisons show that seeds vary."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(0, 0.1, 50)
+    steady = paired(np.array([[0.5], [0.52], [0.48]]) + noise, np.zeros((3, 50)))
+    wild = [paired(np.array([[-1.0], [0.0], [1.0]]) + noise, np.zeros((3, 50)))] * 2
+    assert steady.components.one_training == pytest.approx(0.02**2 / 2)
+    assert wild[0].components.one_training == pytest.approx(1 / 2)
+    family = [steady, *wild]
+    assert decide(family, [LEAST] * 3)[0].reason == WITHIN_SPREAD
+    assert decide(family, [LEAST] * 3, ["psnr", "lpips", "lpips"])[0].sign == 1, "of another measure"
+    assert decide(family, [0.0] * 3)[0].reason == WITHIN_SPREAD, "also where no spread is assumed"
+    assert decide(family, [5.0] * 3)[0].reason == WITHIN_SPREAD, "what is assumed counts if it is more"
+
+
 def test_components_are_those_of_the_analysis_of_variance():
     """Compare with mean squares that are written out, for paired seeds."""
     rng = np.random.default_rng(0)
@@ -113,7 +141,8 @@ def test_several_seeds_can_show_a_smaller_difference_and_contradict_a_larger_one
     one, several = (paired(level[:k] + 0.15 + noise, np.zeros((k, 100))) for k in (1, 3))
     assert [decide([found], [LEAST])[0].reason for found in (one, several)] == [WITHIN_SPREAD, ""]
     torn = paired(np.array([[0.9], [0.1], [-0.4]]) + noise + 0.3, np.zeros((3, 100)))
-    assert decide([torn], [LEAST])[0].reason == SEEDS_DISAGREE
+    assert decide([torn], [LEAST])[0].reason == WITHIN_SPREAD, "its seeds vary more than was assumed"
+    assert decide([torn, *[several] * 8], [LEAST] * 9)[0].reason == SEEDS_DISAGREE, "those of the family do not"
     # Without a known spread the seeds decide alone.
     assert [decide([found], [None])[0].sign for found in (one, several)] == [0, 1]
 

@@ -10,7 +10,7 @@ import torch
 from helpers.measured import BUCKETS, IMAGES, judge, method, overlaps, scores
 
 from sair.evaluation.score import SCORE_COLUMNS
-from sair.evaluation.statistics import NO_SPREAD, SEEDS_DISAGREE, WITHIN_SPREAD, Decision, Difference
+from sair.evaluation.statistics import NO_SPREAD, WITHIN_SPREAD, Decision, Difference
 from sair.methods.checkpoint import save
 from sair.reporting.claims import CONTRADICTED, FAILS, HOLDS, NOT_RUN, UNDECIDED, Claim, verdict, write_claims
 from sair.reporting.inputs import ClaimsInputs
@@ -171,7 +171,8 @@ def test_segmentation_claims_use_every_seed_and_both_claimants(config, tmp_path)
     assert set(frame.verdict) == {UNDECIDED} and frame.reason.tolist() == [WITHIN_SPREAD, NO_SPREAD]
     config = config | {"regression": config["regression"] | {"least": {"miou": 0.05}}}
     frame, _ = judge(config, tmp_path, methods, files, "table5")
-    assert frame.verdict.tolist() == [UNDECIDED, FAILS] and frame.reason[0] == SEEDS_DISAGREE
+    # Seeds that vary more than was assumed count for the single training, too.
+    assert set(frame.verdict) == {UNDECIDED} and set(frame.reason) == {WITHIN_SPREAD}
     files["sair"] = [overlaps(tmp_path / f"{s}.csv", ["completed"], [right]) for s, right in enumerate((8, 8))]
     frame, _ = judge(config, tmp_path, methods, files, "table5")
     assert frame.verdict.tolist() == [HOLDS, FAILS]
