@@ -188,8 +188,8 @@ def decide(
     Args:
         differences: all comparisons that are printed together.
         least: for each, the change that another training seed alone causes (``regression.least``), which 95 % of such
-            changes are below. None if it was never measured: then the second test uses the spread of the seeds, and
-            with a single seed nothing is decided.
+            changes are below. None if it was never measured: then the second test uses the spread that the seeds show,
+            and with single seeds nothing is decided.
         measures: for each, what was measured, in which unit and on which images. Seeds are taken together for
             comparisons of one measure. None: all are of the same.
     """
@@ -227,12 +227,8 @@ def _shown_spreads(differences: Sequence[Difference], measures: Sequence[str]) -
 
 def _method_p(difference: Difference, least: float | None, measure: str, shown: Mapping[str, _Spread]) -> float:
     parts = difference.components
-    if parts is None:
-        return math.nan
-    if least is None:
-        return parts.distribution(None).p
-    known = _Spread(least)
-    return parts.assuming(*max(known, shown.get(measure, known))).p
+    spreads = [*([] if least is None else [_Spread(least)]), *([shown[measure]] if measure in shown else [])]
+    return parts.assuming(*max(spreads)).p if parts is not None and spreads else math.nan
 
 
 def _decision(difference: Difference, p: float, method_p: float, tested: Sequence[int]) -> Decision:

@@ -65,22 +65,23 @@ def report_inputs(project: Project) -> ReportInputs:
     of others, whose methods would be trained, are not missing in it.
     """
     config = project.config
-    dataset, seed = config["report"]["dataset"], config["seeds"][0]
+    dataset = config["report"]["dataset"]
     datasets = [dataset] if config["datasets"][dataset]["train"] == 0 else list(config["datasets"])
     belonging = [shown for shown in map(project.layout, config["tables"]) if shown.dataset in datasets]
     tables = [shown.name for shown in map(project.layout, project.tables(QUALITY)) if shown.dataset == dataset]
     rows = dict.fromkeys(method for table in tables for method in project.rows(table))
-    folders = {m: project.run_folder(dataset, m, seed) for m in rows if not project.method(m)["sees_truth"]}
-    maps = config["figures"].get("semantic_maps")
+    methods = [name for name in rows if not project.method(name)["sees_truth"]]
+    maps = config["figures"].get("semantic_maps", {}).get("dataset")
+    drawn = project.figures("semantic_maps", maps) if maps in datasets else []
     return ReportInputs(
         tables={shown.name: f"{project.results}/{shown.name}.csv" for shown in belonging},
         claims=f"{project.results}/claims.csv" if any(shown.has_claims for shown in belonging) else None,
-        logs={m: project.of_every_seed(dataset, m, "train.csv") for m in folders if project.is_trained(m)},
-        maps=project.figures("semantic_maps", maps["dataset"]) if maps and maps["dataset"] in datasets else [],
+        logs={m: project.of_every_seed(dataset, m, "train.csv") for m in methods if project.is_trained(m)},
+        maps=dict(zip(map(str, config["seeds"]), drawn, strict=True)) if drawn else {},
         images=f"{project.results}/{dataset}/images.csv",
         manifest=project.manifest(dataset),
-        scores={m: f"{folder}/scores.csv" for m, folder in folders.items()},
-        predictions={m: f"{folder}/predictions" for m, folder in folders.items()},
+        scores={m: project.of_every_seed(dataset, m, "scores.csv") for m in methods},
+        predictions={m: project.of_every_seed(dataset, m, "predictions") for m in methods},
     )
 
 
@@ -91,8 +92,8 @@ def training_logs(project: Project, dataset: str) -> dict[str, list[str]]:
 
 
 def _figures(project: Project, shown: Layout) -> list[str]:
-    """Return the images below a table."""
+    """Return the images below a table, those of the first seed."""
     kind = "qualitative" if shown.measure == QUALITY else "semantic_maps"
     methods = project.config["figures"].get(kind, {}).get("methods", [])
     fits = shown.has_claims or set(methods) <= set(project.rows(shown.name))
-    return project.figures(kind, shown.dataset) if fits else []
+    return project.figures(kind, shown.dataset, project.config["seeds"][:1]) if fits else []

@@ -234,14 +234,14 @@ class Project:
         folders = dict.fromkeys(self.encoder_folder("clip", seed) for seed in seeds or self.config["seeds"])
         return [f"{folder}/segmentation.csv" for folder in folders]
 
-    def map_encoder(self, dataset: str) -> str:
-        """Return the checkpoint of the CLIP whose classes the figure of semantic maps compares with labels.
+    def map_encoder(self, dataset: str, seed: int) -> str:
+        """Return the checkpoint of the CLIP whose classes a figure of semantic maps compares with labels.
 
         Raises:
             InputError: the dataset has other classes.
         """
         check_classes(self.config, "figures.semantic_maps.dataset", dataset)
-        return f"{self.encoder_folder('clip', self.config['seeds'][0])}/checkpoint.safetensors"
+        return f"{self.encoder_folder('clip', seed)}/checkpoint.safetensors"
 
     def encoder(self, name: str, seed: int | str) -> str | list[str]:
         """Return the checkpoint of the semantic encoder that a method needs; an empty list if it needs none."""
@@ -261,13 +261,35 @@ class Project:
         folders = all(self.config["datasets"][name]["source"] == "folder" for name in (dataset, source))
         return f"{self.results}/{source}/images.csv" if trained and folders and dataset != source else []
 
-    def figures(self, kind: str, dataset: str) -> list[str]:
-        """Return the files of one of the config's figures, if it is drawn on this dataset."""
+    def figures(self, kind: str, dataset: str, seeds: Sequence[int] | None = None) -> list[str]:
+        """Return the files of one of the config's figures, if it is drawn on this dataset.
+
+        Args:
+            kind: its name in the config. Training curves are of all seeds in one figure.
+            dataset: its name in the config.
+            seeds: those whose images are shown; None for every seed of the config.
+        """
         settings = self.config["figures"].get(kind)
         if settings is None or settings["dataset"] != dataset:
             return []
+        first, *others = self.config["seeds"] if seeds is None else seeds
+        shown = [first] if kind == "training_curves" else [first, *others]
         numbers = [f"_{n}" for n in range(1, settings["images"] + 1)] if kind == "qualitative" else [""]
-        return [f"{self.results}/figures/{kind}_{dataset}{number}.png" for number in numbers]
+        folder = f"{self.results}/figures"
+        return [f"{folder}/{kind}_{dataset}{n}{self._of_seed(seed)}.png" for seed in shown for n in numbers]
+
+    def _of_seed(self, seed: int) -> str:
+        """Return what the names of a seed's figures end with: nothing for the config's first."""
+        return "" if seed == self.config["seeds"][0] else f"_seed{seed}"
+
+    def seed_of(self, ending: str) -> int:
+        """Return the seed of a figure whose name ends so."""
+        return int(ending.removeprefix("_seed") or self.config["seeds"][0])
+
+    def nearest_seed(self, name: str, seed: int) -> int:
+        """Return a seed of a method for a figure of one seed: this one, or its first if it was not run with it."""
+        own = self.seeds(name)
+        return seed if seed in own else own[0]
 
     # ----------------------------------------------------------------------------------------------------------------
     # Tables

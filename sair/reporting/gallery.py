@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -36,22 +36,20 @@ def gallery(
     Raises:
         InputError: a file is damaged; scores or predictions are not those of the manifest.
     """
-    names = [
-        name
-        for name, path in inputs.predictions.items()
-        if Path(path).is_dir() and Path(inputs.scores[name]).is_file() and Path(inputs.manifest).is_file()
-    ]
-    if not names:
+    found = {entry.name: entry for entry in _entries(inputs, methods)} if Path(inputs.manifest).is_file() else {}
+    if not found:
         return None
     rows = read_manifest(inputs.manifest)
-    scores = {name: _scores(inputs.scores[name], rows) for name in names}
-    competing = [name for name in names if competes(methods[name])]
+    names = list(found)
+    scores = {name: _scores(entry.scores, rows) for name, entry in found.items()}
+    competing = [name for name in names if competes(methods[found[name].method])]
+    firsts = {found[name].method: name for name in reversed(competing or names)}.values()  # one training of each method
     order = list(dict.fromkeys(row.id for row in rows))
     buckets = list(dict.fromkeys(row.bucket for row in rows))
-    chosen = choose(rows, [scores[name].psnr.to_numpy() for name in competing or names], _room(config, rows, names))
+    chosen = choose(rows, [scores[name].psnr.to_numpy() for name in firsts], _room(config, rows, names))
     return {
         "methods": [
-            {"name": name, "label": methods[name]["label"], "control": name not in competing} for name in names
+            {"name": name, "label": entry.label, "control": name not in competing} for name, entry in found.items()
         ],
         "seed": config["seeds"][0],
         "buckets": buckets,
@@ -67,17 +65,49 @@ def gallery(
             }
             for name, frame in scores.items()
         },
-        "images": list(_images(sorted(chosen, key=order.index), rows, inputs, names)),
+        "images": list(_images(sorted(chosen, key=order.index), rows, inputs, found)),
     }
 
 
+class _Entry(NamedTuple):
+    """The images of one training of a method, or of one of its samples.
+
+    name: unique; of the first seed it is the method's.
+    method: its name.
+    label: printed; names the seed if there are several.
+    scores, predictions: file and folder.
+    """
+
+    name: str
+    method: str
+    label: str
+    scores: str
+    predictions: str
+
+
+def _entries(inputs: ReportInputs, methods: Mapping[str, Mapping[str, Any]]) -> Iterator[_Entry]:
+    """Yield what has both scores and images, by method and seed."""
+    for method, folders in inputs.predictions.items():
+        label, kind = methods[method]["label"], "seed" if methods[method]["training"] else "sample"
+        for number, (scores, folder) in enumerate(zip(inputs.scores[method], folders, strict=True)):
+            seed = Path(folder).parent.name.removeprefix("seed")
+            if Path(folder).is_dir() and Path(scores).is_file():
+                yield _Entry(
+                    f"{method}/{kind}{seed}" if number else method,
+                    method,
+                    f"{label}, {kind} {seed}" if len(folders) > 1 else label,
+                    scores,
+                    folder,
+                )
+
+
 def _images(
-    chosen: Sequence[str], rows: Sequence[ManifestRow], inputs: ReportInputs, methods: Sequence[str]
+    chosen: Sequence[str], rows: Sequence[ManifestRow], inputs: ReportInputs, entries: Mapping[str, _Entry]
 ) -> Iterator[dict[str, Any]]:
     """Yield the chosen images: caption, ground truth, and each method's predictions in the holes."""
     captions = read_captions(inputs.images)
     folder = Path(inputs.manifest).parent
-    predictions = {method: inputs.predictions[method] for method in methods}
+    predictions = {name: entry.predictions for name, entry in entries.items()}
     for name in chosen:
         own = {row.bucket: (row, read_pair(row, folder)) for row in rows if row.id == name}
         first, pair = next(iter(own.values()))

@@ -195,21 +195,21 @@ class ReportInputs(Inputs):
         tables: table -> its CSV, with its Markdown page beside it.
         claims: claims.csv, with its Markdown page beside it; None if no table has claims.
         logs: method -> its train.csv, one per seed.
-        maps: figures of semantic maps.
+        maps: seed -> its figure of semantic maps.
         images: images.csv of the gallery's dataset.
         manifest: manifest.csv of the gallery's dataset.
-        scores: method -> scores.csv.
-        predictions: method -> folder of predictions.
+        scores: method -> its scores.csv, one per seed.
+        predictions: method -> its folders of predictions, one per seed.
     """
 
     tables: Mapping[str, str]
     claims: str | None
     logs: Files
-    maps: Sequence[str]
+    maps: Mapping[str, str]
     images: str
     manifest: str
-    scores: Mapping[str, str]
-    predictions: Mapping[str, str]
+    scores: Files
+    predictions: Files
 
 
 def _flat(value: Any) -> Iterator[str]:

@@ -65,7 +65,11 @@ def write_report(inputs: ReportInputs, config: Mapping[str, Any], methods: Specs
         "tables": [_table(name, path, config) for name, path in inputs.tables.items() if Path(path).is_file()],
         "claims": _claims(inputs.claims) if inputs.claims and Path(inputs.claims).is_file() else None,
         "curves": _curves(config, methods, inputs.logs),
-        "maps": [image_uri(read_rgb(path)) for path in inputs.maps if Path(path).is_file()],
+        "maps": [
+            {"seed": seed, "image": image_uri(read_rgb(path))}
+            for seed, path in inputs.maps.items()
+            if Path(path).is_file()
+        ],
         "gallery": gallery(inputs, config, methods),
     }
     if not parts["tables"]:
@@ -147,15 +151,15 @@ def _missing(config: Mapping[str, Any], inputs: ReportInputs, parts: Mapping[str
     """Return the parts that a complete page has and this one lacks, with the target in the results that makes each."""
     wanted = [(layout(config, name).title, path, ".md") for name, path in inputs.tables.items()]
     wanted += [("Claims", inputs.claims, ".md")] if inputs.claims else []
-    wanted += [("Semantic maps", path, ".png") for path in inputs.maps]
+    wanted += [(f"Semantic maps of seed {seed}", path, ".png") for seed, path in inputs.maps.items()]
     missing = [
         {"part": part, "target": str(Path(path).with_suffix(ending).relative_to(config["results"]))}
         for part, path, ending in wanted
         if not Path(path).is_file()
     ]
-    shown = {method["name"] for method in (parts["gallery"] or {"methods": []})["methods"]}
-    if left := len(inputs.predictions.keys() - shown):
-        part = f"{left} of {len(inputs.predictions)} methods of the gallery"
+    wished = sum(map(len, inputs.predictions.values()))
+    if left := wished - len((parts["gallery"] or {"methods": []})["methods"]):
+        part = f"{left} of {wished} methods, with their seeds, of the gallery"
         missing.append({"part": part, "target": "report.html"})
     return missing
 

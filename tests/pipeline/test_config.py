@@ -202,11 +202,11 @@ def test_the_encoders_may_have_a_budget_of_their_own(config):
 def test_a_map_of_a_dataset_with_other_classes_is_refused_where_it_is_drawn(config):
     other = merge(config, {"datasets": {"b": FACES}, "figures": {"semantic_maps": {"dataset": "b"}}})
     project = Project(other)
-    assert project.map_encoder("faces") == "results/faces/clip/seed0/checkpoint.safetensors"
+    assert project.map_encoder("faces", 0) == "results/faces/clip/seed0/checkpoint.safetensors"
     with pytest.raises(
         InputError, match=r"figures\.semantic_maps\.dataset: 'b', but its labels are compared with the classes"
     ):
-        project.map_encoder("b")
+        project.map_encoder("b", 0)
 
 
 NAMES = [

@@ -146,6 +146,22 @@ def test_every_table_is_made_of_every_seed(config):
         assert [path.split("/")[-2] for path in files["sair"]] == ["seed0", "seed1", "seed2"]
 
 
+def test_images_are_drawn_of_every_seed(config):
+    """A table shows those of the first seed below it; the report has all."""
+    project = Project(config | {"seeds": [3, 5]})
+    assert project.figures("semantic_maps", "faces") == [
+        "results/figures/semantic_maps_faces.png",
+        "results/figures/semantic_maps_faces_seed5.png",
+    ]
+    assert len(project.figures("qualitative", "faces")) == 2 * len(table_inputs(project, "table1").figures)
+    assert project.figures("training_curves", "faces") == ["results/figures/training_curves_faces.png"]
+    assert [project.seed_of(ending) for ending in ("", "_seed5")] == [3, 5]
+    assert [project.nearest_seed(name, 5) for name in ("sair", "mean_fill")] == [5, 3]
+    inputs = report_inputs(project)
+    assert list(inputs.maps) == ["3", "5"]
+    assert [len(inputs.predictions[name]) for name in ("sair", "mean_fill")] == [2, 1]
+
+
 def test_single_methods_may_have_more_seeds_than_the_config(config):
     """The default trains SAIR three times, with its encoder, and MISF once; a table is made of all of them."""
     more = config | {"fewest_seeds": {"sair": 3, "lama": 2}}
@@ -165,7 +181,9 @@ def test_a_trained_encoder_has_the_seed_of_its_method_and_another_is_the_same_fo
     trained = [f"results/faces/clip/seed{seed}" for seed in (3, 5)]
     assert [project.encoder("sair", seed) for seed in (3, 5)] == [f"{path}/checkpoint.safetensors" for path in trained]
     assert project.clip_segmentations(["sair"]) == [f"{path}/segmentation.csv" for path in trained]
-    assert project.map_encoder("faces") == f"{trained[0]}/checkpoint.safetensors"
+    assert [project.map_encoder("faces", seed) for seed in (3, 5)] == [
+        f"{path}/checkpoint.safetensors" for path in trained
+    ]
     project.encoders["clip"]["training"] = None
     assert {project.encoder("sair", seed) for seed in (3, 5)} == {f"{trained[0]}/checkpoint.safetensors"}
     assert project.clip_segmentations(["sair"]) == [f"{trained[0]}/segmentation.csv"]

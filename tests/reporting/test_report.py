@@ -5,6 +5,7 @@ import copy
 import io
 import json
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -32,6 +33,7 @@ IMAGES, SHOWN = 9, 5
 METHODS = {"liif": 27.0, "sair": 27.5, "lama": 25.0, "mean_fill": 20.0}
 EVIL = "LI&IF <b>x</b></script><script>document.title='run'</script>"
 BUCKETS = ["0-20", "20-40", "40-60"]
+GALLERY = {"scores": "scores.csv", "predictions": "predictions"}
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +99,7 @@ def pixels(uri):
 
 
 def scores_of(project, name, bucket):
-    frame = pd.read_csv(report_inputs(project).scores[name], dtype={"id": str})
+    frame = pd.read_csv(report_inputs(project).scores[name][0], dtype={"id": str})
     return frame[frame.bucket == bucket].set_index("id").psnr
 
 
@@ -137,7 +139,7 @@ def test_images_are_the_scored_ones(project, page):
             for name, uri in hole["of"].items():
                 part = pixels(uri)
                 seen = np.where(part[..., 3:] == 255, part[..., :3], truth)
-                path = f"{report_inputs(project).predictions[name]}/composited/{bucket}/{image['id']}.png"
+                path = f"{report_inputs(project).predictions[name][0]}/composited/{bucket}/{image['id']}.png"
                 assert (seen == read_rgb(path)).all()
                 assert (part[..., 3] == pixels(hole["hole"])[..., 3]).all()
 
@@ -155,7 +157,7 @@ def test_it_is_one_file_that_runs_nothing_of_others(project, page):
 def test_missing_parts_are_reported_with_their_command(project, page, tmp_path):
     targets = {entry["part"]: entry["target"] for entry in data_of(page)["missing"]}
     assert targets["Table 2"] == "table2.md"
-    assert targets["Semantic maps"].endswith("semantic_maps_faces.png")
+    assert targets["Semantic maps of seed 0"].endswith("semantic_maps_faces.png")
     nothing = replace(report_inputs(project), tables={"table1": str(tmp_path / "table1.csv")})
     with pytest.raises(InputError, match=r"no table.*snakemake --cores all .*table1\.md"):
         write_report(nothing, project.config, project.methods, tmp_path / "report.html")
@@ -173,6 +175,25 @@ def test_the_curves_are_those_of_every_seed(project, config, tmp_path):
     (sair,) = data_of(tmp_path / "report.html")["curves"]
     assert sair["psnr"] == [[[100, 20]], [[100, 22]]]
     assert sair["loss"] == [[[50, 0.3], [100, 0.2], [150, 0.1]], [[50, 0.5], [100, 0.4], [150, 0.3]]]
+
+
+def test_the_gallery_has_the_images_of_every_seed(project, tmp_path):
+    inputs = report_inputs(project)
+    another = Path(project.results, "faces/sair/seed1")
+    shutil.copytree(another.with_name("seed0"), another)
+    frame = pd.read_csv(another / "scores.csv", dtype={"id": str})
+    frame.assign(psnr=frame.psnr + 1).to_csv(another / "scores.csv", index=False)
+    files = {name: [*getattr(inputs, name)["sair"], str(another / file)] for name, file in GALLERY.items()}
+    more = {name: getattr(inputs, name) | {"sair": paths} for name, paths in files.items()}
+    write_report(replace(inputs, **more), project.config, project.methods, tmp_path / "report.html")
+    shutil.rmtree(another)
+    gallery = data_of(tmp_path / "report.html")["gallery"]
+    labels = {method["name"]: method["label"] for method in gallery["methods"]}
+    assert (labels["sair"], labels["sair/seed1"], labels["lama"]) == ("SAIR, seed 0", "SAIR, seed 1", "LaMa")
+    first, second = (gallery["scores"][name]["0-20"]["psnr"] for name in ("sair", "sair/seed1"))
+    assert second == pytest.approx([value + 1 for value in first])
+    shown = gallery["images"][0]["holes"]["0-20"]["of"]
+    assert shown["sair/seed1"] == shown["sair"] != shown["lama"]
 
 
 def test_fewer_images_where_there_is_no_room(project, tmp_path):
@@ -254,7 +275,7 @@ def test_a_table_whose_page_was_deleted_is_not_backed(project):
 
 
 def test_a_prediction_of_another_size_is_named(project, tmp_path):
-    folder = Path(report_inputs(project).predictions["sair"]) / "composited"
+    folder = Path(report_inputs(project).predictions["sair"][0]) / "composited"
     whole = {path: path.read_bytes() for path in folder.rglob("*.png")}
     try:
         for path in whole:
@@ -402,7 +423,7 @@ def test_the_stage_shows_the_images_and_their_difference(project, desk):
     rgba = "[...document.getElementById(arguments[0]).getContext('2d').getImageData(0, 0, 32, 32).data]"
     canvases = ("over", "under", "difference")
     seen = {name: np.array(desk.run(rgba, name)).reshape(32, 32, 4)[..., :3] for name in canvases}
-    paths = [f"{report_inputs(project).predictions[name]}/composited/40-60/{one}.png" for name in ("sair", "lama")]
+    paths = [f"{report_inputs(project).predictions[name][0]}/composited/40-60/{one}.png" for name in ("sair", "lama")]
     left, right = (read_rgb(path).astype(int) for path in paths)
     assert (seen["over"] == left).all() and (seen["under"] == right).all()
     assert (seen["difference"] == np.minimum(4 * abs(left - right), 255)).all()

@@ -27,14 +27,14 @@ rule qualitative:
     """Draw masked input, predictions and ground truth of a few test images, one row per bucket (the paper's Fig. 3)."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
-        predictions=lambda w: expand(
-            f"{RESULTS}/{w.dataset}/{{method}}/seed{SEEDS[0]}/predictions",
-            method=config["figures"]["qualitative"]["methods"],
-        ),
+        predictions=lambda w: [
+            f"{project.run_folder(w.dataset, name, project.nearest_seed(name, project.seed_of(w.seed)))}/predictions"
+            for name in config["figures"]["qualitative"]["methods"]
+        ],
     output:
         report(
             expand(
-                f"{RESULTS}/figures/qualitative_{{{{dataset}}}}_{{number}}.png",
+                f"{RESULTS}/figures/qualitative_{{{{dataset}}}}_{{number}}{{{{seed}}}}.png",
                 number=range(
                     1, config["figures"].get("qualitative", {}).get("images", 0) + 1
                 ),
@@ -43,7 +43,9 @@ rule qualitative:
             category="Figures",
         ),
     log:
-        f"{RESULTS}/logs/{{dataset}}/qualitative.log",
+        f"{RESULTS}/logs/{{dataset}}/qualitative{{seed}}.log",
+    wildcard_constraints:
+        seed="(?:_seed[0-9]+)?",  # none: the first
     conda:
         "../envs/sair.yaml"
     params:
@@ -60,21 +62,27 @@ rule qualitative:
 rule semantic_maps:
     """Draw semantic maps of masked images before and after SIR (the paper's Fig. 5, left)."""
     input:
-        clip=lambda w: driver.one_line()(project.map_encoder)(w.dataset),
+        clip=lambda w: driver.one_line()(project.map_encoder)(
+            w.dataset, project.seed_of(w.seed)
+        ),
         images=f"{RESULTS}/{{dataset}}/images.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         methods=lambda w: [
-            project.checkpoint(name, w.dataset, SEEDS[0])
+            project.checkpoint(
+                name, w.dataset, project.nearest_seed(name, project.seed_of(w.seed))
+            )
             for name in config["figures"]["semantic_maps"]["methods"]
         ],
     output:
         report(
-            f"{RESULTS}/figures/semantic_maps_{{dataset}}.png",
+            f"{RESULTS}/figures/semantic_maps_{{dataset}}{{seed}}.png",
             caption="../report/semantic_maps.rst",
             category="Figures",
         ),
     log:
-        f"{RESULTS}/logs/{{dataset}}/semantic_maps.log",
+        f"{RESULTS}/logs/{{dataset}}/semantic_maps{{seed}}.log",
+    wildcard_constraints:
+        seed="(?:_seed[0-9]+)?",
     conda:
         "../envs/sair.yaml"
     params:

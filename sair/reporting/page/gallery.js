@@ -15,7 +15,7 @@ function gallery() {
   const half = Math.ceil(images.length / 2);
   const which = images.length === ids.length ? `all ${ids.length} test images`
     : `${images.length} of ${ids.length} test images: the ${half} on which the methods differ most, and others spread evenly`;
-  $('shown').textContent = `Choose two methods, holes and an image, and drag the line between them. Here are ${which}. Images and numbers are of seed ${seed}; only holes were filled, all else is the ground truth.`;
+  $('shown').textContent = `Choose two methods, holes and an image, and drag the line between them. Here are ${which}. Images and numbers are of one training each, of seed ${seed} where the name has none; only holes were filled, all else is the ground truth.`;
 
   // Controls
   const competing = methods.filter(({ control }) => !control).map(({ name }) => name);

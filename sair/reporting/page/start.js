@@ -29,7 +29,7 @@ absent($('claims'), /^Claims/);
 $('claims').hidden = !data.claims && !data.missing.some(({ part }) => part === 'Claims');
 if (data.curves.length) training($('training'));
 else $('training').hidden = true;
-for (const src of data.maps) $('maps').append(make('div', { class: 'wide' }, make('img', { src, alt: 'Semantic maps of masked images before and after completion' })));
+for (const { seed, image } of data.maps) $('maps').append(make('h3', {}, `Seed ${seed}`), make('div', { class: 'wide' }, make('img', { src: image, alt: `Semantic maps of masked images before and after completion, seed ${seed}` })));
 absent($('maps'), /^Semantic maps/);
 $('maps').hidden = $('maps').children.length < 3;
 for (const section of document.querySelectorAll('main > section:not([hidden])')) document.querySelector('nav').append(make('a', { href: `#${section.id}` }, section.querySelector('h2').textContent));
