@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,9 @@ SIGN_FLIPS = 10_000
 # With k clusters the smallest p of a two-sided sign-flip test is 2 / 2^k, so five cannot reach LEVEL, even uncorrected.
 FEWEST_CLUSTERS = 6
 BLOCK = 1 << 20  # numbers drawn at once, so that memory does not grow with the number of images
+
+
+Pair = tuple[Hashable, Hashable]  # names of the two compared trainings
 
 
 class Estimate(NamedTuple):
@@ -176,7 +179,10 @@ class Decision(NamedTuple):
 
 
 def decide(
-    differences: Sequence[Difference], least: Sequence[float | None], measures: Sequence[str] | None = None
+    differences: Sequence[Difference],
+    least: Sequence[float | None],
+    measures: Sequence[str] | None = None,
+    pairs: Sequence[Pair] | None = None,
 ) -> list[Decision]:
     """Decide which differences of a family are real, for bold print, verdicts on claims and regression checks.
 
@@ -192,9 +198,11 @@ def decide(
             and with single seeds nothing is decided.
         measures: for each, what was measured, in which unit and on which images. Seeds are taken together for
             comparisons of one measure. None: all are of the same.
+        pairs: for each, what names the two compared trainings, such as their methods. Comparisons of the same trainings
+            vary together, so they show less than others. None: all are of the same two.
     """
     names = ["" for _ in differences] if measures is None else list(measures)
-    shown = _shown_spreads(differences, names)
+    shown = _shown_spreads(differences, names, [(0, 1)] * len(names) if pairs is None else pairs)
     adjusted = holm([difference.p for difference in differences])
     over_seeds = holm([_method_p(*one, shown) for one in zip(differences, least, names, strict=True)])
     tested = [difference.clusters for difference in differences if not math.isnan(difference.p)]
@@ -205,30 +213,62 @@ def decide(
 
 
 class _Spread(NamedTuple):
-    """The change that another seed causes, 95 % bound, and the degrees of freedom that it is known with."""
+    """The variance over trainings of one method's mean, as the seeds of a measure's comparisons show it.
+
+    change: 95 % bound of the change that another seed causes, without what a seed does to single images.
+    change_df: its degrees of freedom, with all comparisons taken as independent.
+    whole: variance, with what a seed does to single images.
+    whole_df: its degrees of freedom. Comparisons that share trainings count for less.
+    """
 
     change: float
-    df: float = math.inf
+    change_df: int
+    whole: float
+    whole_df: float
 
 
-def _shown_spreads(differences: Sequence[Difference], measures: Sequence[str]) -> dict[str, _Spread]:
+def _shown_spreads(
+    differences: Sequence[Difference], measures: Sequence[str], pairs: Sequence[Pair]
+) -> dict[str, _Spread]:
     """Return the spread of trainings by measure, as the seeds of all its comparisons show it.
 
     A single comparison of three seeds knows its spread badly; a family of several knows it better.
     """
-    sums: dict[str, tuple[float, int]] = {}  # of variances times degrees of freedom, and of these
-    for difference, measure in zip(differences, measures, strict=True):
+    found: dict[str, list[tuple[Components, set[Hashable]]]] = {}
+    for difference, measure, pair in zip(differences, measures, pairs, strict=True):
         parts = difference.components
         if parts is not None and parts.seed_df > 0:
-            total, df = sums.get(measure, (0.0, 0))
-            sums[measure] = total + parts.one_training * parts.seed_df, df + parts.seed_df
-    return {measure: _Spread(change_between(total / df), df) for measure, (total, df) in sums.items()}
+            several = {side for side, count in zip(pair, parts.counts, strict=True) if count > 1}
+            found.setdefault(measure, []).append((parts, several))
+    return {measure: _pooled(own) for measure, own in found.items()}
+
+
+def _pooled(found: Sequence[tuple[Components, set[Hashable]]]) -> _Spread:
+    """Return the spread that comparisons show together, each given with its trainings of several seeds."""
+    df = sum(parts.seed_df for parts, _ in found)
+    alone, whole = (
+        sum(value * parts.seed_df for value, (parts, _) in zip(values, found, strict=True)) / df
+        for values in zip(*((parts.one_training, parts.one_training_whole) for parts, _ in found), strict=True)
+    )
+    # Differences of the same two methods are correlated by 1, those that share one by 1/2; variances by the square.
+    shared = sum(
+        min(first.seed_df, second.seed_df) * len(a & b) ** 2 / (len(a) * len(b))
+        for first, a in found
+        for second, b in found
+    )
+    return _Spread(change_between(alone), df, whole, df**2 / shared)
 
 
 def _method_p(difference: Difference, least: float | None, measure: str, shown: Mapping[str, _Spread]) -> float:
-    parts = difference.components
-    spreads = [*([] if least is None else [_Spread(least)]), *([shown[measure]] if measure in shown else [])]
-    return parts.assuming(*max(spreads)).p if parts is not None and spreads else math.nan
+    parts, spread = difference.components, shown.get(measure)
+    if parts is None:
+        return math.nan
+    if least is None:
+        # Only seeds tell of others then. So the test is that of ``measured``, by the seeds of all comparisons.
+        return parts.varying(spread.whole, spread.whole_df).p if spread else math.nan
+    if spread is not None and spread.change > least:
+        return parts.assuming(spread.change, spread.change_df).p
+    return parts.assuming(least).p
 
 
 def _decision(difference: Difference, p: float, method_p: float, tested: Sequence[int]) -> Decision:

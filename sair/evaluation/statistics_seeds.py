@@ -98,14 +98,29 @@ class Components(NamedTuple):
         return (self.seeds - (self.images - self.excess)) / sum(1 / count for count in self.counts)
 
     @property
+    def one_training_whole(self) -> float:
+        """Return ``one_training`` together with what a seed does to single images; never negative."""
+        return self.seeds / sum(1 / count for count in self.counts)
+
+    @property
     def measured(self) -> Uncertainty | None:
         """Return the distribution by the seeds that were trained; None if no method has several."""
-        if self.seed_df < 1:
-            return None
-        total = self.seeds + self.excess
+        return None if self.seed_df < 1 else self._varying(self.seeds, self.seed_df)
+
+    def varying(self, variance: float, df: float) -> Uncertainty:
+        """Return the distribution by a variance over trainings.
+
+        Args:
+            variance: of one method's mean, together with what a training does to single images.
+            df: degrees of freedom that it is known with.
+        """
+        return self._varying(variance * sum(1 / count for count in self.counts), df)
+
+    def _varying(self, seeds: float, df: float) -> Uncertainty:
+        total = seeds + self.excess
         # The mean of 1/df, weighted by variance. Satterthwaite's weights, the squares, give intervals that are too
         # narrow for three seeds (docs/statistics.md).
-        inverse = (self.seeds / self.seed_df + self.excess / self.image_df) / total if total else 0.0
+        inverse = (seeds / df + self.excess / self.image_df) / total if total else 0.0
         return Uncertainty(self.mean, math.sqrt(total), 1 / inverse if inverse else math.inf)
 
     def assuming(self, least: float, df: float = math.inf) -> Uncertainty:

@@ -282,9 +282,23 @@ class Project:
         """Return what the names of a seed's figures end with: nothing for the config's first."""
         return "" if seed == self.config["seeds"][0] else f"_seed{seed}"
 
-    def seed_of(self, ending: str) -> int:
-        """Return the seed of a figure whose name ends so."""
-        return int(ending.removeprefix("_seed") or self.config["seeds"][0])
+    def seed_of(self, kind: str, ending: str) -> int:
+        """Return the seed of a figure whose name ends so: one of the config, or a further one of its methods.
+
+        Raises:
+            InputError: there is no such seed, or another name is that of its figure.
+        """
+        methods = self.config["figures"].get(kind, {}).get("methods", [])
+        seeds = dict.fromkeys(chain(self.config["seeds"], *map(self.seeds, methods)))
+        endings = {self._of_seed(seed): seed for seed in seeds}
+        if ending not in endings:
+            first, *others = endings.values()
+            further = "".join(f", `_seed{seed}` for seed {seed}" for seed in others)
+            raise InputError(
+                f"config, seeds: there is no figure `{kind}` with the ending `{ending}`. It has none for seed "
+                f"{first}{further}."
+            )
+        return endings[ending]
 
     def nearest_seed(self, name: str, seed: int) -> int:
         """Return a seed of a method for a figure of one seed: this one, or its first if it was not run with it."""

@@ -115,6 +115,7 @@ def write_claims(
         [claim.difference for claim in judged],
         [least_of(claim.metric, least) for claim in judged],
         [f"{claim.metric} of {claim.dataset}" for claim in judged],
+        [(claim.method, claim.against) for claim in judged],
     )
     decisions = {id(claim): decision for claim, decision in zip(judged, family, strict=True)}
     frame = pd.DataFrame([_line(claim, decisions.get(id(claim)), least) for claim in claims], columns=COLUMNS)

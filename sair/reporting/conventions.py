@@ -161,7 +161,8 @@ def measure_gains(
     }
     known = {name: {key: cell.mean for key, cell in own.items()} for name, own in cells.items()}
     sizes = [least_in_unit(key, least, known[pair[1]]) for pair, key in found]
-    decisions = decide(list(found.values()), sizes, [column for _, (_, column) in found])
+    columns = [column for _, (_, column) in found]
+    decisions = decide(list(found.values()), sizes, columns, [pair for pair, _ in found])
     return {
         (pair, key): Gain(difference, _share(difference.mean, cells[pair[1]][key].mean), decision)
         for ((pair, key), difference), decision in zip(found.items(), decisions, strict=True)

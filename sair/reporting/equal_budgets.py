@@ -347,7 +347,9 @@ def comparisons(request: Request, curves: Curves) -> list[Comparison]:
     """Compare the pairs of a complete request at each budget, by the rule ``decide`` for all of them together."""
     found = [one for pair in request.pairs for one in _compared(request, curves, *pair)]
     differences = [difference for one in found for difference in one.differences.values()]
-    decisions = iter(decide(differences, [least_of(request.metric, request.least)] * len(differences)))
+    pairs = [((one.first, (one.name,)), (one.second, one.names)) for one in found for _ in one.differences]
+    least = [least_of(request.metric, request.least)] * len(differences)
+    decisions = iter(decide(differences, least, pairs=pairs))
     return [one._replace(decisions={bucket: next(decisions) for bucket in one.differences}) for one in found]
 
 

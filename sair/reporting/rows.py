@@ -224,7 +224,8 @@ def leaders(rows: Sequence[Row], columns: Sequence[Key], compare: Compare, least
             first[key] = ordered[0]
             found |= {(key, rival): compare(ordered[0], rival, key) for rival in ordered[1:]}
     sizes = [least_of(metric, least) for (_, metric), _ in found]
-    decided = decide(list(found.values()), sizes, [metric for (_, metric), _ in found])
+    pairs = [(first[key], rival) for key, rival in found]
+    decided = decide(list(found.values()), sizes, [metric for (_, metric), _ in found], pairs)
     decisions = dict(zip(found, decided, strict=True))
     marks: dict[Key, dict[str, str]] = {key: {} for key in columns}
     for key, leader in first.items():

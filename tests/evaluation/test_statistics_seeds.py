@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from sair.evaluation import statistics
-from sair.evaluation.statistics import SEEDS_DISAGREE, WITHIN_SPREAD, decide, paired
+from sair.evaluation.statistics import SEEDS_DISAGREE, WITHIN_SPREAD, Difference, decide, paired
 from sair.evaluation.statistics_design import Design, smallest_difference
 from sair.evaluation.statistics_ranks import rank_intervals
 from sair.evaluation.statistics_seeds import BOUND, Uncertainty, cluster_values, components, shares
@@ -83,6 +83,55 @@ def test_a_family_shows_the_spread_of_its_seeds_by_measure():
     assert decide(family, [LEAST] * 3, ["psnr", "lpips", "lpips"])[0].sign == 1, "of another measure"
     assert decide(family, [0.0] * 3)[0].reason == WITHIN_SPREAD, "also where no spread is assumed"
     assert decide(family, [5.0] * 3)[0].reason == WITHIN_SPREAD, "what is assumed counts if it is more"
+
+
+def test_without_an_assumed_spread_comparisons_of_the_same_trainings_show_it_once():
+    """Four columns of two methods with three seeds have three seeds; four pairs of methods have twelve."""
+    rng = np.random.default_rng(0)
+    first, second = simulated(rng, 3, 100, truth=0.3)
+    found = paired(first, second)
+    alone = decide([found], [None])[0].method_p
+    assert alone == pytest.approx(found.components.measured.p)
+    assert decide([found] * 4, [None] * 4)[0].method_p == pytest.approx(4 * alone)
+    others = [("sair", name) for name in "abcd"]
+    half, pairs = (
+        decide([found] * 4, [None] * 4, None, names)[0].method_p for names in (others, ["ab", "cd", "ef", "gh"])
+    )
+    assert 4 * alone > half > pairs
+    # The seeds of a method alone are the same seeds in each of its comparisons with single trainings.
+    single = paired(first, second[:1])
+    family = decide([single] * 4, [None] * 4, None, others)
+    assert family[0].method_p == pytest.approx(min(1, 4 * single.components.measured.p))
+
+
+def test_seeds_that_agree_by_chance_are_no_proof_that_single_trainings_do():
+    """Their means may vary less than what a training does to single images explains; the variance is not zero then."""
+    rng = np.random.default_rng(1)
+    noise = rng.normal(0, 0.4, (3, 50))
+    several = paired(noise - noise.mean(1, keepdims=True) + [[0.03], [0.0], [-0.03]], np.zeros((3, 50)))
+    single = paired(0.25 + rng.normal(0, 0.4, (1, 50)), np.zeros((1, 50)))
+    assert several.components.one_training < 0 < several.components.one_training_whole
+    found = decide([several, single], [None] * 2, None, [("a", "b"), ("a", "c")])[1]
+    assert found.method_p > single.components.assuming(0.0).p
+
+
+@pytest.mark.slow
+def test_one_method_with_several_seeds_does_not_decide_about_single_ones():
+    """Counted once for each comparison, its three trainings would decide something in a fifth of these tables."""
+    rng, wrong, rounds = np.random.default_rng(0), 0, 500
+    pairs = [("own", str(rival)) for rival in range(8)]
+    for _ in range(rounds):
+        own, *rivals = (
+            rng.normal(0, ONE_TRAINING, (k, 1)) + rng.normal(0, 0.4, (k, 200)) + rng.normal(0, 0.3, 200)
+            for k in (3, *[1] * 8)
+        )
+        family = []
+        for rival in rivals:
+            parts = components(own, rival)
+            p = Uncertainty(parts.mean, parts.images**0.5, parts.image_df).p
+            family.append(Difference(parts.mean, np.nan, np.nan, p, 200, 200, parts))
+        wrong += any(decision.sign for decision in decide(family, [None] * 8, None, pairs))
+    assert wrong / rounds <= 0.1
 
 
 def test_components_are_those_of_the_analysis_of_variance():

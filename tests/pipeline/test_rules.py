@@ -155,11 +155,22 @@ def test_images_are_drawn_of_every_seed(config):
     ]
     assert len(project.figures("qualitative", "faces")) == 2 * len(table_inputs(project, "table1").figures)
     assert project.figures("training_curves", "faces") == ["results/figures/training_curves_faces.png"]
-    assert [project.seed_of(ending) for ending in ("", "_seed5")] == [3, 5]
+    assert [project.seed_of("qualitative", ending) for ending in ("", "_seed5")] == [3, 5]
     assert [project.nearest_seed(name, 5) for name in ("sair", "mean_fill")] == [5, 3]
     inputs = report_inputs(project)
     assert list(inputs.maps) == ["3", "5"]
     assert [len(inputs.predictions[name]) for name in ("sair", "mean_fill")] == [2, 1]
+
+
+def test_a_figure_of_a_seed_has_one_name_and_a_seed_that_is_run(config):
+    """Else it would show the first seed's images under another seed's name."""
+    project = Project(config | {"seeds": [0], "fewest_seeds": {"sair": 3}})
+    assert [project.seed_of("qualitative", ending) for ending in ("", "_seed1", "_seed2")] == [0, 1, 2]
+    for wrong in ("_seed0", "_seed3", "_seed01"):
+        with pytest.raises(InputError, match=f"ending `{wrong}`.* seed 0, `_seed1` for seed 1"):
+            project.seed_of("qualitative", wrong)
+    with pytest.raises(InputError, match="ending `_seed1`"):
+        Project(config | {"seeds": [0], "fewest_seeds": None}).seed_of("semantic_maps", "_seed1")
 
 
 def test_single_methods_may_have_more_seeds_than_the_config(config):

@@ -23,13 +23,20 @@ rule table:
         "../scripts/table.py"
 
 
+def shown_seeds(kind, ending):
+    """Return the methods of a figure, each with its seed that is nearest to the one of the name's ending."""
+    seed = driver.one_line()(project.seed_of)(kind, ending)
+    methods = config["figures"].get(kind, {}).get("methods", [])
+    return [(name, project.nearest_seed(name, seed)) for name in methods]
+
+
 rule qualitative:
     """Draw masked input, predictions and ground truth of a few test images, one row per bucket (the paper's Fig. 3)."""
     input:
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         predictions=lambda w: [
-            f"{project.run_folder(w.dataset, name, project.nearest_seed(name, project.seed_of(w.seed)))}/predictions"
-            for name in config["figures"]["qualitative"]["methods"]
+            f"{project.run_folder(w.dataset, name, seed)}/predictions"
+            for name, seed in shown_seeds("qualitative", w.seed)
         ],
     output:
         report(
@@ -63,15 +70,13 @@ rule semantic_maps:
     """Draw semantic maps of masked images before and after SIR (the paper's Fig. 5, left)."""
     input:
         clip=lambda w: driver.one_line()(project.map_encoder)(
-            w.dataset, project.seed_of(w.seed)
+            w.dataset, project.seed_of("semantic_maps", w.seed)
         ),
         images=f"{RESULTS}/{{dataset}}/images.csv",
         manifest=f"{RESULTS}/{{dataset}}/manifest.csv",
         methods=lambda w: [
-            project.checkpoint(
-                name, w.dataset, project.nearest_seed(name, project.seed_of(w.seed))
-            )
-            for name in config["figures"]["semantic_maps"]["methods"]
+            project.checkpoint(name, w.dataset, seed)
+            for name, seed in shown_seeds("semantic_maps", w.seed)
         ],
     output:
         report(
@@ -82,6 +87,13 @@ rule semantic_maps:
     log:
         f"{RESULTS}/logs/{{dataset}}/semantic_maps{{seed}}.log",
     wildcard_constraints:
+        # Its own dataset first: another may be called as this one with the ending of a seed.
+        dataset="|".join(
+            map(
+                re.escape,
+                dict.fromkeys([config["semantics"]["dataset"], *config["datasets"]]),
+            )
+        ),
         seed="(?:_seed[0-9]+)?",
     conda:
         "../envs/sair.yaml"
