@@ -24,10 +24,12 @@ from sair.common.processes import CHUNK
 
 in_processes = partial(processes.in_processes, alone=0)  # with workers from the second item on
 
+# A shell starts commands in the background with SIGINT ignored, and they pass that on.
 PARENT = """
-import sys, time
+import signal, sys, time
 from sair.common.processes import in_processes
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 for number, _ in enumerate(in_processes(time.sleep, [0.01] * 32 + [60] * 32, 2, alone=0)):
     if number:  # the first call is made before the workers are started
         Path(sys.argv[1]).touch()
