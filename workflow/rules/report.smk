@@ -23,13 +23,6 @@ rule table:
         "../scripts/table.py"
 
 
-def shown_seeds(kind, ending):
-    """Return the methods of a figure, each with its seed that is nearest to the one of the name's ending."""
-    seed = driver.one_line()(project.seed_of)(kind, ending)
-    methods = config["figures"].get(kind, {}).get("methods", [])
-    return [(name, project.nearest_seed(name, seed)) for name in methods]
-
-
 rule qualitative:
     """Draw masked input, predictions and ground truth of a few test images, one row per bucket (the paper's Fig. 3)."""
     input:
