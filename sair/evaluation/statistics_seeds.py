@@ -90,17 +90,22 @@ class Components(NamedTuple):
     counts: tuple[int, ...]
 
     @property
+    def weight(self) -> float:
+        """Return how many times the variance over trainings of one method is in that of the mean."""
+        return sum(1 / count for count in self.counts)
+
+    @property
     def one_training(self) -> float:
         """Return the variance over trainings of one method's mean, without what a seed does to single images.
 
         An estimate, which may be negative, for methods that vary alike; nan if none has several seeds.
         """
-        return (self.seeds - (self.images - self.excess)) / sum(1 / count for count in self.counts)
+        return (self.seeds - (self.images - self.excess)) / self.weight
 
     @property
     def one_training_whole(self) -> float:
         """Return ``one_training`` together with what a seed does to single images; never negative."""
-        return self.seeds / sum(1 / count for count in self.counts)
+        return self.seeds / self.weight
 
     @property
     def measured(self) -> Uncertainty | None:
@@ -114,7 +119,7 @@ class Components(NamedTuple):
             variance: of one method's mean, together with what a training does to single images.
             df: degrees of freedom that it is known with.
         """
-        return self._varying(variance * sum(1 / count for count in self.counts), df)
+        return self._varying(variance * self.weight, df)
 
     def _varying(self, seeds: float, df: float) -> Uncertainty:
         total = seeds + self.excess
@@ -131,7 +136,7 @@ class Components(NamedTuple):
             df: degrees of freedom of the estimate that it is; infinite if it is given.
         """
         # Two trainings of one method differ by sqrt(2) standard deviations of one training.
-        known = (least / BOUND) ** 2 / 2 * sum(1 / count for count in self.counts)
+        known = (least / BOUND) ** 2 / 2 * self.weight
         total = known + self.images
         inverse = (known / df + self.images / self.image_df) / total if total else 0.0
         return Uncertainty(self.mean, math.sqrt(total), 1 / inverse if inverse else math.inf)
