@@ -15,15 +15,13 @@ import csv
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from revisions import ROOT, checkout, core_seconds, processor
+from revisions import ROOT, checkout, core_seconds, processor, run
 
 SEED = 13_000  # of the first face that is only drawn; before it are three that c7ba0a3 fails to draw
 TOGETHER = 2**19  # pixels of the faces that are drawn together, as in sair.data.sources
@@ -80,14 +78,6 @@ def measure(count: int, size: int, processes: int, folder: Path) -> dict[str, An
     return found | {"sha256": digest.hexdigest()}
 
 
-def measured(tree: Path, count: int, size: int, processes: int, folder: Path) -> dict[str, Any]:
-    """Return ``measure`` of the package in ``tree``, from a new process."""
-    command = [sys.executable, __file__, "--measure", str(count), str(size), str(processes), str(folder)]
-    environment = os.environ | {"PYTHONPATH": str(tree)}
-    done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare(trees: dict[str, Path], options: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
     """Measure all cases, the revisions in turns.
 
@@ -105,11 +95,11 @@ def compare(trees: dict[str, Path], options: argparse.Namespace, folder: Path) -
         for number in range(options.repeats):
             for place, (name, tree) in enumerate(trees.items()):
                 into = folder / f"{processes}-{number}-{place}"
-                runs[name].append(measured(tree, options.count, options.size, processes, into))
-        same = len({run["sha256"] for each in runs.values() for run in each}) == 1
+                runs[name].append(run(__file__, tree, [*map(str, (options.count, options.size, processes, into))]))
+        same = len({one["sha256"] for each in runs.values() for one in each}) == 1
         what = f"draw and write, {processes} processes" if processes else "draw"
         for unit in ("core", "wall"):
-            least = {name: min(run[unit] for run in each) for name, each in runs.items()}
+            least = {name: min(one[unit] for one in each) for name, each in runs.items()}
             per_thousand = {name: 1000 * seconds / options.count for name, seconds in least.items()}
             rows.append({"case": what, "unit": unit, **per_thousand, "same": same})
     return rows

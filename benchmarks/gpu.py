@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from revisions import ROOT, checkout, processor
-from steps import PATHS, call_of, run
+from revisions import ROOT, checkout, processor, run
+from steps import PATHS, call_of
 from tabulate import tabulate
 
 BATCHES = {"train sair": 16, "inpaint sair": 8, "inpaint liif": 8, "train structureflow": 8}

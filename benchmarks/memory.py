@@ -24,8 +24,8 @@ from typing import Any
 
 import torch
 import yaml
-from revisions import ROOT, checkout, processor
-from steps import PATHS, batch_of, built, prepared, run
+from revisions import ROOT, checkout, processor, run
+from steps import PATHS, batch_of, built, prepared
 from tabulate import tabulate
 
 MEASURE = ROOT / "sair/common/memory.py"

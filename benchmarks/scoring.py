@@ -26,11 +26,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from revisions import ROOT, checkout, processor
+from revisions import ONE_THREAD, ROOT, checkout, processor, run
 
 WARM = 8  # pairs of a first call, whose time is subtracted
 METRICS = ("psnr", "ssim", "l1", "lpips")
-ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 Scores = dict[str, list[float]]
 
 
@@ -195,15 +194,6 @@ def measure(contender: str, folder: Path, warm: Path) -> dict[str, Any]:
     return {"ms": 1000 * (time.process_time() - middle - (middle - start)) / (many - few), "scores": scores}
 
 
-def measured(contender: str, tree: Path, folder: Path, warm: Path) -> dict[str, Any]:
-    """Return ``measure`` with the package in ``tree``, from a new process."""
-    command = [sys.executable, __file__, "--measure", contender, str(folder), str(warm)]
-    path = os.pathsep.join([str(tree), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | ONE_THREAD | {"PYTHONPATH": path}
-    done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
-
-
 def compare(entries: dict[str, tuple[str, Path]], folder: Path, warm: Path, repeats: int) -> list[dict[str, Any]]:
     """Measure all contenders in turns.
 
@@ -219,11 +209,11 @@ def compare(entries: dict[str, tuple[str, Path]], folder: Path, warm: Path, repe
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in entries}
     for _ in range(repeats):
         for name, (contender, tree) in entries.items():
-            runs[name].append(measured(contender, tree, folder, warm))
+            runs[name].append(run(__file__, tree, [contender, str(folder), str(warm)], ONE_THREAD))
     now = next(iter(runs.values()))[0]["scores"]
     rows = []
     for name, each in runs.items():
-        times, scores = [run["ms"] for run in each], each[0]["scores"]
+        times, scores = [one["ms"] for one in each], each[0]["scores"]
         differences = {
             metric: float(np.abs(np.subtract(values, now[metric][: len(values)])).max())
             for metric, values in scores.items()

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -25,7 +23,7 @@ from typing import Any
 
 import torch
 import yaml
-from revisions import ROOT, checkout, processor
+from revisions import ROOT, checkout, processor, run
 from tabulate import tabulate
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -157,17 +155,6 @@ def measure(case: str, preset: str, size: int, count: int, repeats: int) -> dict
         times.append(time.process_time() - start)
     milliseconds = 1000 * statistics.median(times)
     return {"operators": counter.operators, "reads": counter.reads, "cpu_ms": milliseconds}
-
-
-def run(script: str, revision_folder: Path, arguments: Sequence[str]) -> Any:
-    """Run a benchmark's measurement on a revision in a new process, and return the JSON of its last line."""
-    path = os.pathsep.join(filter(None, (str(revision_folder), os.environ.get("PYTHONPATH"))))
-    environment = os.environ | {"PYTHONPATH": path}
-    command = [sys.executable, script, "--measure", *arguments]
-    output = subprocess.run(
-        command, check=True, stdout=subprocess.PIPE, text=True, cwd=revision_folder, env=environment
-    ).stdout
-    return json.loads(output.splitlines()[-1])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -19,8 +19,6 @@ import csv
 import json
 import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -28,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from revisions import ROOT, checkout, core_seconds, processor
+from revisions import ONE_THREAD, ROOT, checkout, core_seconds, processor, run
 from tabulate import tabulate
 
 WARM_UP = 3  # steps at the start that are not counted
@@ -131,12 +129,8 @@ class Measured:
 
 def measured(tree: Path, name: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return ``Measured.train`` of the revision in ``tree``, from a new process with one thread."""
-    command = [sys.executable, __file__, "--measure", str(tree), "--methods", name]
-    command += ["--data", options.data, "--encoder", options.encoder]
-    command += ["--full"] if options.full else ["--steps", str(options.steps)]
-    environment = os.environ | {"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    given = [str(tree), "--methods", name, "--data", options.data, "--encoder", options.encoder]
+    return run(__file__, tree, [*given, *(["--full"] if options.full else ["--steps", str(options.steps)])], ONE_THREAD)
 
 
 def compare(trees: dict[str, Path], name: str, options: argparse.Namespace) -> dict[str, Any]:
@@ -151,7 +145,7 @@ def compare(trees: dict[str, Path], name: str, options: argparse.Namespace) -> d
         for revision, tree in trees.items():
             runs[revision].append(measured(tree, name, options))
     row: dict[str, Any] = {"method": name, "runs": runs}
-    row["per_step"] = {revision: statistics.median(run["per_step"] for run in each) for revision, each in runs.items()}
+    row["per_step"] = {revision: statistics.median(one["per_step"] for one in each) for revision, each in runs.items()}
     if options.full:
         row["psnr"] = {revision: each[0]["points"][-1][1] for revision, each in runs.items()}
         least = row["psnr"][options.revision] - options.tolerance
@@ -192,9 +186,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.data, options.encoder = (str(Path(path).resolve()) for path in (options.data, options.encoder))
     with tempfile.TemporaryDirectory() as folder:
         if options.measure:
-            run = Measured(Path(options.measure), Path(options.data), Path(folder))
+            training = Measured(Path(options.measure), Path(options.data), Path(folder))
             steps = None if options.full else options.steps
-            print(json.dumps(run.train(options.methods[0], steps, Path(options.encoder))))
+            print(json.dumps(training.train(options.methods[0], steps, Path(options.encoder))))
             return
         paths = ("sair", "baselines", "config")
         trees = {options.revision: checkout(options.revision, Path(folder), paths), "now": ROOT}

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,23 @@ def run(script, output, *arguments):
     command = [sys.executable, f"benchmarks/{script}.py", *SMALL, "--output", str(output), *arguments]
     table = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return table, json.loads(output.read_text())
+
+
+def test_a_measurement_ends_with_the_benchmark(tmp_path):
+    script, own = tmp_path / "script.py", tmp_path / "pid"
+    script.write_text(
+        f"import os, pathlib, time\npathlib.Path({str(own)!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
+    )
+    call = f"import pathlib, revisions; revisions.run({str(script)!r}, pathlib.Path({str(tmp_path)!r}), [])"
+    benchmark = subprocess.Popen([sys.executable, "-c", call], env=os.environ | {"PYTHONPATH": "benchmarks"})
+    for _ in range(600):
+        if own.is_file() and own.read_text():
+            break
+        time.sleep(0.1)
+    benchmark.terminate()
+    assert benchmark.wait(30) == 143
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(own.read_text()), 0)
 
 
 @pytest.mark.slow
