@@ -305,6 +305,11 @@ class Project:
         own = self.seeds(name)
         return seed if seed in own else own[0]
 
+    def title(self, name: str, seed: int) -> str:
+        """Return a method's label above its image, with the training or the sample that drew it if it has several."""
+        kind = "seed" if self.is_trained(name) else "sample"
+        return self.method(name)["label"] + (f", {kind} {seed}" if len(self.seeds(name)) > 1 else "")
+
     # ----------------------------------------------------------------------------------------------------------------
     # Tables
 

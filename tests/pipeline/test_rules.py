@@ -157,6 +157,8 @@ def test_images_are_drawn_of_every_seed(config):
     assert project.figures("training_curves", "faces") == ["results/figures/training_curves_faces.png"]
     assert [project.seed_of("qualitative", ending) for ending in ("", "_seed5")] == [3, 5]
     assert [project.nearest_seed(name, 5) for name in ("sair", "mean_fill")] == [5, 3]
+    assert [project.title(*of) for of in (("sair", 5), ("mean_fill", 3))] == ["SAIR, seed 5", "Mean fill"]
+    assert Project(config | {"seeds": [3], "fewest_seeds": None}).title("sair", 3) == "SAIR"
     inputs = report_inputs(project)
     assert list(inputs.maps) == ["3", "5"]
     assert [len(inputs.predictions[name]) for name in ("sair", "mean_fill")] == [2, 1]

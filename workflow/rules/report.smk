@@ -49,9 +49,9 @@ rule qualitative:
     conda:
         "../envs/sair.yaml"
     params:
-        labels=[
-            project.method(name)["label"]
-            for name in config["figures"].get("qualitative", {}).get("methods", [])
+        titles=lambda w: [
+            project.title(name, seed)
+            for name, seed in shown_seeds("qualitative", w.seed)
         ],
         shown=config["figures"].get("qualitative", {}).get("images", 0),
         code=project.code_fingerprint("qualitative"),
@@ -91,9 +91,9 @@ rule semantic_maps:
     conda:
         "../envs/sair.yaml"
     params:
-        labels=[
-            project.method(name)["label"]
-            for name in config["figures"].get("semantic_maps", {}).get("methods", [])
+        titles=lambda w: [
+            project.title(name, seed)
+            for name, seed in shown_seeds("semantic_maps", w.seed)
         ],
         shown=config["figures"].get("semantic_maps", {}).get("images", 0),
         code=lambda w: project.code_fingerprint(

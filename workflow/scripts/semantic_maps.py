@@ -5,7 +5,7 @@ with job(snakemake):
 
     semantic_maps(
         snakemake.input.clip,
-        dict(zip(snakemake.params.labels, snakemake.input.methods, strict=True)),
+        dict(zip(snakemake.params.titles, snakemake.input.methods, strict=True)),
         snakemake.input.images,
         snakemake.input.manifest,
         snakemake.output[0],
