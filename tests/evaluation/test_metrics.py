@@ -199,7 +199,7 @@ def extremes(height, width):
 
 
 # Convolutions of images above 170 pixels are computed by another method (sair.evaluation.metrics.winograd).
-@pytest.mark.parametrize(("height", "width"), [(64, 80), (200, 176)])
+@pytest.mark.parametrize(("height", "width"), [(64, 80), (200, 176), (256, 240)])
 def test_lpips_equals_the_reference_librarys_own_forward(lpips_metric, height, width):
     import lpips
 
@@ -214,7 +214,7 @@ def test_lpips_equals_the_reference_librarys_own_forward(lpips_metric, height, w
     np.testing.assert_allclose(lpips_metric(truths, predictions), expected, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("side", [64, 180])
+@pytest.mark.parametrize("side", [64, 180, 230])
 def test_lpips_is_independent_of_the_batch(lpips_metric, side):
     truths, predictions = zip(*(pair(kind, side, side) for kind in KINDS), strict=True)
     alone = [lpips_metric([t], [p])[0] for t, p in zip(truths, predictions, strict=True)]

@@ -6,16 +6,15 @@ import torch
 from torch import nn
 
 from sair.evaluation.metrics import winograd
-from sair.evaluation.metrics.winograd import Strips, Tiles, matrices, use_winograd
+from sair.evaluation.metrics.winograd import Tiles, matrices, use_winograd
 
 
-def convolution(kind, channels=(24, 40)):
+def convolution(taps, channels=(24, 40)):
     torch.manual_seed(3)
-    side = {Tiles: 3, Strips: 5}[kind]
-    return nn.Conv2d(*channels, side, padding=side // 2).requires_grad_(False)
+    return nn.Conv2d(*channels, taps, padding=taps // 2).requires_grad_(False)
 
 
-@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (3, 3), (4, 5)])
+@pytest.mark.parametrize(("outputs", "taps"), [(2, 3), (5, 3), (4, 5)])
 def test_the_matrices_give_the_sums_of_a_filter(outputs, taps):
     before, filters, after = matrices(outputs, taps)
     rng = np.random.default_rng(0)
@@ -25,27 +24,35 @@ def test_the_matrices_give_the_sums_of_a_filter(outputs, taps):
 
 
 @pytest.mark.parametrize("fused", [True, False])
-@pytest.mark.parametrize("kind", [Tiles, Strips])
+@pytest.mark.parametrize("taps", [3, 5])
 @pytest.mark.parametrize("shape", [(1, 20, 20), (3, 21, 22), (2, 23, 31), (2, 40, 20)])
-def test_a_convolution_is_the_same_up_to_rounding(kind, shape, fused, monkeypatch):
+def test_a_convolution_is_the_same_up_to_rounding(taps, shape, fused, monkeypatch):
     monkeypatch.setattr(winograd, "_FUSED", fused and winograd._FUSED)
-    layer = convolution(kind)
+    layer = convolution(taps)
     x = torch.randn(shape[0], 24, *shape[1:])
-    expected = convolution(kind).double()(x.double())
+    expected = convolution(taps).double()(x.double())
     for form in (torch.contiguous_format, torch.channels_last):
-        found = kind(layer)(x.contiguous(memory_format=form))
+        found = Tiles(layer)(x.contiguous(memory_format=form))
         assert found.dtype == torch.float32 and found.is_contiguous(memory_format=torch.channels_last)
-        torch.testing.assert_close(found.double(), expected, rtol=0, atol=1e-5)
-    alone = torch.cat([kind(layer)(x[k : k + 1]) for k in range(len(x))])
-    torch.testing.assert_close(alone.double(), expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(found.double(), expected, rtol=0, atol=4e-5)
+    alone = torch.cat([Tiles(layer)(x[k : k + 1]) for k in range(len(x))])
+    torch.testing.assert_close(alone.double(), expected, rtol=0, atol=4e-5)
 
 
-@pytest.mark.parametrize("kind", [Tiles, Strips])
-def test_small_features_are_convolved_as_before(kind):
-    layer = convolution(kind)
-    for height, width in ((kind.SMALLEST - 1, 50), (50, kind.SMALLEST - 1), (1, 1)):
+def test_a_batch_in_parts_is_that_at_once(monkeypatch):
+    tiles, x = Tiles(convolution(3)), torch.randn(5, 24, 20, 20)  # 16 tiles each
+    at_once = tiles(x)
+    for limit in (1, 32, 50):
+        monkeypatch.setattr(winograd, "AT_ONCE", limit)
+        torch.testing.assert_close(tiles(x), at_once, rtol=0, atol=4e-5)
+
+
+@pytest.mark.parametrize("taps", [3, 5])
+def test_small_features_are_convolved_as_before(taps):
+    layer, smallest = convolution(taps), winograd.SMALLEST[taps]
+    for height, width in ((smallest - 1, 50), (50, smallest - 1), (1, 1)):
         x = torch.randn(2, 24, height, width)
-        assert torch.equal(kind(layer)(x), layer(x))
+        assert torch.equal(Tiles(layer)(x), layer(x))
 
 
 def test_only_convolutions_with_an_equivalent_are_replaced():
@@ -64,6 +71,6 @@ def test_only_convolutions_with_an_equivalent_are_replaced():
     x = torch.randn(1, 8, 60, 60)
     expected = network(x)
     use_winograd(network)
-    assert isinstance(network[0], Tiles) and isinstance(inner[0], Strips)
+    assert isinstance(network[0], Tiles) and isinstance(inner[0], Tiles)
     assert list(inner)[2:] == others
-    torch.testing.assert_close(network(x), expected, rtol=0, atol=1e-5)
+    torch.testing.assert_close(network(x), expected, rtol=0, atol=4e-5)

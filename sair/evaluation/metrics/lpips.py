@@ -103,15 +103,17 @@ class Lpips:
             check_image(image, self._smallest)
         if len({image.shape for image in images}) != 1:
             raise InputError("LPIPS takes a batch of one or more images of one size; batch them by size.")
-        batch = torch.from_numpy(np.stack(list(images))).to(self.device).permute(0, 3, 1, 2).float()
+        batch = torch.from_numpy(np.stack(list(images))).to(self.device).float()
         scaling = self._network.scaling_layer
+        # Repeated for a row of pixels: an operation over rows is many times as fast as one over the three channels.
+        shift, scale = (values.flatten().repeat(batch.shape[2]) for values in (scaling.shift, scaling.scale))
         # In place throughout: new tensors of this size cost as much time as a tenth of the convolutions.
         with full_precision(self.device):
             # The published scaling: [0, 255] to [-1, 1], then by mean and deviation of each channel.
-            batch.div_(127.5).sub_(1).sub_(scaling.shift).div_(scaling.scale)
+            batch.flatten(2).div_(127.5).sub_(1).sub_(shift).div_(scale)
             return [
                 features.div_(torch.linalg.vector_norm(features, dim=1, keepdim=True).add_(NO_LENGTH))
-                for features in self._network.net(batch)
+                for features in self._network.net(batch.permute(0, 3, 1, 2))
             ]
 
     def distance(self, features_a: Sequence[Tensor], features_b: Sequence[Tensor]) -> np.ndarray:
