@@ -19,12 +19,14 @@ from sair.common.errors import InputError, near
 from sair.data.buckets import ALL
 from sair.data.manifest import manifest_hash
 from sair.evaluation.metrics.of_images import ALL_MEASURES
+from sair.evaluation.metrics.registry import METRICS
 from sair.evaluation.statistics import Decision, Difference, decide
 from sair.reporting.budgets import CHECKPOINT, TERA, Counted, counted
-from sair.reporting.measured import capped, least_of, mean_of_seeds, same_images
+from sair.reporting.measured import capped, family_of, least_of, mean_of_seeds, same_images
 from sair.reporting.runs import Runs, quality_differences, read_runs
 
 STEPS, COMPUTE = "steps", "compute"  # what two methods have in equal amounts
+AHEAD, BEHIND, UNDECIDED = "ahead", "behind", "undecided"
 _PLURAL = {STEPS: "steps", COMPUTE: "operations"}
 FEWEST = 2  # budgets, for a line
 RUN_FIRST = "Run the workflow with this results folder first (docs/statistics.md, equal budgets)."
@@ -52,6 +54,11 @@ class Request:
     pairs: Sequence[Sequence[str]] = ()
     labels: Mapping[str, str] = field(default_factory=dict)
     least: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def measure(self) -> str:
+        """Return the printed name of the metric."""
+        return METRICS[self.metric].label if self.metric in METRICS else self.metric
 
     def label(self, method: str) -> str:
         """Return the printed name of a method."""
@@ -321,7 +328,9 @@ class Comparison(NamedTuple):
     size: the steps or operations of both; nan if the first was not trained in this folder.
     names: the results folders of the second: one, or the two that it is interpolated between.
     differences: by bucket, the first minus the second; buckets without a number are missing.
+    intervals: by bucket, the 95 % interval of the difference over trainings and images; nan with one seed.
     decisions: by bucket, of the rule, for all comparisons of the page.
+    verdicts: by bucket, what they say of the first: ``ahead``, ``behind`` or ``undecided``.
     reason: why there are no differences; empty otherwise.
     """
 
@@ -332,7 +341,9 @@ class Comparison(NamedTuple):
     size: float = math.nan
     names: tuple[str, ...] = ()
     differences: Mapping[str, Difference] = {}
+    intervals: Mapping[str, tuple[float, float]] = {}
     decisions: Mapping[str, Decision] = {}
+    verdicts: Mapping[str, str] = {}
     reason: str = ""
 
 
@@ -350,7 +361,28 @@ def comparisons(request: Request, curves: Curves) -> list[Comparison]:
     pairs = [((one.first, (one.name,)), (one.second, one.names)) for one in found for _ in one.differences]
     least = [least_of(request.metric, request.least)] * len(differences)
     decisions = iter(decide(differences, least, pairs=pairs))
-    return [one._replace(decisions={bucket: next(decisions) for bucket in one.differences}) for one in found]
+    return [_judged(request, one, {bucket: next(decisions) for bucket in one.differences}) for one in found]
+
+
+def _judged(request: Request, one: Comparison, decisions: Mapping[str, Decision]) -> Comparison:
+    return one._replace(
+        intervals={bucket: _interval(request, difference) for bucket, difference in one.differences.items()},
+        decisions=decisions,
+        verdicts={bucket: _verdict(request.metric, decision) for bucket, decision in decisions.items()},
+    )
+
+
+def _interval(request: Request, difference: Difference) -> tuple[float, float]:
+    parts = difference.components
+    if parts is None:
+        return math.nan, math.nan
+    return parts.distribution(least_of(request.metric, request.least)).interval
+
+
+def _verdict(metric: str, decision: Decision) -> str:
+    if decision.sign == 0:
+        return UNDECIDED
+    return AHEAD if (decision.sign > 0) == METRICS[family_of(metric)].higher_is_better else BEHIND
 
 
 def _compared(request: Request, curves: Curves, first: str, second: str) -> Iterator[Comparison]:

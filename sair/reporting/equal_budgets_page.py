@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import matplotlib.pyplot as plt
 import pandas as pd
-from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullLocator
 from tabulate import tabulate
 
-from sair.common.files import atomic, write_csv, write_text
+from sair.common.files import write_csv, write_text
 from sair.data.buckets import title_of
 from sair.evaluation.metrics.registry import METRICS
-from sair.evaluation.statistics import Decision, Difference
+from sair.evaluation.statistics import Difference
 from sair.reporting import notes
 from sair.reporting.budgets import TERA
 from sair.reporting.equal_budgets import (
+    AHEAD,
+    BEHIND,
     COMPUTE,
     STEPS,
+    UNDECIDED,
     Comparison,
     Curves,
     Request,
@@ -32,8 +31,9 @@ from sair.reporting.equal_budgets import (
     read_curves,
     size_text,
 )
+from sair.reporting.equal_budgets_figure import draw
 from sair.reporting.markup import MARKDOWN, in_markdown, to_markdown
-from sair.reporting.measured import family_of, least_of
+from sair.reporting.measured import family_of
 from sair.reporting.runs import quality_values
 from sair.reporting.standings import NO_STANDING, Standing, standings
 
@@ -42,10 +42,7 @@ COLUMNS = [
     *("bucket", "metric", "value", "low", "high", "p", "n", "clusters", "adjusted_p"),
     *("method_low", "method_high", "method_p", "by_seed", "verdict", "reason"),
 ]
-AHEAD, BEHIND, UNDECIDED, NOT_MEASURED = "ahead", "behind", "undecided", "not measured"
-MARKERS = "osD^vPX*"
-
-plt.switch_backend("agg")  # writes files; needs no display
+NOT_MEASURED = "not measured"
 
 
 class Measured(NamedTuple):
@@ -78,7 +75,7 @@ def write_budgets(request: Request, output: Any) -> list[str]:
     curves = read_curves(request)
     found = Measured(curves, _places(request, curves), comparisons(request, curves))
     if hasattr(output, "figure"):
-        _draw(request, found, output.figure)
+        draw(request, *found, output.figure)
     write_csv(_frame(request, found), output.csv)
     sentences = [_sentence(request, found, *pair) for pair in request.pairs]
     write_text(output.markdown, _page(request, found, sentences))
@@ -93,16 +90,6 @@ def _places(request: Request, curves: Curves) -> dict[tuple[str, str, str], Stan
             alone = standings({method: quality_values(point.runs, keys)}, (), (), request.least)
             found.update({(method, point.name, bucket): place for (_, (bucket, _)), place in alone.items()})
     return found
-
-
-def _verdict(metric: str, decision: Decision) -> str:
-    if decision.sign == 0:
-        return UNDECIDED
-    return AHEAD if (decision.sign > 0) == METRICS[family_of(metric)].higher_is_better else BEHIND
-
-
-def _metric(metric: str) -> str:
-    return METRICS[metric].label if metric in METRICS else metric
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -122,7 +109,7 @@ def _frame(request: Request, found: Measured) -> pd.DataFrame:
         if not one.differences:
             rows.append({**facts, "verdict": NOT_MEASURED, "reason": one.reason})
         for bucket, difference in one.differences.items():
-            rows.append({**facts, "bucket": bucket, **_numbers(request, difference, one.decisions[bucket])})
+            rows.append({**facts, "bucket": bucket, **_numbers(one, bucket, difference)})
     return pd.DataFrame(rows).assign(metric=request.metric).reindex(columns=COLUMNS)
 
 
@@ -130,21 +117,14 @@ def _interval(place: Standing) -> dict[str, float]:
     return {"method_low": place.low, "method_high": place.high}
 
 
-def _numbers(request: Request, difference: Difference, decision: Decision) -> dict[str, Any]:
-    low, high = _of_methods(request, difference)
+def _numbers(one: Comparison, bucket: str, difference: Difference) -> dict[str, Any]:
+    low, high = one.intervals[bucket]
+    decision = one.decisions[bucket]
     return {
         **dict[str, Any](zip(("value", "low", "high", "p", "n", "clusters"), difference.numbers, strict=True)),
         **{"adjusted_p": decision.adjusted_p, "method_low": low, "method_high": high, "method_p": decision.method_p},
-        **{"verdict": _verdict(request.metric, decision), "reason": decision.reason},
+        **{"verdict": one.verdicts[bucket], "reason": decision.reason},
     }
-
-
-def _of_methods(request: Request, difference: Difference) -> tuple[float, float]:
-    """Return the 95 % interval of a difference over trainings and images."""
-    parts = difference.components
-    if parts is None:
-        return math.nan, math.nan
-    return parts.distribution(least_of(request.metric, request.least)).interval
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -155,13 +135,15 @@ def _page(request: Request, found: Measured, sentences: Sequence[str]) -> str:
     several = any(len(point.seeds) > 1 for curve in found.curves.values() for point in curve)
     decisions = [decision for one in found.compared for decision in one.decisions.values()]
     seeds = {in_markdown(request.label(name)): curve[0].seeds for name, curve in found.curves.items()}
-    label = _metric(request.metric)
+    label = request.measure
     body = (
         "".join(f"- {in_markdown(sentence)}\n" for sentence in sentences)
         + f"\n![{label} against operations](budgets.png)\n\n"
-        + f"{label} against the operations of one training. A dot is a seed, a line joins the means of the seeds, and "
-        "a bar is the mean's 95 % interval over trainings and images. Bars overlap also where a difference is decided: "
-        "hard images are hard for all methods, and the verdicts are on differences on the same images.\n\n"
+        + f"Left: {label} against the operations of one training. A dot is a seed, a line joins the means of the "
+        "seeds, and a bar is the mean's 95 % interval over trainings and images. Bars overlap also where a difference "
+        "is decided: hard images are hard for all methods. Centre and right: differences on the same images, at equal "
+        "steps and at equal compute, with their 95 % intervals over trainings and images; a filled marker is decided. "
+        "The scale of differences is logarithmic but around 0.\n\n"
         f"## Verdicts\n\nFirst minus second, {label}{METRICS[family_of(request.metric)].after}, with the 95 % interval "
         f"over trainings and images. Bold: decided.\n\n{_verdicts(request, found)}\n\n"
         f"## Measured\n\n{_points(request, found)}\n\n"
@@ -204,10 +186,9 @@ def _cell(request: Request, one: Comparison, bucket: str) -> str:
     if bucket not in one.differences:
         return MARKDOWN.dash
     digits = METRICS[family_of(request.metric)].decimals + 1
-    difference, verdict = one.differences[bucket], _verdict(request.metric, one.decisions[bucket])
-    text = f"{difference.mean:+.{digits}f}"
+    verdict, (low, high) = one.verdicts[bucket], one.intervals[bucket]
+    text = f"{one.differences[bucket].mean:+.{digits}f}"
     text = text if verdict == UNDECIDED else f"**{text} {verdict}**"
-    low, high = _of_methods(request, difference)
     return text if math.isnan(low) else f"{text} ({low:+.{digits}f} to {high:+.{digits}f})"
 
 
@@ -222,7 +203,7 @@ def _points(request: Request, found: Measured) -> str:
             numbers = [*sizes, f"{point.budget.parameters:,.0f}", str(len(point.seeds)), *means]
             body.append([in_markdown(request.label(method)), in_markdown(point.name), *numbers])
     headers = ["Method", "Results", "Steps", "Operations (10¹²)", "Trainable parameters", "Seeds"]
-    headers += [f"{_metric(request.metric)} {title_of(bucket)}" for bucket in buckets]
+    headers += [f"{request.measure} {title_of(bucket)}" for bucket in buckets]
     align = ["left", "left", *["right"] * (len(headers) - 2)]
     return tabulate(body, headers, tablefmt="pipe", colalign=align, disable_numparse=True)
 
@@ -232,59 +213,9 @@ def _sentence(request: Request, found: Measured, first: str, second: str) -> str
     parts = []
     for equal in (STEPS, COMPUTE):
         own = [one for one in found.compared if (one.first, one.second, one.equal) == (first, second, equal)]
-        counts = Counter(_verdict(request.metric, decision) for one in own for decision in one.decisions.values())
+        counts = Counter(verdict for one in own for verdict in one.verdicts.values())
         part = ", ".join(f"{word} in {counts[word]}" for word in (AHEAD, BEHIND, UNDECIDED))
         part = f"at equal {equal} {part} of {counts.total()}"
         without = sum(not one.differences for one in own)
         parts.append(part + (f" ({without} of {len(own)} budgets without a comparison)" if without else ""))
-    return f"{request.label(first)} against {request.label(second)}, {_metric(request.metric)}: {'; '.join(parts)}."
-
-
-# --------------------------------------------------------------------------------------------------------------------
-# Figure
-
-
-def _draw(request: Request, found: Measured, output: str | Path) -> None:
-    buckets = buckets_of(found.curves)
-    width = min(2, len(buckets))
-    height = -(-len(buckets) // width)
-    figure, grid = plt.subplots(
-        height, width, figsize=(4.6 * width, 3.6 * height + 0.5), layout="constrained", squeeze=False, sharex=True
-    )
-    for axes, bucket in zip(grid.flat, buckets, strict=False):
-        _panel(axes, request, found, bucket)
-    for axes in grid.flat[len(buckets) :]:
-        axes.set_visible(False)
-    handles, labels = grid.flat[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(len(labels), 3 * width), frameon=False)
-    with atomic(output) as temporary:
-        figure.savefig(temporary, dpi=150, format="png", metadata={"Software": None})
-    plt.close(figure)
-
-
-def _panel(axes: Axes, request: Request, found: Measured, bucket: str) -> None:
-    for number, (method, curve) in enumerate(found.curves.items()):
-        drawn = [
-            (point.budget.operations / TERA, place)
-            for point in curve
-            if (place := found.places.get((method, point.name, bucket), NO_STANDING)).by_seed
-        ]
-        if not drawn:
-            continue
-        colour, marker = f"C{number % 10}", MARKERS[number % len(MARKERS)]
-        line = [(size, fmean(place.by_seed)) for size, place in drawn]
-        axes.plot(*zip(*line, strict=True), color=colour, marker=marker, markersize=4, label=request.label(method))
-        for size, place in drawn:
-            axes.plot([size] * len(place.by_seed), place.by_seed, ".", color=colour, alpha=0.5)
-            axes.vlines(size, place.low, place.high, color=colour, alpha=0.3, linewidth=2)
-    # Lines of the grid are at the first method's budgets, where it is compared with others at equal compute.
-    first, *_ = found.curves
-    ticks = [point.budget.operations / TERA for point in found.curves[first]]
-    axes.set(xscale="log", title=title_of(bucket), xlabel=f"operations (10¹²); lines: {request.label(first)}'s budgets")
-    axes.xaxis.set_major_locator(FixedLocator(ticks))
-    axes.xaxis.set_major_formatter("{x:.3g}")
-    axes.xaxis.set_minor_locator(NullLocator())
-    axes.tick_params(labelbottom=True)
-    unit = METRICS[family_of(request.metric)].unit
-    axes.set_ylabel(f"{_metric(request.metric)}{f' ({unit})' if unit else ''}")
-    axes.grid(alpha=0.3)
+    return f"{request.label(first)} against {request.label(second)}, {request.measure}: {'; '.join(parts)}."
