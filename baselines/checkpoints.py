@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from sair.common.errors import InputError
 from sair.common.file_kinds import (
     ARCHIVE,
+    COMPRESSED,
+    PICKLE,
     PYTORCH,
     SAFETENSORS,
+    TAR,
     TORCHSCRIPT,
     kind_of,
     safetensors_metadata,
@@ -95,9 +98,11 @@ def _other(path: str | Path, kind: str) -> str:
     remedy = "Fetch it again."
     if kind == TORCHSCRIPT:
         remedy = "Such a file, big-lama.pt for example, is a program. Fetch the checkpoint that it was made from."
+    elif kind == PICKLE:
+        remedy = "Such a file is a program, which is not run. Fetch the weights as a PyTorch or safetensors file."
     elif kind == "a folder":
         remedy = "Name the file of weights in it."
-    elif kind.startswith(ARCHIVE):
+    elif kind.startswith((ARCHIVE, TAR, COMPRESSED)):
         remedy = "Unpack it, and name the file of weights in it."
     return f"{path}: not a readable PyTorch checkpoint but {kind}. {remedy}"
 
@@ -133,8 +138,9 @@ def state_of(content: Any, path: str | Path, *keys: str) -> dict[str, Tensor]:
             content = content[key]
     state = dict(content) if isinstance(content, Mapping) else {}
     if not state or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()):
-        kind = "foreign object" if isinstance(content, Inert) else type(content).__name__
-        found = ", ".join(map(str, list(state)[:5])) or f"a {kind}"
+        # Tensors come last: what is none explains why the file is refused.
+        order = sorted(state, key=lambda name: isinstance(state[name], Tensor))
+        found = ", ".join(f"{name}: {_described(state[name])}" for name in order[:5]) or _described(content)
         raise InputError(
             f"{path}: no weights by name inside (looked below {', '.join(keys) or 'the top level'}, found {found})."
         )
@@ -145,6 +151,16 @@ def state_of(content: Any, path: str | Path, *keys: str) -> dict[str, Tensor]:
         if all(name.startswith(f"{key}.") for name in plain):
             plain = {name.removeprefix(f"{key}."): value for name, value in plain.items()}
     return plain
+
+
+def _described(value: Any) -> str:
+    """Return the type of a value, for a message."""
+    if isinstance(value, Inert):
+        return "a foreign object"
+    if isinstance(value, Mapping):
+        return f"a mapping of {len(value)} entries" if value else "an empty mapping"
+    name = type(value).__name__
+    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 def _without_wrappers(name: str) -> str:

@@ -12,11 +12,19 @@ SAFETENSORS = "a safetensors file"
 PYTORCH = "a PyTorch file"
 TORCHSCRIPT = "a TorchScript file"
 ARCHIVE = "a zip archive with "  # followed by the name of its first member
+TAR = "a tar archive"
+COMPRESSED = "a compressed file"
+PICKLE = "a pickle of another program than PyTorch"
+_PICKLES = tuple(bytes([0x80, protocol]) for protocol in range(2, 6))
+_MAGIC = bytes.fromhex("6cfc9c46f9206aa85019")  # near the start of PyTorch files before version 1.6
 _STARTS = {
-    PYTORCH: tuple(bytes([0x80, protocol]) for protocol in range(2, 6)),
+    "an HDF5 file, as Keras writes": (b"\x89hdf\r\n",),  # in lower case, as the start is compared
     "a web page": (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body"),
     "a Git LFS pointer, not the file that it stands for": (b"version https://git-lfs",),
 }
+# gzip, bzip2, xz, Zstandard, 7z and RAR
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf\x27\x1c", b"Rar!\x1a\x07")
+_TEXT = frozenset(range(0x20, 0x7F)) | frozenset(b"\t\r\n")
 _LARGEST_HEADER = 100_000_000  # bytes; the limit of safetensors itself
 
 
@@ -41,11 +49,24 @@ def kind_of(path: str | Path) -> str:
         return _kind_of_zip(path)
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") < _LARGEST_HEADER:
         return SAFETENSORS
+    if start.startswith(_PICKLES):
+        return PYTORCH if _MAGIC in start[:32] else PICKLE
+    return _kind_by_start(path, start)
+
+
+def _kind_by_start(path: Path, start: bytes) -> str:
+    """Return the kind of a file that contains no weights, or packs them, by its first bytes."""
+    if not start.strip(b"\0"):  # tarfile takes it for an archive without members
+        return "a file of zeros, such as an interrupted download leaves"
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     for kind, begins in _STARTS.items():
         if text.startswith(begins):
             return kind
-    return "a tar archive" if _is_tar(path) else "a file of an unknown kind"
+    if _is_tar(path):
+        return TAR
+    if start.startswith(_COMPRESSED):
+        return COMPRESSED
+    return "a text file" if _TEXT.issuperset(start) else "a file of an unknown kind"
 
 
 def _kind_of_zip(path: Path) -> str:

@@ -193,7 +193,7 @@ def _fetch_authors(facts: Entry, folder: Path, archive: Path | None) -> str:
         unpack(archive, made)
         found = local(facts, Path(temporary))
         if not complete(facts, found):
-            contents = ", ".join(sorted(path.name for path in made.rglob("*") if path.is_file())[:10])
+            contents = ", ".join(sorted(path.name for path in made.rglob("*") if path.is_file())[:10]) or "no file"
             raise InputError(
                 f"{archive.name}: contains {contents}, but {facts.name} needs {names}. Download the archive again from "
                 f"{facts.page}."

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, ClassVar
+from typing import IO, Any, ClassVar
 
 import numpy as np
 import torch
@@ -59,11 +60,14 @@ def load_torch(path: str | Path) -> Any:
     """
     if zipfile.is_zipfile(path) and unpacked_size(path) > largest_unpacked(path):
         raise InputError(f"{path}: refused: far larger when it is unpacked. Do not trust this file.")
-    try:
-        return load_tensors(path)
-    except pickle.UnpicklingError:  # PyTorch's own safe reader refuses the whole file for one foreign object in it
-        reader = SimpleNamespace(__name__="inert_pickle", Unpickler=_TorchUnpickler)
-        return torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Detected pickle protocol")  # asks the user to report it to PyTorch
+        try:
+            return load_tensors(path)
+        except pickle.UnpicklingError:  # PyTorch's own safe reader refuses the whole file for one foreign object in it
+            # PyTorch before 1.6 wrote several pickles in a row, for which it calls `load`.
+            reader = SimpleNamespace(__name__="inert_pickle", Unpickler=_TorchUnpickler, load=_load_inert)
+            return torch.load(path, map_location="cpu", weights_only=False, pickle_module=reader)
 
 
 class Inert:
@@ -98,6 +102,11 @@ class _Unpickler(pickle.Unpickler):
     def foreign(self, module: str, name: str) -> Any:
         """Return a replacement for a name that is not in the table, or raise ``pickle.UnpicklingError``."""
         raise NotImplementedError
+
+
+def _load_inert(stream: IO[bytes], **options: Any) -> Any:
+    """Read one pickle of a stream, like ``pickle.load``; objects of other classes are ``Inert``."""
+    return _TorchUnpickler(stream, **options).load()
 
 
 class _ArrayUnpickler(_Unpickler):

@@ -126,6 +126,9 @@ def test_an_authors_archive_becomes_a_folder(nowhere, tmp_path, capsys, pack):
     packed.write_bytes(pack(("CelebA/readme.txt", b"x")))
     assert main(["weights", "fetch", "rfrnet", "--archive", str(packed), "--to", str(mine)]) == 1
     assert "contains readme.txt, but rfrnet needs g_*.pth" in capsys.readouterr().err and left_in(mine) == []
+    packed.write_bytes(pack())
+    assert main(["weights", "fetch", "rfrnet", "--archive", str(packed), "--to", str(mine)]) == 1
+    assert "contains no file, but rfrnet needs g_*.pth" in capsys.readouterr().err and left_in(mine) == []
     packed.write_bytes(pack(("CelebA/g_350000.pth", CONTENT), ("CelebA/readme.txt", b"x")))
     assert main(["weights", "fetch", "rfrnet", "--archive", str(packed), "--to", str(mine)]) == 0
     assert (mine / "rfrnet" / "CelebA" / "g_350000.pth").read_bytes() == CONTENT

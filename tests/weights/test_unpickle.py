@@ -68,7 +68,10 @@ def with_pickle(path: Path, pickled: bytes) -> Path:
     return path
 
 
-def test_foreign_objects_become_placeholders_and_tensors_stay(tmp_path, monkeypatch):
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("protocol", [2, 3, 4, 5])
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "before 1.6"])
+def test_foreign_objects_become_placeholders_and_tensors_stay(tmp_path, monkeypatch, new, protocol):
     module = types.ModuleType("foreign_package")
     module.Config = type("Config", (dict,), {"__module__": "foreign_package"})
     config = module.Config(blocks=9)
@@ -76,7 +79,8 @@ def test_foreign_objects_become_placeholders_and_tensors_stay(tmp_path, monkeypa
     path, weight = tmp_path / "best.ckpt", torch.arange(4.0)
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "foreign_package", module)
-        torch.save({"config": config, "weight": weight, "parameter": torch.nn.Parameter(weight)}, path)
+        found = {"config": config, "weight": weight, "parameter": torch.nn.Parameter(weight)}
+        torch.save(found, path, pickle_protocol=protocol, _use_new_zipfile_serialization=new)
     content = load_torch(path)
     assert isinstance(content["config"], Inert)
     assert torch.equal(content["weight"], weight) and torch.equal(content["parameter"], weight)
@@ -84,7 +88,8 @@ def test_foreign_objects_become_placeholders_and_tensors_stay(tmp_path, monkeypa
 
 @pytest.mark.parametrize("call", ["os.mkdir", "exec", "eval"])
 @pytest.mark.parametrize("place", ["value", "instead", "state"])
-def test_nothing_in_a_file_is_run(tmp_path, call, place):
+@pytest.mark.parametrize("new", [True, False], ids=["zip", "before 1.6"])
+def test_nothing_in_a_file_is_run(tmp_path, call, place, new):
     marker = tmp_path / "executed"
     evil = {
         "os.mkdir": Malicious(os.mkdir, str(marker)),
@@ -92,7 +97,7 @@ def test_nothing_in_a_file_is_run(tmp_path, call, place):
         "eval": Malicious(builtins.eval, f"__import__('os').mkdir({str(marker)!r})"),
     }[call]
     content = {"value": {"a": torch.zeros(1), "b": evil}, "instead": evil, "state": [{"c": [evil]}]}[place]
-    torch.save(content, tmp_path / "bad.pth")
+    torch.save(content, tmp_path / "bad.pth", _use_new_zipfile_serialization=new)
     found = load_torch(tmp_path / "bad.pth")
     assert isinstance(
         {"value": lambda: found["b"], "instead": lambda: found, "state": lambda: found[0]["c"][0]}[place](), Inert
