@@ -222,6 +222,19 @@ def test_lpips_is_independent_of_the_batch(lpips_metric, side):
         np.testing.assert_allclose(lpips_metric(truths, predictions, batch_size), alone, atol=1e-6, rtol=0)
 
 
+@pytest.mark.parametrize("order", [(2, 0, 1), (1, 0, 2), (2, 1, 0)], ids=str)
+def test_lpips_is_independent_of_the_order_of_pixels_in_memory(lpips_metric, order):
+    truth, prediction = pair("noise")
+    back = np.argsort(order)
+    truths, predictions = (
+        [np.ascontiguousarray(image.transpose(order)).transpose(back)] for image in (truth, prediction)
+    )
+    assert not truths[0].flags.c_contiguous and np.array_equal(truths[0], truth)
+    expected = lpips_metric([truth], [prediction])
+    np.testing.assert_allclose(lpips_metric(truths, predictions), expected, atol=1e-6, rtol=0)
+    np.testing.assert_allclose(lpips_metric([truth], predictions), expected, atol=1e-6, rtol=0)
+
+
 def test_lpips_features_of_a_truth_serve_many_predictions(lpips_metric):
     truth, noisy = pair("noise")
     _, holed = pair("hole")
@@ -291,6 +304,8 @@ def test_lpips_refusals(lpips_metric):
         lpips_metric.features([np.zeros((32, 32, 3), np.float32)])
     with pytest.raises(ValueError, match="1 truths and 0 predictions"):
         lpips_metric([np.zeros((32, 32, 3), np.uint8)], [])
+    with pytest.raises(InputError, match="one size"):  # features of both widths have equal sizes
+        lpips_metric([np.zeros((32, 31, 3), np.uint8)], [np.zeros((32, 34, 3), np.uint8)])
     assert lpips_metric.features([np.zeros((31, 31, 3), np.uint8)])[-1].shape[-1] == 1
 
 

@@ -39,12 +39,15 @@ def test_a_convolution_is_the_same_up_to_rounding(taps, shape, fused, monkeypatc
     torch.testing.assert_close(alone.double(), expected, rtol=0, atol=4e-5)
 
 
-def test_a_batch_in_parts_is_that_at_once(monkeypatch):
-    tiles, x = Tiles(convolution(3)), torch.randn(5, 24, 20, 20)  # 16 tiles each
-    at_once = tiles(x)
-    for limit in (1, 32, 50):
-        monkeypatch.setattr(winograd, "AT_ONCE", limit)
-        torch.testing.assert_close(tiles(x), at_once, rtol=0, atol=4e-5)
+@pytest.mark.parametrize("limit", [1, 9, 20, 32, 50])
+def test_a_batch_or_an_image_in_parts_is_that_at_once(limit, monkeypatch):
+    tiles, x = Tiles(convolution(3)), torch.randn(5, 24, 23, 20)  # 5 rows of 4 tiles each
+    expected, sizes, convolve = tiles(x), [], tiles._convolve
+    monkeypatch.setattr(winograd, "AT_ONCE", limit)
+    monkeypatch.setattr(tiles, "_convolve", lambda *args: sizes.append(args[0].shape) or convolve(*args))
+    torch.testing.assert_close(tiles(x), expected, rtol=0, atol=4e-5)
+    assert sum(size[0] * size[3] * size[4] for size in sizes) == 5 * 5 * 4
+    assert all(size[0] * size[3] * size[4] <= max(limit, 4) for size in sizes)  # a row of tiles at least
 
 
 @pytest.mark.parametrize("taps", [3, 5])

@@ -79,6 +79,11 @@ class Lpips:
             raise ValueError(f"{len(truths)} truths and {len(predictions)} predictions: expected equal numbers")
         starts = range(0, len(truths), batch_size)
         batches = [slice(start, start + batch_size) for start in starts]
+        for truth, prediction in zip(truths, predictions, strict=True):
+            if truth.shape != prediction.shape:
+                raise InputError(
+                    f"a ground truth of {truth.shape} and a prediction of {prediction.shape}: give them one size."
+                )
         parts = [self.distance(self.features(truths[b]), self.features(predictions[b])) for b in batches]
         return np.concatenate(parts) if parts else np.empty(0)
 
@@ -103,7 +108,10 @@ class Lpips:
             check_image(image, self._smallest)
         if len({image.shape for image in images}) != 1:
             raise InputError("LPIPS takes a batch of one or more images of one size; batch them by size.")
-        batch = torch.from_numpy(np.stack(list(images))).to(self.device).float()
+        # Contiguous: stacked images keep the order in memory that they share, such as that of a transposed tensor, and
+        # then `flatten` copies, so that the scaling in place would be lost.
+        stacked = np.ascontiguousarray(np.stack(list(images)))
+        batch = torch.from_numpy(stacked).to(self.device).float()
         scaling = self._network.scaling_layer
         # Repeated for a row of pixels: an operation over rows is many times as fast as one over the three channels.
         shift, scale = (values.flatten().repeat(batch.shape[2]) for values in (scaling.shift, scaling.scale))

@@ -87,9 +87,11 @@ class Tiles(nn.Module):
         padded = F.pad(x, (border, right, border, bottom)).permute(0, 2, 3, 1)
         tiles = padded.unfold(1, side, self.outputs).unfold(2, side, self.outputs).permute(0, 4, 5, 1, 2, 3)
         result = x.new_empty(len(x), height, width, len(self._bias))
-        at_once = max(1, AT_ONCE // (rows * columns))
-        for parts, into in zip(tiles.split(at_once), result.split(at_once), strict=True):
-            self._convolve(parts, into)
+        at_once, band = max(1, AT_ONCE // (rows * columns)), max(1, AT_ONCE // columns)  # images, rows of tiles
+        for images, whole in zip(tiles.split(at_once), result.split(at_once), strict=True):
+            bands = zip(images.split(band, dim=3), whole.split(band * self.outputs, dim=1), strict=True)
+            for part, into in bands:
+                self._convolve(part, into)
         return result.permute(0, 3, 1, 2)
 
     def _convolve(self, tiles: Tensor, result: Tensor) -> None:
