@@ -49,9 +49,16 @@ def gallery(
     chosen = choose(rows, [scores[name].psnr.to_numpy() for name in firsts], _room(config, rows, names))
     return {
         "methods": [
-            {"name": name, "label": entry.label, "control": name not in competing} for name, entry in found.items()
+            {
+                "name": name,
+                "label": entry.label,
+                "method": entry.method,
+                "group": methods[entry.method]["label"],
+                "control": name not in competing,
+            }
+            for name, entry in found.items()
         ],
-        "seed": config["seeds"][0],
+        "seed": config["seeds"][0] if any(methods[entry.method]["training"] for entry in found.values()) else None,
         "buckets": buckets,
         "ids": order,
         "ratios": {bucket: [_ratio(row) for row in rows if row.bucket == bucket] for bucket in buckets},

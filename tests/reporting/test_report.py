@@ -177,23 +177,38 @@ def test_the_curves_are_those_of_every_seed(project, config, tmp_path):
     assert sair["loss"] == [[[50, 0.3], [100, 0.2], [150, 0.1]], [[50, 0.5], [100, 0.4], [150, 0.3]]]
 
 
-def test_the_gallery_has_the_images_of_every_seed(project, tmp_path):
-    inputs = report_inputs(project)
+@pytest.fixture(scope="module")
+def of_two_seeds(project, tmp_path_factory):
+    """Return the report of SAIR with two trainings and of LaMa."""
+    inputs, path = report_inputs(project), tmp_path_factory.mktemp("seeds") / "report.html"
     another = Path(project.results, "faces/sair/seed1")
     shutil.copytree(another.with_name("seed0"), another)
     frame = pd.read_csv(another / "scores.csv", dtype={"id": str})
     frame.assign(psnr=frame.psnr + 1).to_csv(another / "scores.csv", index=False)
-    files = {name: [*getattr(inputs, name)["sair"], str(another / file)] for name, file in GALLERY.items()}
-    more = {name: getattr(inputs, name) | {"sair": paths} for name, paths in files.items()}
-    write_report(replace(inputs, **more), project.config, project.methods, tmp_path / "report.html")
+    more = {name: {method: list(getattr(inputs, name)[method]) for method in ("sair", "lama")} for name in GALLERY}
+    for name, file in GALLERY.items():
+        more[name]["sair"].append(str(another / file))
+    write_report(replace(inputs, **more), project.config, project.methods, path)
     shutil.rmtree(another)
-    gallery = data_of(tmp_path / "report.html")["gallery"]
-    labels = {method["name"]: method["label"] for method in gallery["methods"]}
-    assert (labels["sair"], labels["sair/seed1"], labels["lama"]) == ("SAIR, seed 0", "SAIR, seed 1", "LaMa")
+    return path
+
+
+def test_the_gallery_has_the_images_of_every_seed(of_two_seeds):
+    gallery = data_of(of_two_seeds)["gallery"]
+    labels = {method["name"]: (method["group"], method["label"]) for method in gallery["methods"]}
+    assert labels.pop("lama") == ("LaMa", "LaMa")
+    assert labels == {"sair": ("SAIR", "SAIR, seed 0"), "sair/seed1": ("SAIR", "SAIR, seed 1")}
     first, second = (gallery["scores"][name]["0-20"]["psnr"] for name in ("sair", "sair/seed1"))
     assert second == pytest.approx([value + 1 for value in first])
     shown = gallery["images"][0]["holes"]["0-20"]["of"]
     assert shown["sair/seed1"] == shown["sair"] != shown["lama"]
+
+
+def test_where_nothing_was_trained_no_seed_is_named(project, tmp_path):
+    inputs = report_inputs(project)
+    only = {name: {"mean_fill": getattr(inputs, name)["mean_fill"]} for name in GALLERY}
+    write_report(replace(inputs, **only), project.config, project.methods, tmp_path / "report.html")
+    assert data_of(tmp_path / "report.html")["gallery"]["seed"] is None
 
 
 def test_fewer_images_where_there_is_no_room(project, tmp_path):
@@ -453,6 +468,16 @@ def test_the_gallery_sorts_by_disagreement(project, page, desk):
     for side, value in (("left", "(masked)"), ("right", "(truth)")):
         select(desk, side, value)
     assert sorted(desk.run(ids)) == sorted(shown) and desk.run("document.getElementById('spread').hidden")
+
+
+@needs_browser
+def test_the_gallery_begins_with_two_methods_and_groups_their_trainings(of_two_seeds):
+    with Browser(still=True) as browser:
+        browser.open(of_two_seeds)
+        chosen = browser.run("['left', 'right'].map(side => document.getElementById(side).value)")
+        assert sorted(chosen) == ["lama", "sair"]
+        groups = browser.run("[...document.querySelectorAll('#left optgroup')].map(e => [e.label, e.children.length])")
+        assert groups == [["SAIR", 2]]
 
 
 @needs_browser

@@ -15,13 +15,21 @@ function gallery() {
   const half = Math.ceil(images.length / 2);
   const which = images.length === ids.length ? `all ${ids.length} test images`
     : `${images.length} of ${ids.length} test images: the ${half} on which the methods differ most, and others spread evenly`;
-  $('shown').textContent = `Choose two methods, holes and an image, and drag the line between them. Here are ${which}. Images and numbers are of one training each, of seed ${seed} where the name has none; only holes were filled, all else is the ground truth.`;
+  const trained = seed === null ? '' : ` Images and numbers are of one training each, of seed ${seed} where the name has none.`;
+  $('shown').textContent = `Choose two methods, holes and an image, and drag the line between them. Here are ${which}.${trained} Only holes were filled, all else is the ground truth.`;
 
   // Controls
-  const competing = methods.filter(({ control }) => !control).map(({ name }) => name);
+  const trainings = new Map(); // or samples, by method
+  for (const entry of methods) trainings.set(entry.method, [...(trainings.get(entry.method) ?? []), entry]);
+  const competing = [...trainings.values()].map(([entry]) => entry).filter(({ control }) => !control).map(({ name }) => name);
   const start = ['sair', 'liif'].every((name) => name in label) ? ['liif', 'sair'] : [competing[0] ?? methods[0].name, competing[1] ?? TRUTH];
   for (const [side, first] of [['left', start[0]], ['right', start[1]]]) {
-    for (const name of [...methods.map((method) => method.name), MASKED, TRUTH]) $(side).append(make('option', { value: name, selected: name === first }, label[name]));
+    const item = (name) => make('option', { value: name, selected: name === first }, label[name]);
+    for (const entries of trainings.values()) {
+      const items = entries.map(({ name }) => item(name));
+      $(side).append(...(items.length > 1 ? [make('optgroup', { label: entries[0].group }, ...items)] : items));
+    }
+    $(side).append(item(MASKED), item(TRUTH));
   }
   buckets.forEach((bucket, k) => $('buckets').append(option('bucket', bucket, k === buckets.length - 1, make('span', {}, where(bucket)))));
   for (const metric of metrics) $('measure').append(make('option', { value: metric }, metricOf(metric).name));
