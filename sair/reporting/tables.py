@@ -149,7 +149,9 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
     budgets = {row.method: budget_of(inputs.measured.get(row.method, ())) for row in lines.rows if row.method}
     places = standings(lines.values, shape.columns, list(lines.competing), least)
     terms += [*conditions.notes(files), _explain(table, marked, shape.metrics, least, lines.several)]
-    terms += spread_note(lines.values, shape.columns, list(lines.competing), least)
+    # Samples of one set of weights do not show how trainings vary.
+    trained = [name for name in lines.competing if name not in methods or methods[name]["training"]]
+    terms += spread_note(lines.values, shape.columns, trained, least)
     found = _Distances()
     if shown.measure == QUALITY:
         terms += [*_shares(lines, shape, least), *_perfect(lines)]
@@ -169,7 +171,8 @@ def write_table(table: str, inputs: TableInputs, config: Mapping[str, Any], meth
     frame = to_frame(lines.rows, lines.stored.columns, marked.marks, found.reasons, places, budgets)
     write_csv(beside.joined(frame, more), output.csv)
     write_text(output.latex, to_latex(title, lines.rows, shape, marked.marks, terms, more))
-    images = _images(inputs.figures, Path(output.markdown).parent, config["seeds"][0])
+    seed = config["seeds"][0] if any(methods[name]["training"] for name in inputs.measured) else None
+    images = _images(inputs.figures, Path(output.markdown).parent, seed)
     page = markdown_table(lines.rows, shape, marked.marks, more)
     labels = {method: in_markdown(label) for method, label in lines.competing.items()}
     costs = budget_table(labels, budgets, "seconds" in shown.columns)
@@ -391,7 +394,7 @@ def _distances(rows: Sequence[Row], buckets: Sequence[str], wanted: bool) -> _Di
     return _Distances(f"{head}\n\n{table}\n\n", note, {"fid": BIASED} if flag else {})
 
 
-def _images(figures: Sequence[str], folder: Path, seed: int) -> str:
-    """Return the figures of a Markdown page as links from its folder."""
+def _images(figures: Sequence[str], folder: Path, seed: int | None) -> str:
+    """Return the figures of a Markdown page as links from its folder, below the training seed that they are of."""
     images = "".join(f"\n![{Path(path).stem}]({Path(path).relative_to(folder)})\n" for path in figures)
-    return f"\nFigures: seed {seed}.\n{images}" if images else ""
+    return f"\nFigures: seed {seed}.\n{images}" if images and seed is not None else images

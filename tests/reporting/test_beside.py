@@ -54,7 +54,10 @@ def table(config, tmp_path):
         methods = {name: {**spec, "label": name.title()} for name in measured}
         config_ = {**config, "tables": {"mine": {"dataset": "faces", "metrics": ["psnr", "lpips"], **settings}}}
         inputs = TableInputs(
-            measured, str(tmp_path / "manifest.csv"), diversity={"two": str(tmp_path / "diversity.csv")}
+            measured,
+            str(tmp_path / "manifest.csv"),
+            figures=[str(tmp_path / "a.png")],
+            diversity={"two": str(tmp_path / "diversity.csv")},
         )
         output = SimpleNamespace(**{kind: tmp_path / f"mine.{kind}" for kind in ("markdown", "latex", "csv")})
         write_table("mine", inputs, config_, methods, output)
@@ -82,6 +85,8 @@ def test_samples_add_best_and_diversity_to_the_table_and_its_csv(table):
     assert one.split("|")[-2].strip() == "–" and two.split("|")[-2].strip() == "0.300"  # the mean over images
     values = frame.groupby("method").diversity.unique()
     assert np.isnan(values["one"]).all() and values["two"] == pytest.approx([0.3])
+    assert "another seed causes, 95 %" not in page, "samples do not show how trainings vary"
+    assert "![a](a.png)" in page and "Figures: seed" not in page, "nothing was trained"
 
 
 def test_costs_come_from_the_records_of_all_samples(table, tmp_path):
