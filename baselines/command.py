@@ -16,8 +16,9 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from baselines.sizes import back, resized
 from sair.common.errors import InputError, refuse
 from sair.common.images import read_rgb, write_png
 from sair.common.listing import IMAGES, list_output, normal
+from sair.common.signals import on_sigterm
 from sair.data.samples import to_pixels, to_tensor
 
 LAST_LINES = 15  # number of lines of a failed program's output that the error shows
@@ -182,24 +184,28 @@ class Command:
         shown = shlex.join(words)
         with tempfile.TemporaryFile() as log:
             try:
+                # Without an input, a program that asks a question ends at once instead of waiting for `timeout`.
                 process = subprocess.Popen(
-                    words, cwd=where, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+                    words,
+                    cwd=where,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,
                 )
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: a word contains a null character
                 raise InputError(f"the command {shown!r} cannot be started: {error}.") from None
             try:
-                status = process.wait(self.timeout)
+                with on_sigterm(_leave):
+                    status = process.wait(self.timeout)
             except subprocess.TimeoutExpired:
-                raise InputError(
-                    f"the command {shown!r} was stopped after {self.timeout:g} seconds. Raise `timeout`, or lower "
-                    "`batch`."
-                ) from None
+                message = f"was stopped after {self.timeout:g} seconds. Raise `timeout`, or lower `batch`"
+                raise InputError(_failed(shown, message, log)) from None
             finally:
                 _stop(process)
             if status != 0:
-                log.seek(0)
-                lines = log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
-                raise InputError("\n".join([f"the command {shown!r} ended with status {status}:", *lines]))
+                ended = f"ended with status {status}" if status > 0 else f"was ended by {_signal(-status)}"
+                raise InputError(_failed(shown, ended, log))
 
     def _read(self, count: int, output: Path) -> Tensor:
         wanted = [self._name("output", number) for number in range(count)]
@@ -281,8 +287,30 @@ def _check_count(key: str, value: Any) -> None:
         raise InputError(f"{key}: {value!r}; expected a whole number of at least 1.")
 
 
+def _failed(shown: str, ended: str, log: IO[bytes]) -> str:
+    """Return a message on a program that failed, with the last lines that it printed."""
+    log.seek(0)
+    lines = log.read().decode(errors="replace").splitlines()[-LAST_LINES:]
+    message = f"the command {shown!r} {ended}"
+    return "\n".join([f"{message}:", *lines]) if lines else f"{message}. It printed nothing."
+
+
+def _signal(number: int) -> str:
+    """Return the name of a signal, with its usual cause where there is one."""
+    causes = {signal.SIGKILL: ", often for lack of memory: lower `batch`", signal.SIGSEGV: ", a crash"}
+    try:
+        return signal.Signals(number).name + causes.get(signal.Signals(number), "")
+    except ValueError:  # a real-time signal
+        return f"signal {number}"
+
+
+def _leave() -> None:
+    """End this process after its program: a program in a session of its own gets no signal of a job that is ended."""
+    raise SystemExit(128 + signal.SIGTERM)
+
+
 def _stop(process: subprocess.Popen) -> None:
-    """End a program with all its children."""
-    if process.poll() is None:
+    """End a program with all its children, also those that it left behind."""
+    with suppress(ProcessLookupError, PermissionError):  # nothing of it is left, as macOS also says
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    process.wait()

@@ -2,11 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -28,6 +31,7 @@ SPEC = {"name": "mine", "sees_truth": False}
 PROGRAM = """
 import pathlib, sys
 import numpy as np
+import psutil
 from PIL import Image
 images, masks, output = (pathlib.Path(p) for p in sys.argv[1:4])
 hole = int(sys.argv[4]) if len(sys.argv) > 4 else 255
@@ -90,6 +94,21 @@ def test_a_program_gets_the_size_fill_and_polarity_that_it_expects(tmp_path, opt
         ("pass", "(path.stem + '.jpg')", "", {}, r"not write 00000\.png"),
         ("pass", "path.name", "(output / names[0].name).write_bytes(b'')", {}, "not a readable image"),
         ("pass", "path.name", "import time; time.sleep(60)", {"timeout": 1.5}, r"stopped after 1\.5 seconds"),
+        (
+            "pass",
+            "path.name",
+            "print('Loading', flush=True); import time; time.sleep(60)",
+            {"timeout": 1.5},
+            ":\nLoading",
+        ),
+        ("pass", "path.name", "input('Overwrite? ')", {}, "ended with status 1:(.|\n)*EOFError"),
+        (
+            "pass",
+            "path.name",
+            "import os; os.kill(os.getpid(), 9)",
+            {},
+            r"SIGKILL, often for lack .*\. It printed nothing",
+        ),
         ("pass", "path.name", "", {"hole": "black"}, "mask polarity|hole filled"),
         ("filled = pixels", "path.name", "", {}, "hole filled"),
     ],
@@ -100,6 +119,43 @@ def test_a_broken_program_is_caught_by_name(tmp_path, change, name, after, optio
     with pytest.raises(InputError, match=message):
         check(lambda: Method(Command(command=command, **options), SPEC))
     assert time.monotonic() - start < 30
+
+
+def ended(path):
+    """Return whether the process whose number a file contains ends within seconds."""
+    number, until = int(path.read_text()), time.monotonic() + 5
+    while time.monotonic() < until:
+        try:
+            # In a container, a process whose parent has ended may stay as a zombie.
+            if psutil.Process(number).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def test_what_a_program_leaves_running_is_ended(tmp_path):
+    pid = tmp_path / "pid"
+    after = f"import subprocess; left = subprocess.Popen(['sleep', '60']); open({str(pid)!r}, 'w').write(str(left.pid))"
+    images, masks = samples(1)
+    Command(command=program(tmp_path, after=after)).inpaint(images, masks)
+    assert ended(pid)
+
+
+def test_a_program_ends_with_the_job_that_runs_it(tmp_path):
+    pid = tmp_path / "pid"
+    after = f"import os, time; open({str(pid)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    images, masks = samples(1)
+    threading.Thread(target=lambda: (wait_for(pid), os.kill(os.getpid(), signal.SIGTERM)), daemon=True).start()
+    with pytest.raises(SystemExit) as left:
+        Command(command=program(tmp_path, after=after)).inpaint(images, masks)
+    assert left.value.code == 143 and ended(pid)
+
+
+def wait_for(path):
+    while not (path.exists() and path.read_text()):
+        time.sleep(0.02)
 
 
 def test_logs_beside_the_images_are_ignored(tmp_path):
