@@ -145,7 +145,8 @@ def _scale(panels: Sequence[Axes], compared: Sequence[Comparison]) -> None:
         return
     decades = range(math.floor(math.log10(linear / 4)), math.ceil(math.log10(largest)) + 1)
     steps = [step * 10.0**decade for decade in decades for step in STEPS_OF_TICKS]
-    ticks = [step for step in steps if linear / 4 <= step <= largest]
+    outside = {2 * 10.0**decade for decade in decades if 2 * 10.0**decade > linear}  # too near to their neighbours
+    ticks = [step for step in steps if linear / 4 <= step <= largest and step not in outside]
     for axes in panels:
         axes.set_yscale("symlog", linthresh=linear, linscale=2)
         axes.set_ylim(-1.1 * largest, 1.1 * largest)
