@@ -62,7 +62,7 @@ def write_report(inputs: ReportInputs, config: Mapping[str, Any], methods: Specs
         InputError: there is no table, or a file is not as the workflow writes it.
     """
     parts = {
-        "tables": [_table(name, path, config) for name, path in inputs.tables.items() if Path(path).is_file()],
+        "tables": [_table(name, path, config, methods) for name, path in inputs.tables.items() if Path(path).is_file()],
         "claims": _claims(inputs.claims) if inputs.claims and Path(inputs.claims).is_file() else None,
         "curves": _curves(config, methods, inputs.logs),
         "maps": [
@@ -186,7 +186,7 @@ def _decimals(metric: str) -> int:
     return METRICS[metric if metric in METRICS else family_of(metric)].decimals
 
 
-def _table(name: str, path: str, config: Mapping[str, Any]) -> dict[str, Any]:
+def _table(name: str, path: str, config: Mapping[str, Any], methods: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return a table's title, notes, rows and cells from its CSV and its Markdown page."""
     frame = read_frame(path)
     shown = layout(config, name)
@@ -196,6 +196,9 @@ def _table(name: str, path: str, config: Mapping[str, Any]) -> dict[str, Any]:
         first = group.iloc[0]
         row = {key: str(first[key]) for key in ("method", "label", "group", "reason")}
         cost = {name: json_number(first[name]) for name in COUNTED if not math.isnan(first[name])}
+        # A method that is not trained has samples of one set of weights in their place.
+        trained = first.method not in methods or methods[first.method]["training"]
+        row["unit"] = "seed" if trained else "sample"
         rows.append(row | cost | {"seeds": int(first.seeds), "cells": dict(map(_cell, group.itertuples()))})
     return {
         "name": name,

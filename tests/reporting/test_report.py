@@ -124,6 +124,8 @@ def test_every_number_is_the_tables_own(project, page):
     mark = {"best": "**{}**", "tied": "<u>{}</u>"}.get(cell.get("lead"), "{}")
     assert shown == f"{mark.format(cell['text'])} ({cell['claim']})" and "lead" in cell
     claims = pd.read_csv(f"{project.results}/claims.csv")
+    units = {row["method"]: row["unit"] for row in table["rows"]}
+    assert (units["sair"], units["mean_fill"]) == ("seed", "sample")
     assert [row["verdict"] for row in data["claims"]["rows"]] == list(claims.verdict)
     differences = [np.nan if row["difference"] is None else row["difference"] for row in data["claims"]["rows"]]
     assert np.array_equal(differences, claims.difference, equal_nan=True)
@@ -407,7 +409,7 @@ def test_interval_and_n_by_keyboard_and_mouse(desk):
     row = "[...document.querySelectorAll('#table-table1 tbody th')].findIndex(e => e.textContent === 'SAIR')"
     desk.run(f"document.querySelectorAll('#table-table1 tbody tr')[{row}].cells[1].focus()")
     said = desk.run("document.getElementById('tip').innerText")
-    assert "SAIR: PSNR" in said and "95 % interval" in said and f"n = {IMAGES}" in said and "claims 37.97" in said
+    assert "SAIR: PSNR" in said and "95 % interval" in said and f"n = {IMAGES} images, 1 seed" in said and "claims 37.97" in said
     desk.press("\ue00c")
     assert desk.run("document.getElementById('tip').hidden")
     desk.point("#table-table1 tbody tr:last-child td:nth-child(2)", (0.5, 0.5))

@@ -218,8 +218,8 @@ function terms(table, row, { bucket, metric, key }) {
   else {
     const print = (v) => fixed(v, decimals + 1);
     lines.push(`${cell.text}${unit(metric)}, 95 % interval of these weights ${interval(cell.low, cell.high, print)}`);
-    if (cell.method) lines.push(`of this method, other trainings included: ${interval(...cell.method, print)}`);
-    if (cell.seeds) lines.push(`by seed: ${cell.seeds.map(print).join(', ')}`);
+    if (cell.method) lines.push(`of this method, other ${row.unit === 'seed' ? 'training' : 'sample'}s included: ${interval(...cell.method, print)}`);
+    if (cell.seeds) lines.push(`by ${row.unit}: ${cell.seeds.map(print).join(', ')}`);
     if (cell.rank) lines.push(`rank ${span(cell.rank)} (95 %)`);
     if (cell.chances) {
       const [better, equivalent, worse] = cell.chances.map((value) => `${Math.round(100 * value)} %`);
@@ -227,7 +227,8 @@ function terms(table, row, { bucket, metric, key }) {
       lines.push(`against ${rival}: better ${better}, equivalent ${equivalent}, worse ${worse}`);
     }
     const clusters = cell.clusters < cell.n ? ` in ${cell.clusters} cluster${cell.clusters === 1 ? '' : 's'}` : '';
-    lines.push(`n = ${cell.n} images${clusters}, ${row.seeds} seed${row.seeds === 1 ? '' : 's'}`);
+    const runs = row.seeds > 1 ? `, ${row.seeds} ${row.unit}s` : row.unit === 'seed' ? ', 1 seed' : '';
+    lines.push(`n = ${cell.n} images${clusters}${runs}`);
   }
   if (row.parameters) lines.push(`${row.parameters.toLocaleString('en')} trainable parameters`);
   if (row.operations) lines.push(`training: ${(row.operations / 1e12).toPrecision(3)} · 10¹² operations`);
