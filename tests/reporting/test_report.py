@@ -409,7 +409,8 @@ def test_interval_and_n_by_keyboard_and_mouse(desk):
     row = "[...document.querySelectorAll('#table-table1 tbody th')].findIndex(e => e.textContent === 'SAIR')"
     desk.run(f"document.querySelectorAll('#table-table1 tbody tr')[{row}].cells[1].focus()")
     said = desk.run("document.getElementById('tip').innerText")
-    assert "SAIR: PSNR" in said and "95 % interval" in said and f"n = {IMAGES} images, 1 seed" in said and "claims 37.97" in said
+    assert "SAIR: PSNR" in said and "95 % interval" in said and "claims 37.97" in said
+    assert f"n = {IMAGES} images, 1 seed" in said
     desk.press("\ue00c")
     assert desk.run("document.getElementById('tip').hidden")
     desk.point("#table-table1 tbody tr:last-child td:nth-child(2)", (0.5, 0.5))
