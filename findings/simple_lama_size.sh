@@ -23,7 +23,8 @@ class Unchanged(torch.nn.Module):
         return image
 
 
-torch.jit.script(Unchanged()).save(os.environ["LAMA_MODEL"])
+example = torch.zeros(1, 3, 8, 8), torch.zeros(1, 1, 8, 8)
+torch.jit.trace(Unchanged(), example).save(os.environ["LAMA_MODEL"])
 from simple_lama_inpainting import SimpleLama  # noqa: E402
 
 lama = SimpleLama(torch.device("cpu"))
