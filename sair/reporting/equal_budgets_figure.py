@@ -113,7 +113,11 @@ def _draw_differences(
         aside = 10 ** (APART * (number - (len(pairs) - 1) / 2))
         line = sorted((one.size / unit * aside, one.differences[bucket].mean, one) for one in own)
         axes.plot(
-            [x for x, _, _ in line], [y for _, y, _ in line], FIRSTS[firsts.index(first) % 3], color=colour, alpha=0.6
+            [x for x, _, _ in line],
+            [y for _, y, _ in line],
+            FIRSTS[firsts.index(first) % len(FIRSTS)],
+            color=colour,
+            alpha=0.6,
         )
         for x, mean, one in line:
             sizes.add(one.size / unit)
@@ -122,7 +126,7 @@ def _draw_differences(
             axes.plot(x, mean, marker, color=colour, markersize=5, markerfacecolor=filled)
     _mark(axes, sorted(sizes))
     equal = "operations (10¹²)" if any(one.equal == COMPUTE for one in compared) else "steps"
-    several = " and ".join(f"{names[first]} ({FIRSTS[k % 3]})" for k, first in enumerate(firsts))
+    several = " and ".join(f"{names[first]} ({FIRSTS[k % len(FIRSTS)]})" for k, first in enumerate(firsts))
     axes.set_xlabel(f"{equal}; {names[firsts[0]] if len(firsts) == 1 else several} minus the other")
 
 
